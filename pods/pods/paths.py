@@ -1,0 +1,183 @@
+"""Where everything lies: a pure function of the environment and the user's id.
+
+Owns every path that pods uses and the 107-byte budget of socket paths. Makes nothing, checks
+nothing on disk (`pods.rpc.unix` does). Everybody who needs a path asks here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from attrs import frozen
+
+from pods_protocol.bounds import MAX_NAME_LENGTH
+from pods_protocol.errors import InvalidName, PathTooLong
+
+MAX_SOCKET_PATH_BYTES: Final = 107
+"""`sun_path` is 108 bytes with its final zero on Linux (103 usable on macOS)."""
+
+MAX_PLAIN_DIRECTORY_NAME: Final = 20
+"""A supervisor's name up to this length is its directory's name; a longer one becomes a digest."""
+
+NAME_RULE: Final = (
+    "1 to 64 characters, letters, digits, '.', '_' and '-', beginning with a letter or digit"
+)
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+
+
+def check_name(name: str, what: str = "pod") -> str:
+    """Return `name` if it may name a pod or a supervisor; it will stand in paths and tables.
+
+    Raises:
+        InvalidName: with the rule.
+    """
+    if len(name) <= MAX_NAME_LENGTH and _NAME.match(name):
+        return name
+    shown = name if len(name) <= MAX_NAME_LENGTH else name[:MAX_NAME_LENGTH] + "..."
+    raise InvalidName(
+        f"cannot use {shown!r} as the name of a {what}: a name has {NAME_RULE}; choose another",
+        name=shown,
+        rule=NAME_RULE,
+    )
+
+
+def check_socket_path(path: str) -> str:
+    """Return `path` if the kernel can bind it.
+
+    Raises:
+        PathTooLong: with the remedy.
+    """
+    size = len(path.encode())
+    if size <= MAX_SOCKET_PATH_BYTES:
+        return path
+    raise PathTooLong(
+        f"cannot use the socket path {path}: it has {size} bytes and the kernel takes "
+        f"{MAX_SOCKET_PATH_BYTES}; set PODS_RUNTIME_DIR to a shorter directory",
+        path=path,
+        limit_bytes=MAX_SOCKET_PATH_BYTES,
+    )
+
+
+@frozen(kw_only=True)
+class Places:
+    """The three roots: `runtime` (sockets, tokens; gone at reboot), `state` (journals), `config`."""
+
+    runtime: str
+    state: str
+    config: str
+
+    @property
+    def registry(self) -> str:
+        """The scope registry, shared by every supervisor of the user."""
+        return f"{self.state}/scopes/registry.json"
+
+    def pod_state(self, pod_id: str) -> str:
+        """The directory of a pod's journal and records."""
+        return f"{self.state}/pods/{pod_id}"
+
+    def supervisor(self, name: str) -> SupervisorPlaces:
+        """The places of the supervisor called `name`.
+
+        Raises:
+            InvalidName: not a name.
+        """
+        return SupervisorPlaces(places=self, name=check_name(name, "supervisor"))
+
+
+@frozen(kw_only=True)
+class SupervisorPlaces:
+    """Where one supervisor keeps its things."""
+
+    places: Places
+    name: str
+
+    @property
+    def directory_name(self) -> str:
+        """The name, or a digest of it where it would eat the budget of the socket paths."""
+        if len(self.name) <= MAX_PLAIN_DIRECTORY_NAME:
+            return self.name
+        return "_" + hashlib.blake2b(self.name.encode(), digest_size=8).hexdigest()
+
+    @property
+    def runtime(self) -> str:
+        """Sockets and tokens; removed when the supervisor ends."""
+        return f"{self.places.runtime}/{self.directory_name}"
+
+    @property
+    def socket(self) -> str:
+        """The control socket."""
+        return f"{self.runtime}/ctl.sock"
+
+    @property
+    def launcher_socket(self) -> str:
+        """The launcher's socket."""
+        return f"{self.runtime}/launcher.sock"
+
+    @property
+    def owner_token(self) -> str:
+        """The file with the owner's token."""
+        return f"{self.runtime}/owner.token"
+
+    @property
+    def start_lock(self) -> str:
+        """Held by the client that starts the supervisor. Never unlinked: that would split waiters."""
+        return f"{self.places.runtime}/{self.directory_name}.start.lock"
+
+    @property
+    def life_lock(self) -> str:
+        """Held by the supervisor while it lives. Never unlinked."""
+        return f"{self.places.runtime}/{self.directory_name}.lock"
+
+    @property
+    def state(self) -> str:
+        """The supervisor's own journal and log."""
+        return f"{self.places.state}/supervisors/{self.directory_name}"
+
+    @property
+    def log(self) -> str:
+        """Where the supervisor and its launcher write what went wrong."""
+        return f"{self.state}/supervisor.log"
+
+    def pod_runtime(self, pod_id: str) -> str:
+        """A pod's sockets, token and private temporary directory."""
+        return f"{self.runtime}/{pod_id}"
+
+    def pod_socket(self, pod_id: str) -> str:
+        """The pod's own socket."""
+        return f"{self.pod_runtime(pod_id)}/pod.sock"
+
+    def keeper_socket(self, pod_id: str) -> str:
+        """The keeper's socket."""
+        return f"{self.pod_runtime(pod_id)}/keeper.sock"
+
+    def pod_token(self, pod_id: str) -> str:
+        """The file with the pod's token, for a supervisor that comes after this one."""
+        return f"{self.pod_runtime(pod_id)}/token"
+
+    def pod_tmp(self, pod_id: str) -> str:
+        """The pod's private TMPDIR."""
+        return f"{self.pod_runtime(pod_id)}/tmp"
+
+
+def places_from(environ: Mapping[str, str], uid: int) -> Places:
+    """Decide the three roots (DESIGN.md section 10).
+
+    Args:
+        environ: the process's environment; `PODS_RUNTIME_DIR`, `PODS_STATE_DIR`,
+            `XDG_RUNTIME_DIR`, `XDG_STATE_HOME`, `XDG_CONFIG_HOME` and `HOME` are read.
+        uid: of the user, for `/tmp/pods-UID` where there is no runtime directory.
+    """
+    home = environ.get("HOME") or "/"
+    runtime = environ.get("PODS_RUNTIME_DIR") or (
+        f"{environ['XDG_RUNTIME_DIR']}/pods"
+        if environ.get("XDG_RUNTIME_DIR")
+        else f"/tmp/pods-{uid}"
+    )
+    state = environ.get("PODS_STATE_DIR") or (
+        f"{environ.get('XDG_STATE_HOME') or home + '/.local/state'}/pods"
+    )
+    config = f"{environ.get('XDG_CONFIG_HOME') or home + '/.config'}/pods/config.toml"
+    return Places(runtime=runtime.rstrip("/"), state=state.rstrip("/"), config=config)

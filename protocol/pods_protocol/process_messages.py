@@ -1,0 +1,151 @@
+"""Requests between a supervisor and the two kinds of process that own others: launcher and keeper.
+
+Owns their shapes. Neither socket is for users: the token is the supervisor's own.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from attrs import field, frozen
+
+from pods_protocol.pod_messages import Empty, Request
+from pods_protocol.values import ExitRecord, Limits, ProcessIdentity, ScopeGrant
+
+
+@frozen(kw_only=True)
+class PodSpec:
+    """Everything a new pod's process needs to know; handed over by descriptor, never by argv.
+
+    Attributes:
+        id, name, agent, options, cwd, env, limits, grant, python, call_back: as in `SpawnPod`.
+        parent: the parent's name, or None.
+        supervisor_socket: where the pod asks for children.
+        pod_socket, keeper_socket: where the launcher binds for the pod and its keeper.
+        state_directory: the journal's place. `runtime_directory`: sockets and private temp.
+        token: what commands this pod.
+        owner_digest: hex SHA-256 of the supervisor's token, which the keeper obeys.
+    """
+
+    id: str
+    name: str
+    agent: str
+    options: dict[str, Any] = field(factory=dict[str, Any])
+    parent: str | None
+    cwd: str
+    env: dict[str, str] = field(factory=dict[str, str], repr=False)
+    limits: Limits = Limits()
+    grant: ScopeGrant
+    python: str | None
+    call_back: bool
+    supervisor: str
+    supervisor_socket: str
+    pod_socket: str
+    keeper_socket: str
+    state_directory: str
+    runtime_directory: str
+    token: str = field(repr=False)
+    owner_digest: str
+
+
+@frozen(kw_only=True)
+class LaunchPodResult:
+    """The keeper was forked and both sockets accept; the pod may still be starting."""
+
+    keeper: ProcessIdentity
+
+
+@frozen(kw_only=True)
+class LaunchPod(Request[LaunchPodResult]):
+    """Fork a keeper, which forks the pod."""
+
+    METHOD: ClassVar[str] = "launch"
+    spec: PodSpec
+
+
+@frozen(kw_only=True)
+class KeeperEnded:
+    """Notification of the launcher: a keeper is gone and nothing of its pod is left.
+
+    Attributes:
+        pid: the keeper's.
+        id: the pod's.
+        status: the keeper's exit code, or the negative of a signal; 0 after a proper end.
+        strays_killed: processes that fell back to the launcher and were killed.
+    """
+
+    pid: int
+    id: str
+    status: int
+    strays_killed: int
+
+
+@frozen(kw_only=True)
+class ListKeepersResult:
+    """The living keepers of this launcher: pod id and keeper pid."""
+
+    keepers: dict[str, int]
+
+
+@frozen(kw_only=True)
+class ListKeepers(Request[ListKeepersResult]):
+    """Which keepers live."""
+
+    METHOD: ClassVar[str] = "keepers"
+
+
+@frozen(kw_only=True)
+class KillKeeper(Request[Empty]):
+    """Kill one keeper and everything below it; `KeeperEnded` follows."""
+
+    METHOD: ClassVar[str] = "kill_keeper"
+    pid: int
+
+
+@frozen(kw_only=True)
+class ShutdownLauncher(Request[Empty]):
+    """End the launcher.
+
+    Raises:
+        PodRunning: keepers live; it must outlive them.
+    """
+
+    METHOD: ClassVar[str] = "shutdown"
+
+
+@frozen(kw_only=True)
+class KeeperStatus:
+    """What the keeper sees.
+
+    Attributes:
+        keeper, pod: the two processes.
+        processes: how many live below the keeper.
+        exit: set once the tree is proven empty.
+    """
+
+    keeper: ProcessIdentity
+    pod: ProcessIdentity
+    processes: int
+    exit: ExitRecord | None
+
+
+@frozen(kw_only=True)
+class GetKeeperStatus(Request[KeeperStatus]):
+    """What the keeper sees."""
+
+    METHOD: ClassVar[str] = "status"
+
+
+@frozen(kw_only=True)
+class SignalTreeResult:
+    """How many processes were signalled."""
+
+    signalled: int
+
+
+@frozen(kw_only=True)
+class SignalTree(Request[SignalTreeResult]):
+    """Signal every process of the pod; `kill` goes on until none is left."""
+
+    METHOD: ClassVar[str] = "signal"
+    signal: Literal["terminate", "kill", "pause", "resume"]

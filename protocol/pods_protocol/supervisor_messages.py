@@ -1,0 +1,456 @@
+"""Requests that a supervisor's socket answers, and their results.
+
+Owns their shapes. `pod` is always a name or a unique id prefix. What the caller may see is decided
+by the token of its `hello`: the owner's token sees every pod, a pod's token its own descendants;
+everything else is `unknown_pod`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from attrs import field, frozen
+
+from pods_protocol.bounds import (
+    DEFAULT_GRACE_SECONDS,
+    DEFAULT_READ_BYTES,
+    DEFAULT_READ_LIMIT,
+    DEFAULT_WAIT_SECONDS,
+)
+from pods_protocol.events import Event
+from pods_protocol.pod_messages import Empty, Request, RunResult, SubscribeResult
+from pods_protocol.values import (
+    Capacity,
+    Enforcement,
+    Limits,
+    ParentExit,
+    PodInfo,
+    PodState,
+    ScopeGrant,
+    ScopeRule,
+    StopMode,
+    StopStep,
+    TurnSummary,
+    WaitUntil,
+)
+
+
+@frozen(kw_only=True)
+class SpawnPodResult:
+    """The pod runs and, where a prompt was given, has accepted it.
+
+    Attributes:
+        pod: the row that `list` would show.
+        socket: path of the pod's own socket.
+        token: what commands that pod; a secret.
+        message: the fate of the prompt, where one was given.
+        enforcement: who holds the pod to its scope.
+        capacity: what room the caller has left.
+    """
+
+    pod: PodInfo
+    socket: str
+    token: str = field(repr=False)
+    message: RunResult | None
+    enforcement: Enforcement
+    capacity: Capacity
+
+
+@frozen(kw_only=True)
+class SpawnPod(Request[SpawnPodResult]):
+    """Start a pod. Any failure leaves nothing behind.
+
+    Attributes:
+        name: `[A-Za-z0-9][A-Za-z0-9._-]*`, at most 64 characters.
+        agent: a kind (`shell`, `command`, `echo`, an entry point) or `module:attribute`.
+        options: for the agent; `command` takes `argv` (list of words) and `jsonl` (bool).
+        prompt: the first message; the answer comes once it is accepted.
+        allow: what it may read and write.
+        deny: taken out of that, for it and its descendants.
+        delegable: what it may lend to children; None is all of `allow`.
+        cwd: absolute; None is the parent's, or the supervisor's for a person's pod.
+        env: variables for the agent's processes, beside a short list of harmless ones.
+        on_parent_exit: None is `stop` for a pod's child, `keep` for a person's pod.
+        python: another interpreter to run the agent in.
+        call_back: give the agent's processes the pod's own authority (`PODS_SOCKET`,
+            `PODS_TOKEN_FILE`), so that a `pods spawn` in there makes children of this pod.
+        replace: remove an ended pod of this name first.
+        require_enforcement: refuse where the kernel cannot hold the pod to its scope.
+        message_id: idempotency key; repeated, the same pod and the same answer.
+
+    Raises:
+        InvalidName, NameTaken, InvalidScope, ScopeConflict, ScopeNotDelegable, CapacityReached,
+        AgentError, StartFailed, NotEnforceable.
+    """
+
+    METHOD: ClassVar[str] = "spawn"
+    name: str
+    agent: str = "shell"
+    options: dict[str, Any] = field(factory=dict[str, Any])
+    prompt: str | None = None
+    allow: tuple[ScopeRule, ...] = ()
+    deny: tuple[ScopeRule, ...] = ()
+    delegable: tuple[ScopeRule, ...] | None = None
+    cwd: str | None = None
+    env: dict[str, str] = field(factory=dict[str, str], repr=False)
+    limits: Limits = Limits()
+    description: str = ""
+    on_parent_exit: ParentExit | None = None
+    python: str | None = None
+    call_back: bool = False
+    replace: bool = False
+    require_enforcement: bool = False
+    message_id: str | None = None
+
+
+@frozen(kw_only=True)
+class StopPodResult:
+    """The pod and all its processes are gone and its scope is free.
+
+    Attributes:
+        previous_state: before the stop.
+        state: now: `stopped`, or how it had ended before.
+        step: which step worked.
+        stopped_descendants: names of the pods below it that were stopped with it.
+        released: the rules that are free again.
+        seconds: how long it took.
+    """
+
+    pod: str
+    previous_state: PodState
+    state: PodState
+    step: StopStep
+    stopped_descendants: tuple[str, ...]
+    released: tuple[ScopeRule, ...]
+    seconds: float
+
+
+@frozen(kw_only=True)
+class StopPod(Request[StopPodResult]):
+    """Stop a pod and its descendants that go with it; idempotent."""
+
+    METHOD: ClassVar[str] = "stop"
+    pod: str
+    mode: StopMode = "now"
+    grace_seconds: float = DEFAULT_GRACE_SECONDS
+    message_id: str | None = None
+
+
+@frozen(kw_only=True)
+class ListPodsResult:
+    """The caller's pods, parents before children, and the room left."""
+
+    pods: tuple[PodInfo, ...]
+    capacity: Capacity
+
+
+@frozen(kw_only=True)
+class ListPods(Request[ListPodsResult]):
+    """Every pod of the caller.
+
+    Attributes:
+        ended: also those that have ended.
+        reader: whose cursor `unread` counts from; None is the caller's own.
+    """
+
+    METHOD: ClassVar[str] = "list"
+    ended: bool = True
+    reader: str | None = None
+
+
+@frozen(kw_only=True)
+class InspectPodResult:
+    """Everything known of one pod; its queue and open questions as the pod says them."""
+
+    pod: PodInfo
+    socket: str
+    directory: str
+    keeper_pid: int | None
+    queue: tuple[str, ...]
+    questions: tuple[str, ...]
+    options: dict[str, Any]
+    limits: Limits
+    python: str | None
+
+
+@frozen(kw_only=True)
+class InspectPod(Request[InspectPodResult]):
+    """Everything known of one pod."""
+
+    METHOD: ClassVar[str] = "inspect"
+    pod: str
+
+
+@frozen(kw_only=True)
+class ConnectPodResult:
+    """Where the pod listens and what commands it; a secret."""
+
+    id: str
+    name: str
+    socket: str
+    token: str = field(repr=False)
+
+
+@frozen(kw_only=True)
+class ConnectPod(Request[ConnectPodResult]):
+    """Get the way to a living pod of the caller's.
+
+    Raises:
+        PodEnded: it has ended.
+    """
+
+    METHOD: ClassVar[str] = "connect"
+    pod: str
+
+
+@frozen(kw_only=True)
+class ReadOutputResult:
+    """As a pod's own `read`, for pods that are gone too.
+
+    Attributes:
+        next: the cursor that goes on from here; give it to `advance` once what was read is safe.
+    """
+
+    pod: str
+    id: str
+    events: tuple[Event, ...]
+    next: int
+    last_seq: int
+    truncated: bool
+    state: PodState
+    last_turn: TurnSummary | None = None
+
+
+@frozen(kw_only=True)
+class ReadOutput(Request[ReadOutputResult]):
+    """Read a pod's events, alive or ended.
+
+    Attributes:
+        since: a cursor; None is where `reader` last said it was.
+        reader: a name for the cursor kept here; None is the caller's own.
+    """
+
+    METHOD: ClassVar[str] = "read"
+    pod: str
+    since: int | None = None
+    reader: str | None = None
+    kinds: tuple[str, ...] = ()
+    limit: int = DEFAULT_READ_LIMIT
+    max_bytes: int = DEFAULT_READ_BYTES
+    wait_seconds: float = 0.0
+
+
+@frozen(kw_only=True)
+class AdvanceCursor(Request[Empty]):
+    """What was read up to `seq` is safe with its reader; a cursor never goes back."""
+
+    METHOD: ClassVar[str] = "advance"
+    pod: str
+    seq: int
+    reader: str | None = None
+
+
+@frozen(kw_only=True)
+class WaitOutcome:
+    """One pod of a wait."""
+
+    pod: str
+    state: PodState
+    last_turn: TurnSummary | None = None
+
+
+@frozen(kw_only=True)
+class WaitPodsResult:
+    """Which got there, which did not, and whether time ran out."""
+
+    ready: tuple[WaitOutcome, ...]
+    pending: tuple[WaitOutcome, ...]
+    timed_out: bool
+
+
+@frozen(kw_only=True)
+class WaitPods(Request[WaitPodsResult]):
+    """Wait for one or all of some pods; what is already so counts.
+
+    An ended pod satisfies every `until`.
+    """
+
+    METHOD: ClassVar[str] = "wait"
+    pods: tuple[str, ...]
+    mode: Literal["any", "all"] = "all"
+    until: WaitUntil = "idle"
+    timeout_seconds: float = DEFAULT_WAIT_SECONDS
+
+
+@frozen(kw_only=True)
+class SubscribeLifecycle(Request[SubscribeResult]):
+    """`event` notifications of the caller's subtree: what was spawned, ended, removed.
+
+    Their kinds: `pod_spawned`, `pod_state`, `pod_ended`, `pod_removed`; `data` has `pod` and `id`.
+    """
+
+    METHOD: ClassVar[str] = "subscribe"
+    since: int | None = None
+
+
+@frozen(kw_only=True)
+class RestorePod(Request[SpawnPodResult]):
+    """Start an ended pod again on its own journal."""
+
+    METHOD: ClassVar[str] = "restore"
+    pod: str
+
+
+@frozen(kw_only=True)
+class RemovePodResult:
+    """The ended pod's record and journal are gone."""
+
+    pod: str
+    id: str
+
+
+@frozen(kw_only=True)
+class RemovePod(Request[RemovePodResult]):
+    """Forget an ended pod and delete its journal.
+
+    Raises:
+        PodRunning: stop it first.
+    """
+
+    METHOD: ClassVar[str] = "remove"
+    pod: str
+
+
+@frozen(kw_only=True)
+class PrunePodsResult:
+    """Which were, or would be, removed; which could not be judged."""
+
+    removed: tuple[str, ...]
+    would_remove: tuple[str, ...]
+    uncertain: tuple[str, ...]
+
+
+@frozen(kw_only=True)
+class PrunePods(Request[PrunePodsResult]):
+    """Remove pods that ended long ago; without `force` only a report."""
+
+    METHOD: ClassVar[str] = "prune"
+    older_than_seconds: float
+    force: bool = False
+
+
+@frozen(kw_only=True)
+class ScopeHolder:
+    """One row of the registry."""
+
+    pod: str
+    id: str
+    supervisor: str
+    parent_id: str | None
+    grant: ScopeGrant
+    effective_write: tuple[ScopeRule, ...]
+    lent: tuple[ScopeRule, ...]
+    pending: bool
+
+
+@frozen(kw_only=True)
+class ShowScopesResult:
+    """Who holds what."""
+
+    holders: tuple[ScopeHolder, ...]
+
+
+@frozen(kw_only=True)
+class ShowScopes(Request[ShowScopesResult]):
+    """Who of the caller's pods holds what; None is all of them."""
+
+    METHOD: ClassVar[str] = "scope.show"
+    pod: str | None = None
+
+
+@frozen(kw_only=True)
+class CheckScopeResult:
+    """Whether it would be granted now, and what stands in the way.
+
+    Attributes:
+        normalised: the rules as they would be stored.
+        code: the error that a spawn would get; None where granted.
+    """
+
+    granted: bool
+    normalised: tuple[ScopeRule, ...]
+    code: str | None = None
+    message: str = ""
+    owner: str | None = None
+
+
+@frozen(kw_only=True)
+class CheckScope(Request[CheckScopeResult]):
+    """Ask whether a spawn with these rules would be granted; changes nothing."""
+
+    METHOD: ClassVar[str] = "scope.check"
+    allow: tuple[ScopeRule, ...]
+
+
+@frozen(kw_only=True)
+class Problem:
+    """Something `doctor` found and what to do about it."""
+
+    code: str
+    message: str
+    remedy: str
+
+
+@frozen(kw_only=True)
+class SupervisorInfo:
+    """The supervisor's own facts."""
+
+    pid: int
+    version: str
+    socket: str
+    name: str
+    started: float
+    launcher_pid: int | None
+    runtime_directory: str
+    state_directory: str
+
+
+@frozen(kw_only=True)
+class DoctorResult:
+    """The health of it all."""
+
+    supervisor: SupervisorInfo
+    pods: dict[str, int]
+    scopes: int
+    enforcement: Enforcement
+    problems: tuple[Problem, ...]
+
+
+@frozen(kw_only=True)
+class Doctor(Request[DoctorResult]):
+    """Look for trouble; `pods` counts by state, `scopes` counts leases."""
+
+    METHOD: ClassVar[str] = "doctor"
+
+
+@frozen(kw_only=True)
+class ShutdownSupervisorResult:
+    """What was stopped on the way out."""
+
+    stopped: tuple[str, ...]
+
+
+@frozen(kw_only=True)
+class ShutdownSupervisor(Request[ShutdownSupervisorResult]):
+    """End the supervisor.
+
+    Attributes:
+        stop_pods: stop every pod first; without it, pods that live make this refuse.
+
+    Raises:
+        PodRunning: pods live and `stop_pods` is not set.
+    """
+
+    METHOD: ClassVar[str] = "shutdown"
+    stop_pods: bool = False
+    grace_seconds: float = DEFAULT_GRACE_SECONDS

@@ -1,0 +1,226 @@
+"""Values that several messages share: scopes, limits, what is known of a pod.
+
+Owns their shapes. All are frozen; sequences are tuples; times are seconds since the epoch as
+floats, durations are seconds, sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import field, frozen
+
+Permission = Literal["read", "write"]
+PodState = Literal[
+    "starting", "idle", "working", "waiting", "paused", "stopping", "stopped", "failed", "lost"
+]
+"""`waiting`: a question is open. `stopped`: ended because it was asked to. `failed`: its process
+ended by itself. `lost`: found dead, with no witness of how."""
+ENDED_STATES: frozenset[str] = frozenset({"stopped", "failed", "lost"})
+StopReason = Literal[
+    "end_turn",
+    "max_tokens",
+    "max_turn_requests",
+    "refusal",
+    "cancelled",
+    "error",
+    "timeout",
+    "lost",
+]
+"""How a turn ended: the words of the Agent Client Protocol, then ours. Success is `end_turn` alone."""
+IfBusy = Literal["fail", "queue", "interrupt"]
+StopMode = Literal["finish", "now", "kill"]
+"""`finish`: after the running turn. `now`: cancel the turn, then end. `kill`: no farewell."""
+StopStep = Literal["already_ended", "shutdown", "terminate", "kill"]
+"""Which step of a stop worked."""
+ParentExit = Literal["stop", "keep"]
+WaitUntil = Literal["idle", "ended", "question"]
+
+
+@frozen(kw_only=True)
+class ScopeRule:
+    """One rule of a file-system scope.
+
+    Attributes:
+        target: an absolute path. Canonical (symlinks and `..` resolved) in everything we send;
+            resolved by the supervisor in everything we receive.
+        permission: `read`, or `write`, which includes it.
+        recursive: the whole tree below the target; else the target and its direct entries.
+    """
+
+    target: str
+    permission: Permission
+    recursive: bool = True
+
+
+@frozen(kw_only=True)
+class ScopeGrant:
+    """What one pod holds: what it may use, what is taken out of that, what it may lend."""
+
+    allow: tuple[ScopeRule, ...] = ()
+    deny: tuple[ScopeRule, ...] = ()
+    delegable: tuple[ScopeRule, ...] = ()
+
+
+@frozen(kw_only=True)
+class Limits:
+    """Ceilings of one pod; `None` is none of its own."""
+
+    turn_seconds: float | None = None
+    open_files: int | None = None
+
+
+@frozen(kw_only=True)
+class Enforcement:
+    """Who holds a pod to its scope.
+
+    Attributes:
+        backend: `landlock`, or `none`: only pods' own tools check.
+        summary: a few words for a table.
+        gaps: what is not enforced, in words for people.
+        reason: why not more; empty where nothing is missing.
+    """
+
+    backend: Literal["landlock", "none"]
+    summary: str
+    gaps: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@frozen(kw_only=True)
+class Capacity:
+    """How much room the caller has: `limit` and `in_use` of each cap."""
+
+    depth: int
+    depth_limit: int
+    children: int
+    children_limit: int
+    pods: int
+    pods_limit: int
+
+
+@frozen(kw_only=True)
+class ProcessIdentity:
+    """One process for ever: a pid alone is reused, and start times alone collide.
+
+    Attributes:
+        pid: process id.
+        start_ticks: clock ticks after boot at which it began (`/proc/PID/stat`, field 22).
+        boot_id: the kernel's id of this boot.
+    """
+
+    pid: int
+    start_ticks: int
+    boot_id: str
+
+
+@frozen(kw_only=True)
+class ExitRecord:
+    """What the keeper saw: how the pod's process ended and what it took to clear its tree.
+
+    Attributes:
+        status: exit code, or the negative of the signal that ended it.
+        reason: `exited`, `signalled`, or `lost` where nobody saw it.
+        survivors_killed: processes that outlived the pod's main process and were killed.
+        time: when the tree was proven empty.
+    """
+
+    status: int | None
+    reason: Literal["exited", "signalled", "lost"]
+    survivors_killed: int = 0
+    time: float = 0.0
+
+
+@frozen(kw_only=True)
+class QueuedMessage:
+    """A message that waits for its turn."""
+
+    message_id: str
+    input: str
+    position: int
+
+
+@frozen(kw_only=True)
+class OpenQuestion:
+    """A question that the agent waits on."""
+
+    question_id: str
+    prompt: str
+    options: tuple[str, ...] = ()
+    default: str | None = None
+
+
+@frozen(kw_only=True)
+class TurnSummary:
+    """A turn that ended."""
+
+    turn: int
+    stop_reason: StopReason
+    message: str = ""
+    exit_status: int | None = None
+
+
+@frozen(kw_only=True)
+class PodStatus:
+    """What a pod says of itself.
+
+    Attributes:
+        state: one of the living states.
+        turn: the running turn, or None.
+        turn_started: when it began.
+        queue: what waits.
+        questions: what it asks.
+        last_seq: the newest event.
+        last_turn: the newest turn that ended.
+    """
+
+    state: PodState
+    turn: int | None
+    turn_started: float | None
+    queue: tuple[QueuedMessage, ...]
+    questions: tuple[OpenQuestion, ...]
+    last_seq: int
+    last_turn: TurnSummary | None
+
+
+@frozen(kw_only=True)
+class PodInfo:
+    """One row of `list`: everything about a pod that its ancestors may know. No secrets.
+
+    Attributes:
+        id: twelve hex digits, unique for ever.
+        name: unique among the pods of one supervisor.
+        parent: the parent's name, or None for a pod that a person asked for.
+        depth: 1 for such a pod, 2 for its children.
+        unread: events after the caller's cursor.
+        last_turn: how the newest turn ended.
+        exit: set when it has ended.
+        memory_bytes: resident size of the pod's main process; None where unknown.
+    """
+
+    id: str
+    name: str
+    agent: str
+    state: PodState
+    parent: str | None
+    parent_id: str | None
+    depth: int
+    children: int
+    description: str
+    cwd: str
+    scope: ScopeGrant
+    enforcement: Enforcement
+    turn: int | None
+    turn_started: float | None
+    queue_length: int
+    waiting_for: str | None
+    last_turn: TurnSummary | None
+    last_seq: int
+    unread: int
+    pid: int | None
+    created: float
+    ended: float | None
+    exit: ExitRecord | None
+    on_parent_exit: ParentExit
+    memory_bytes: int | None = None
+    journal: str = field(default="")
