@@ -63,7 +63,7 @@ def check_socket_path(path: str) -> str:
 
 @frozen(kw_only=True)
 class Places:
-    """The three roots: `runtime` (sockets, tokens; gone at reboot), `state` (journals), `config`."""
+    """The three roots: `runtime` (sockets; gone at reboot), `state` (journals), `config`."""
 
     runtime: str
     state: str
@@ -123,7 +123,7 @@ class SupervisorPlaces:
 
     @property
     def start_lock(self) -> str:
-        """Held by the client that starts the supervisor. Never unlinked: that would split waiters."""
+        """Held by the client that starts the supervisor; never unlinked, to not split waiters."""
         return f"{self.places.runtime}/{self.directory_name}.start.lock"
 
     @property

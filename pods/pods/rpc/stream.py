@@ -1,0 +1,205 @@
+"""One connected Unix socket on trio: reads by one task, writes by anybody, in order and bounded.
+
+Owns a standard-library socket and the bytes that wait to go out. A write goes straight to the
+kernel where nothing waits before it (BASELINES.md section 2: six times the throughput of a writer
+task per subscriber); what the kernel does not take waits here for the one writer task. trio's own
+SocketStream cannot do that: its `send_all` is a trip to the scheduler and refuses a second writer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import Final
+
+import trio
+
+from pods.paths import check_socket_path
+from pods.rpc.unix import connect_failed, peer_credentials, require_unix_sockets
+
+RECEIVE_BYTES: Final = 256 * 1024
+"""One read: a whole line of the usual sizes, and a quarter of the largest."""
+
+MAX_OUTBOX_BYTES: Final = 8 * 1024 * 1024
+"""Bytes that may wait for one peer: eight answers of the largest size. A peer that is further
+behind does not read at all, and is cut off."""
+
+READS_BEFORE_CHECKPOINT: Final = 16
+"""A peer that sends without a pause lets other tasks run after this many reads in a row."""
+
+CONNECT_RETRY_SECONDS: Final = 0.002
+"""A listener with a full backlog gives the kernel nothing to wait on: it is asked again
+after this."""
+
+WRITE_PIECE_BYTES: Final = 256 * 1024
+"""The writer task offers this much at a time, so that what comes behind can be appended."""
+
+
+class UnixStream:
+    """A connection.
+
+    Args:
+        sock: connected; made non-blocking and owned from here on.
+    """
+
+    __slots__ = ("_closed", "_empty", "_pending", "_reads", "_socket", "_wake", "broken")
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._socket = sock
+        self._pending = bytearray()
+        self._wake: trio.Event | None = None
+        self._empty: trio.Event | None = None
+        self._reads = 0
+        self._closed = False
+        self.broken = False
+
+    def peer(self) -> tuple[int, int]:
+        """`(pid, uid)` of the other side."""
+        return peer_credentials(self._socket)
+
+    async def receive(self) -> bytes:
+        """The next bytes; `b""` at the end, also where the connection broke or was closed here."""
+        while not self._closed:
+            try:
+                data = self._socket.recv(RECEIVE_BYTES)
+            except BlockingIOError:
+                self._reads = 0
+                try:
+                    await trio.lowlevel.wait_readable(self._socket)
+                except trio.ClosedResourceError:
+                    return b""
+            except OSError:
+                self.broken = True
+                return b""
+            else:
+                self._reads += 1
+                if self._reads >= READS_BEFORE_CHECKPOINT:
+                    self._reads = 0
+                    await trio.lowlevel.checkpoint()
+                return data
+        return b""
+
+    def send(self, data: bytes) -> bool:
+        """Write now what the kernel takes now, keep the rest for `run_writer`.
+
+        Returns:
+            True where nothing waits: all of it is with the kernel, or nobody is there to read it.
+        """
+        if self.broken or self._closed:
+            return True
+        if self._pending:
+            self._keep(data)
+            return False
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._break()
+            return True
+        if sent == len(data):
+            return True
+        self._keep(memoryview(data)[sent:])
+        return False
+
+    def _keep(self, data: bytes | memoryview) -> None:
+        if len(self._pending) + len(data) > MAX_OUTBOX_BYTES:
+            self._break()
+            return
+        self._pending += data
+        if self._wake is not None:
+            self._wake.set()
+
+    def _break(self) -> None:
+        """Give the connection up: the reader sees its end, whoever waits to write goes on."""
+        self.broken = True
+        self._pending.clear()
+        with contextlib.suppress(OSError):  # the other side was faster
+            self._socket.shutdown(socket.SHUT_RDWR)
+        if self._wake is not None:
+            self._wake.set()
+        if self._empty is not None:
+            self._empty.set()
+
+    @property
+    def pending_bytes(self) -> int:
+        """How much the kernel has not taken yet."""
+        return len(self._pending)
+
+    async def drained(self) -> None:
+        """Wait until nothing waits to go out, or the connection is broken or closed."""
+        while self._pending and not self.broken and not self._closed:
+            if self._empty is None or self._empty.is_set():
+                self._empty = trio.Event()
+            await self._empty.wait()
+
+    async def run_writer(self) -> None:
+        """Send what waits; ends when the connection is broken or closed."""
+        while not self.broken and not self._closed:
+            if not self._pending:
+                if self._empty is not None:
+                    self._empty.set()
+                self._wake = trio.Event()
+                await self._wake.wait()
+                continue
+            try:
+                await trio.lowlevel.wait_writable(self._socket)
+                sent = self._socket.send(self._pending[:WRITE_PIECE_BYTES])
+            except BlockingIOError:
+                continue
+            except trio.ClosedResourceError:
+                return
+            except OSError:
+                self._break()
+                return
+            del self._pending[:sent]
+
+    def end_of_sending(self) -> None:
+        """Tell the other side that nothing more comes; it sees the end once it has read all."""
+        with contextlib.suppress(OSError):  # it is gone already
+            self._socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Close; idempotent. Tasks that wait in here go on."""
+        if self._closed:
+            return
+        self._closed = True
+        trio.lowlevel.notify_closing(self._socket)
+        self._socket.close()
+        if self._wake is not None:
+            self._wake.set()
+        if self._empty is not None:
+            self._empty.set()
+
+
+async def connect_unix(path: str) -> UnixStream:
+    """Connect to the socket at `path`; the caller's cancel scope is the deadline.
+
+    Raises:
+        NotConnected: nobody is there.
+        PathTooLong: over the kernel's bound.
+    """
+    require_unix_sockets()
+    check_socket_path(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while not _connect_once(sock, path):  # noqa: ASYNC110 - nothing to wait on, see above
+            await trio.sleep(CONNECT_RETRY_SECONDS)
+    except BaseException:
+        sock.close()
+        raise
+    return UnixStream(sock)
+
+
+def _connect_once(sock: socket.socket, path: str) -> bool:
+    """Whether it is connected; False where the listener's backlog is full."""
+    try:
+        sock.connect(path)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise connect_failed(path, error) from error
+    return True
