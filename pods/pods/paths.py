@@ -1,17 +1,15 @@
 """Where everything lies: a pure function of the environment and the user's id.
 
 Owns every path that pods uses and the 107-byte budget of socket paths. Makes nothing, checks
-nothing on disk (`pods.rpc.unix` does). Everybody who needs a path asks here.
+nothing on disk (`pods.rpc.unix` does). Everybody who needs a path asks here, the light command-line
+verbs too: standard library only, and `hashlib` only where a name needs its digest.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
-from typing import Final
-
-from attrs import frozen
+from typing import Final, NamedTuple
 
 from pods_protocol.bounds import MAX_NAME_LENGTH
 from pods_protocol.errors import InvalidName, PathTooLong
@@ -61,8 +59,7 @@ def check_socket_path(path: str) -> str:
     )
 
 
-@frozen(kw_only=True)
-class Places:
+class Places(NamedTuple):
     """The three roots: `runtime` (sockets; gone at reboot), `state` (journals), `config`."""
 
     runtime: str
@@ -87,8 +84,7 @@ class Places:
         return SupervisorPlaces(places=self, name=check_name(name, "supervisor"))
 
 
-@frozen(kw_only=True)
-class SupervisorPlaces:
+class SupervisorPlaces(NamedTuple):
     """Where one supervisor keeps its things."""
 
     places: Places
@@ -99,6 +95,8 @@ class SupervisorPlaces:
         """The name, or a digest of it where it would eat the budget of the socket paths."""
         if len(self.name) <= MAX_PLAIN_DIRECTORY_NAME:
             return self.name
+        import hashlib  # costs two milliseconds that ordinary names need not pay
+
         return "_" + hashlib.blake2b(self.name.encode(), digest_size=8).hexdigest()
 
     @property
