@@ -45,7 +45,7 @@ class PodsError(Exception):
     EXIT_CODE: ClassVar[int] = ExitCode.FAILED
     RETRYABLE: ClassVar[bool] = False
 
-    def __init__(self, message: str, **data: Any) -> None:
+    def __init__(self, message: str, /, **data: Any) -> None:
         super().__init__(message)
         self.message = message
         self.data: dict[str, Any] = data
