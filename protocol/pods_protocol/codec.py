@@ -141,8 +141,9 @@ def encode_result(request_id: int | str, result: object) -> bytes:
             {"jsonrpc": "2.0", "id": request_id, "result": _writer(kind)(result)},
             option=orjson.OPT_APPEND_NEWLINE,
         )
-    except (Refused, orjson.JSONEncodeError) as error:
-        raise _cannot_write(InternalError, kind, error) from None
+    except Exception as error:
+        # A value of a wrong class is a bug of the caller; the peer still gets a typed answer.
+        raise _cannot_write(InternalError, kind, error) from error
 
 
 def encode_error(request_id: int | str | None, error: PodsError) -> bytes:
@@ -175,8 +176,9 @@ def encode_notification(method: str, params: object) -> bytes:
             {"jsonrpc": "2.0", "method": method, "params": _writer(kind)(params)},
             option=orjson.OPT_APPEND_NEWLINE,
         )
-    except (Refused, orjson.JSONEncodeError) as error:
-        raise _cannot_write(InternalError, kind, error) from None
+    except Exception as error:
+        # A value of a wrong class is a bug of the caller; the peer still gets a typed answer.
+        raise _cannot_write(InternalError, kind, error) from error
 
 
 def encode_event_notification(event_json: bytes) -> bytes:

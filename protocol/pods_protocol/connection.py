@@ -412,8 +412,10 @@ class Connection:
             )
 
     def _move(self, move: Move) -> None:
-        self._require(move)
-        self._state = MOVES[self._state][move]
+        target = MOVES[self._state].get(move)
+        if target is None:
+            raise LocalProtocolError(f"cannot go on: no `{move.value}` while {self._state.value}")
+        self._state = target
 
     def _checked(self, line: bytes, method: str) -> bytes:
         size = len(line) - 1

@@ -28,6 +28,9 @@ class State(Enum):
     BROKEN = "broken"
     """A write failed, so the peer may have half a line; nothing more may be sent."""
 
+    # Every message looks the table up several times, and an Enum's own hash is a Python function.
+    __hash__ = object.__hash__
+
 
 class Move(Enum):
     """What can happen on a connection, seen from either end."""
@@ -52,6 +55,8 @@ class Move(Enum):
     """The peer sent what cannot be understood, or stopped in the middle of a line."""
     SEND_FAILED = "send failed"
     """A write of ours failed."""
+
+    __hash__ = object.__hash__  # as above
 
 
 MOVES: Final[Mapping[State, Mapping[Move, State]]] = {
