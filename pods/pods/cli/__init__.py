@@ -1,0 +1,55 @@
+"""The `pods` command: words in, one request or a few, text out.
+
+Owns the door: exit codes, how errors are shown, Ctrl-C and broken pipes. Each verb is one file with
+`configure(parser)` and `run(args)`; a verb file is imported only when it is asked for, and none of
+the light ones may import trio, attrs or rich. Called by the console script and by
+`python -m pods`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from pods.cli.parser import parse
+from pods_protocol.errors import ExitCode, PodsError, error_to_wire
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; raises nothing for what a user did.
+
+    Args:
+        argv: the words after `pods`; None is the process's own.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    as_json = "--json" in words
+    try:
+        try:
+            args = parse(words)
+        except SystemExit as ended:  # argparse has said what there is to say
+            return ended.code if isinstance(ended.code, int) else ExitCode.USAGE
+        code = int(args.run(args))
+        sys.stdout.flush()
+        return code
+    except PodsError as error:
+        _report(error, as_json)
+        return error.EXIT_CODE
+    except BrokenPipeError:
+        # Whoever read has had enough. What is still buffered must not fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OK
+    except KeyboardInterrupt:
+        sys.stderr.write("pods: interrupted\n")
+        return ExitCode.INTERRUPTED
+
+
+def _report(error: PodsError, as_json: bool) -> None:
+    if as_json:
+        import json
+
+        sys.stderr.write(json.dumps({"error": error_to_wire(error)}, default=str) + "\n")
+        return
+    sys.stderr.write(f"pods: {error.message}\n")

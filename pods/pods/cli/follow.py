@@ -1,0 +1,155 @@
+"""Following a turn to its end, and reading a journal page by page.
+
+Owns the loops that several verbs share: the pages of a `read`, the events of one turn, what to do
+when the pod dies under a reader. Used by `send`, `spawn`, `read`, `logs`, `attach`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from pods.client.open import NoSupervisor, open_plain
+from pods.client.plain import Json, PlainClient
+from pods_protocol.errors import NotConnected, TimedOut, UnknownPod
+
+BURIAL_SECONDS: Final = 10.0
+"""How long a supervisor may take to notice that a pod is gone whose connection broke."""
+
+
+def open_for(pod: str, supervisor: str | None) -> PlainClient:
+    """A connection to the supervisor, for a verb that names a pod.
+
+    Raises:
+        UnknownPod: no supervisor runs, and none has left anything to look at.
+        PodsError: as `open_plain`.
+    """
+    try:
+        return open_plain(supervisor)
+    except NoSupervisor as error:
+        raise UnknownPod(
+            f"cannot find the pod {pod!r}: no supervisor runs here and none has left a journal; "
+            f"`pods spawn {pod}` starts both",
+            pod=pod,
+            known=[],
+        ) from error
+
+
+def open_pod(client: PlainClient, pod: str) -> PlainClient:
+    """A connection straight to the pod.
+
+    Raises:
+        UnknownPod, AmbiguousPod, PodEnded: the supervisor's answer.
+        NotConnected: it has just gone.
+    """
+    way = client.call("connect", {"pod": pod})
+    return PlainClient(way["socket"], way["token"])
+
+
+def pages(
+    client: PlainClient,
+    pod: str,
+    *,
+    since: int | None,
+    reader: str | None = None,
+    kinds: Sequence[str] = (),
+) -> Iterator[Json]:
+    """The answers to `read`, one after the other, until nothing more is there.
+
+    With `since` None the caller advances the reader's cursor after each page, which is where the
+    next one goes on.
+    """
+    while True:
+        page = client.call(
+            "read", {"pod": pod, "since": since, "reader": reader, "kinds": list(kinds)}
+        )
+        yield page
+        if not page["truncated"]:
+            return
+        if since is not None:
+            since = int(page["next"])
+
+
+def follow_turn(
+    client: PlainClient,
+    pod: PlainClient,
+    name: str,
+    message: Json,
+    *,
+    since: int,
+    show: Callable[[Json], None],
+    timeout: float | None,
+) -> Json | None:
+    """Follow one message to the end of its turn.
+
+    Args:
+        client: the supervisor's connection, for what a dead pod left.
+        pod: the pod's connection; its subscription is used up here.
+        name: the pod's.
+        message: the answer to `run`.
+        since: a cursor from before the message.
+        show: called with each event of the turn.
+        timeout: seconds for all of it; None is for ever.
+
+    Returns:
+        The `turn_ended` event; None where the pod ended and the message never got its turn.
+
+    Raises:
+        TimedOut: the pod goes on, only the wait is over.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    turn: int | None = message.get("turn")
+    for event in _events(client, pod, name, since, deadline, timeout):
+        kind, data = event["type"], event["data"]
+        if turn is None:
+            if kind == "turn_started" and data["message_id"] == message["message_id"]:
+                turn = event["turn"]
+            elif kind == "message_withdrawn" and data["message_id"] == message["message_id"]:
+                return None
+        elif event["turn"] == turn:
+            show(event)
+            if kind == "turn_ended":
+                return event
+    return None
+
+
+def _events(
+    client: PlainClient,
+    pod: PlainClient,
+    name: str,
+    since: int,
+    deadline: float | None,
+    timeout: float | None,
+) -> Iterator[Json]:
+    """Live events; after the pod's end, those that its journal has beyond them."""
+    try:
+        try:
+            pod.subscribe(since)
+            for event in pod.events(timeout=_left(deadline)):
+                since = event["seq"]
+                yield event
+        except NotConnected:
+            pass  # as a hang-up between two events: the journal tells the rest
+    except TimedOut as error:
+        raise TimedOut(
+            f"cannot wait for {name} any longer: its turn takes more than {timeout:g} s; the pod "
+            f"goes on, `pods logs -f {name}` follows it",
+            timeout_seconds=timeout,
+        ) from error
+    yield from journal_after_end(client, name, since)
+
+
+def journal_after_end(client: PlainClient, name: str, since: int) -> Iterator[Json]:
+    """What the journal has after `since`, once the supervisor knows that the pod is gone."""
+    client.call(
+        "wait",
+        {"pods": [name], "mode": "all", "until": "ended", "timeout_seconds": BURIAL_SECONDS},
+        timeout=2 * BURIAL_SECONDS,
+    )
+    for page in pages(client, name, since=since):
+        yield from page["events"]
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.001, deadline - time.monotonic())

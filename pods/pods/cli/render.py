@@ -1,0 +1,154 @@
+"""Text for people: tables, ages, sizes, colours.
+
+Owns how things look. Colours only on a terminal and without NO_COLOR. No rich: a table of a hundred
+rows must not cost a hundred milliseconds of imports. Used by the verb files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, Final, TextIO
+
+COLOURS: Final = {
+    "bold": "1",
+    "dim": "2",
+    "red": "31",
+    "green": "32",
+    "yellow": "33",
+    "blue": "34",
+    "cyan": "36",
+}
+
+STATE_COLOURS: Final = {
+    "working": "green",
+    "idle": "blue",
+    "waiting": "yellow",
+    "paused": "yellow",
+    "starting": "cyan",
+    "stopping": "yellow",
+    "stopped": "dim",
+    "failed": "red",
+    "lost": "red",
+}
+
+MAX_CELL_LENGTH: Final = 60
+"""Characters of one cell; the whole value is in `inspect` and `--json`."""
+
+_AGES: Final = ((86400, "d"), (3600, "h"), (60, "m"))
+
+
+def write(text: str, stream: TextIO | None = None) -> None:
+    """Write what an agent or a person said, whatever the terminal can show of it."""
+    target = stream or sys.stdout
+    try:
+        target.write(text)
+    except UnicodeEncodeError:
+        encoding = target.encoding or "ascii"
+        target.write(text.encode(encoding, "replace").decode(encoding))
+
+
+def flush() -> None:
+    """Let what was written be seen (or fail) now."""
+    sys.stdout.flush()
+
+
+def say(text: str = "") -> None:
+    """One line on standard output."""
+    write(text + "\n")
+
+
+def note(text: str) -> None:
+    """One line on standard error, for people: it is no part of the answer."""
+    sys.stdout.flush()
+    write(f"pods: {text}\n", sys.stderr)
+
+
+def say_json(document: Any) -> None:
+    """One JSON document on one line."""
+    say(json.dumps(document, separators=(",", ":")))
+
+
+def coloured(stream: TextIO | None = None) -> bool:
+    """Whether to use colours on this stream."""
+    target = stream or sys.stdout
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and target.isatty()
+
+
+def paint(text: str, colour: str, *, on: bool) -> str:
+    """`text` in a colour, if colours are on."""
+    return f"\x1b[{COLOURS[colour]}m{text}\x1b[0m" if on and text else text
+
+
+def clean(text: str) -> str:
+    """`text` on one line and without control characters, which a terminal would obey."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def cell(value: Any) -> str:
+    """A value in a table: short, on one line, `-` where there is none."""
+    if value is None or value == "":
+        return "-"
+    text = clean(str(value))
+    return text if len(text) <= MAX_CELL_LENGTH else text[: MAX_CELL_LENGTH - 1] + "…"
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, state: int = -1) -> str:
+    """Aligned columns, two spaces apart.
+
+    Args:
+        headers: the titles.
+        rows: cells, already short.
+        state: the column to colour as a pod's state; -1 is none.
+    """
+    widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
+    on = coloured()
+    lines = [paint(_line(headers, widths), "bold", on=on)]
+    for row in rows:
+        padded = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
+        if on and state >= 0:
+            padded[state] = paint(padded[state], STATE_COLOURS.get(row[state], "dim"), on=on)
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(text.ljust(width) for text, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def age(seconds: float) -> str:
+    """How long, in one unit: `12s`, `5m`, `3h`, `2d`."""
+    for size, unit in _AGES:
+        if seconds >= size:
+            return f"{int(seconds // size)}{unit}"
+    return f"{max(0, int(seconds))}s"
+
+
+def size(number: int | None) -> str:
+    """Bytes, in one unit."""
+    if number is None:
+        return "-"
+    value = float(number)
+    for unit in ("B", "K", "M", "G"):
+        if value < 1024 or unit == "G":
+            break
+        value /= 1024
+    return f"{value:.0f}{unit}" if value >= 10 or unit == "B" else f"{value:.1f}{unit}"
+
+
+def rule(scope_rule: dict[str, Any]) -> str:
+    """A scope rule: `write /src` or `read /src (flat)`."""
+    flat = "" if scope_rule["recursive"] else " (flat)"
+    return f"{scope_rule['permission']} {clean(scope_rule['target'])}{flat}"
+
+
+def outcome(turn: dict[str, Any]) -> str:
+    """How a turn ended: `end_turn` or `error (exit status 2): why`."""
+    text = str(turn["stop_reason"])
+    if turn.get("exit_status"):
+        text += f" (exit status {turn['exit_status']})"
+    if turn.get("message"):
+        text += f": {turn['message']}"
+    return text

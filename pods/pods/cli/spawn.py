@@ -1,0 +1,194 @@
+"""`pods spawn`: start a pod, say what it holds and what to do next."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from pods.cli import options, render
+from pods.cli.turn_output import fate, wait_for_turn
+from pods.client.open import open_plain
+from pods.client.plain import ANSWER_SECONDS, Json, PlainClient
+from pods_protocol.errors import ExitCode, InvalidParams
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.usage = (
+        "pods spawn NAME [--write PATH] [--read PATH] [--deny PATH] [--agent KIND]\n"
+        "                  [--prompt TEXT [--wait]] [more options] [-- COMMAND ARGUMENT...]"
+    )
+    parser.add_argument("name", metavar="NAME", type=options.pod_name, help="what to call it")
+    parser.add_argument(
+        "--agent",
+        metavar="KIND",
+        help="shell (default), command, echo, an entry point, module:attribute, or "
+        "'command: PROGRAM ARGUMENT...'",
+    )
+    parser.add_argument("--prompt", metavar="TEXT", help="the first message; `-` reads it")
+    options.add_scope(parser)
+    options.add_deny_and_lend(parser)
+    options.complete(
+        parser.add_argument("--cwd", metavar="DIR", help="where it works (default: here)"),
+        options.FILES,
+    )
+    parser.add_argument(
+        "--env",
+        metavar="NAME[=VALUE]",
+        action="append",
+        default=[],
+        type=environment_entry,
+        help="a variable for its processes; without a value, yours",
+    )
+    parser.add_argument("--description", metavar="TEXT", default="", help="shown in lists")
+    parser.add_argument(
+        "--turn-timeout", metavar="SECONDS", type=options.seconds, help="end turns after this"
+    )
+    parser.add_argument(
+        "--on-parent-exit", choices=("stop", "keep"), help="what to do when its parent ends"
+    )
+    parser.add_argument("--python", metavar="PATH", help="another interpreter for its agent")
+    parser.add_argument(
+        "--call-back", action="store_true", help="its processes may use `pods` as this pod"
+    )
+    parser.add_argument(
+        "--replace", action="store_true", help="remove an ended pod of this name first"
+    )
+    parser.add_argument(
+        "--require-enforcement",
+        action="store_true",
+        help="refuse where the kernel cannot hold it to its scope",
+    )
+    parser.add_argument(
+        "--wait", action="store_true", help="print the prompt's output and exit by its outcome"
+    )
+    options.add_timeout(parser, "with --wait: exit 3 after this; the pod goes on")
+    options.add_json(parser, "the pod, its scope and capacity")
+    parser.set_defaults(argv=None)
+
+
+def environment_entry(word: str) -> tuple[str, str]:
+    """`NAME=VALUE`, or `NAME` for the value that it has here.
+
+    Raises:
+        argparse.ArgumentTypeError: no name, or no value.
+    """
+    name, given, value = word.partition("=")
+    if not name:
+        raise argparse.ArgumentTypeError("a variable needs a name: NAME=VALUE")
+    if given:
+        return name, value
+    if name not in os.environ:
+        raise argparse.ArgumentTypeError(f"{name} is not set here; write {name}=VALUE")
+    return name, os.environ[name]
+
+
+def run(args: argparse.Namespace) -> int:
+    """Spawn, then perhaps wait.
+
+    Raises:
+        PodsError: as the supervisor refuses it.
+    """
+    params = _params(args)
+    if args.wait and params["prompt"] is None:
+        raise InvalidParams(
+            "cannot wait for a turn: no message was given; add --prompt", path="prompt"
+        )
+    with open_plain(args.supervisor, when_absent="start") as client:
+        answer = client.call("spawn", params, timeout=ANSWER_SECONDS)
+        token = answer.pop("token")  # a secret: neither shown nor piped into anything
+        if args.json and not args.wait:
+            render.say_json(answer)
+        elif not args.json:
+            _tell(answer, next_steps=not args.wait)
+        if not args.wait:
+            return ExitCode.OK
+        with PlainClient(answer["socket"], token) as pod:
+            return wait_for_turn(
+                client,
+                pod,
+                args.name,
+                answer["message"],
+                since=0,
+                timeout=args.timeout,
+                as_json=args.json,
+            )
+
+
+def _params(args: argparse.Namespace) -> Json:
+    agent, agent_options = _agent(args.agent, args.argv)
+    params: Json = {
+        "name": args.name,
+        "agent": agent,
+        "options": agent_options,
+        "prompt": sys.stdin.read() if args.prompt == "-" else args.prompt,
+        "allow": args.allow or [],
+        "deny": args.deny or [],
+        "cwd": os.path.abspath(args.cwd) if args.cwd else os.getcwd(),
+        "env": dict(args.env),
+        "limits": {"turn_seconds": args.turn_timeout},
+        "description": args.description,
+        "on_parent_exit": args.on_parent_exit,
+        "python": args.python,
+        "call_back": args.call_back,
+        "replace": args.replace,
+        "require_enforcement": args.require_enforcement,
+    }
+    if args.delegable is not None:
+        params["delegable"] = args.delegable
+    return params
+
+
+def _agent(word: str | None, argv: list[str] | None) -> tuple[str, Json]:
+    """The agent's kind and options, from `--agent` and the words after `--`."""
+    if word is not None and word.startswith("command:"):
+        import shlex
+
+        if argv:
+            raise InvalidParams(
+                "cannot take the command twice: it stands in --agent and after `--`; keep one",
+                path="agent",
+            )
+        word, argv = "command", shlex.split(word.removeprefix("command:"))
+    if argv is None:
+        return word or "shell", {}
+    if not argv:
+        raise InvalidParams(
+            "cannot run an empty command: name the program after `--`", path="options.argv"
+        )
+    if word not in (None, "command"):
+        raise InvalidParams(
+            f"cannot give a command to the agent {word}: only `command` takes one; leave --agent "
+            "out",
+            path="agent",
+        )
+    return "command", {"argv": argv}
+
+
+def _tell(answer: Json, *, next_steps: bool) -> None:
+    pod, enforcement, message = answer["pod"], answer["enforcement"], answer["message"]
+    name = pod["name"]
+    if not next_steps:
+        # The turn's output follows on standard output and is nobody's mixed bag.
+        render.note(f"{name} started ({pod['agent']}, {pod['id']})")
+    else:
+        render.say(f"{name} started ({pod['agent']}, {pod['id']})")
+        for rule in pod["scope"]["allow"]:
+            render.say(f"  {render.rule(rule)}")
+        for rule in pod["scope"]["deny"]:
+            render.say(f"  not {render.rule(rule)}")
+        render.say(f"  enforcement: {enforcement['summary'] or enforcement['backend']}")
+    if enforcement["backend"] == "none" or enforcement["gaps"]:
+        gaps = "; ".join(enforcement["gaps"]) or "only pods' own tools check the scope"
+        render.note(f"warning: not enforced by the kernel: {gaps} {_why(enforcement)}".rstrip())
+    if message is not None and next_steps:
+        render.say(f"  {fate(name, message)}")
+    if next_steps:
+        render.say("next:")
+        render.say(f"  pods send {name} 'MESSAGE' --wait     pods logs -f {name}")
+        render.say(f"  pods read {name}                      pods stop {name}")
+
+
+def _why(enforcement: Json) -> str:
+    return f"({enforcement['reason']})" if enforcement["reason"] else ""

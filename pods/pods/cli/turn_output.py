@@ -1,0 +1,76 @@
+"""What `send` and `spawn` print about a message and, with `--wait`, about its turn.
+
+Owns the two forms of that answer and its exit code. Used by `send` and `spawn`.
+"""
+
+from __future__ import annotations
+
+from pods.cli import render
+from pods.cli.follow import follow_turn
+from pods.cli.transcript import TEXT_KINDS
+from pods.client.plain import Json, PlainClient
+from pods_protocol.errors import ExitCode
+
+
+def fate(name: str, message: Json) -> str:
+    """What became of an accepted message, in words."""
+    if message["state"] == "started":
+        return f"{name}: turn {message['turn']} started"
+    return f"{name}: queued at position {message['position']}"
+
+
+def wait_for_turn(
+    client: PlainClient,
+    pod: PlainClient,
+    name: str,
+    message: Json,
+    *,
+    since: int,
+    timeout: float | None,
+    as_json: bool,
+) -> int:
+    """Print the turn's output as it comes, and return the exit code for its outcome.
+
+    With `as_json` one document at the end: `{message, turn, stop_reason, exit_status, text}`.
+
+    Raises:
+        TimedOut: the turn takes longer; the pod goes on.
+    """
+    pieces: list[str] = []
+
+    def show(event: Json) -> None:
+        if event["type"] in TEXT_KINDS:
+            pieces.append(event["data"]["text"])
+            if not as_json:
+                render.write(event["data"]["text"])
+                render.flush()
+                pieces[:] = pieces[-1:]
+        elif event["type"] == "question" and not as_json:
+            render.note(f"{name} asks: {event['data']['prompt']} (`pods attach {name}` to answer)")
+
+    try:
+        ended = follow_turn(client, pod, name, message, since=since, show=show, timeout=timeout)
+    except KeyboardInterrupt:
+        render.note(f"no longer waiting; {name} goes on (`pods logs -f {name}` follows it)")
+        return ExitCode.INTERRUPTED
+    outcome: Json = (
+        {"stop_reason": "lost", "message": "the pod ended before the message had its turn"}
+        if ended is None
+        else ended["data"]
+    )
+    if as_json:
+        render.say_json(
+            {
+                "message": message,
+                "turn": None if ended is None else ended["turn"],
+                "stop_reason": outcome["stop_reason"],
+                "exit_status": outcome.get("exit_status"),
+                "text": "".join(pieces),
+            }
+        )
+    else:
+        if pieces and not pieces[-1].endswith("\n"):
+            render.say()
+        if outcome["stop_reason"] != "end_turn":
+            render.note(f"the turn of {name} ended: {render.outcome(outcome)}")
+    return ExitCode.OK if outcome["stop_reason"] == "end_turn" else ExitCode.FAILED

@@ -1,0 +1,59 @@
+"""Opening a plain connection to the right supervisor, starting it where that is wanted.
+
+Owns the decision of when a verb starts a supervisor. Standard library only on the path where one
+runs; `start` is imported when nobody answers. Used by `pods.cli`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+from pods.client.address import Address, find_address, keeps_anything
+from pods.client.plain import ANSWER_SECONDS, PlainClient, read_token
+from pods_protocol.errors import NotConnected
+
+WhenAbsent = Literal["start", "look", "fail"]
+"""What to do when no supervisor runs. `start`: start one (spawn). `look`: start one if journals of
+ended pods are kept here, so that they can be read (ls, read, logs). `fail`: NotConnected, so that
+nothing is started (doctor, down)."""
+
+
+class NoSupervisor(NotConnected):
+    """No supervisor runs, and there is nothing that a fresh one could tell. Never sent."""
+
+
+def open_plain(
+    supervisor: str | None = None,
+    *,
+    when_absent: WhenAbsent = "look",
+    timeout: float = ANSWER_SECONDS,
+) -> PlainClient:
+    """A connection to the supervisor that the environment or `supervisor` names.
+
+    Raises:
+        NoSupervisor: none runs, and none is to be started.
+        NotConnected: the environment names a supervisor that is not there.
+        StartFailed: it did not come up.
+        PodsError: hello was refused.
+    """
+    address = find_address(os.environ, supervisor)
+    try:
+        return _open(address, timeout)
+    except NotConnected:
+        if address.places is None:
+            raise
+        if when_absent == "fail" or (when_absent == "look" and not keeps_anything(address.places)):
+            raise NoSupervisor(
+                f"cannot find a supervisor called {address.places.name}: none runs; `pods spawn` "
+                "or `pods up` starts one",
+                socket=address.socket,
+            ) from None
+    from pods.client.start import start_supervisor  # heavy, and needed once in a while
+
+    start_supervisor(address.places, os.environ)
+    return _open(address, timeout)
+
+
+def _open(address: Address, timeout: float) -> PlainClient:
+    return PlainClient(address.socket, read_token(address.token_file), timeout=timeout)
