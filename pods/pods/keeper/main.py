@@ -1,0 +1,296 @@
+"""The keeper's life: fork the pod, serve, reap, clear the tree, write the record, end.
+
+Owns the order of these. Knows nothing of messages or journals. Called by the launcher in a process
+that it has just forked; the memory of this process is shared with all its siblings, so it imports
+nothing, keeps the collector off and makes little.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from typing import Final, NoReturn
+
+from pods import __version__
+from pods.keeper.pod_start import EXIT_CANNOT_START, RunPod, enter_pod
+from pods.keeper.record import record_from, write_record
+from pods.keeper.rpc_loop import RpcLoop
+from pods.keeper.system import (
+    become_subreaper,
+    close_descriptors,
+    redirect_standard_streams,
+    reset_signals,
+    set_process_name,
+)
+from pods.keeper.tree import count_tree, identify_child, reap, signal_tree, sweep
+from pods.keeper.wakeup import Wakeup
+from pods_protocol.api import KEEPER_API
+from pods_protocol.bounds import PROTOCOL_VERSION
+from pods_protocol.errors import StorageFailed
+from pods_protocol.pod_messages import HelloResult
+from pods_protocol.process_messages import (
+    GetKeeperStatus,
+    KeeperStatus,
+    PodSpec,
+    SignalTree,
+    SignalTreeResult,
+)
+from pods_protocol.values import ExitRecord
+
+STDERR_LOG: Final = "stderr.log"
+"""In the pod's state directory: what keeper, pod and whatever the pod starts say outside of it."""
+
+FIRST_RETRY_SECONDS: Final = 0.005
+LAST_RETRY_SECONDS: Final = 0.5
+"""Between sweeps of a tree that does not end at once: a process in an uninterruptible wait ends
+when its device answers. Each pause is twice the one before, so waiting for long costs nothing."""
+
+RECORD_RETRY_SECONDS: Final = 1.0
+"""Between attempts to write the record to a disk that refuses."""
+
+RECORD_DEADLINE_SECONDS: Final = 600.0
+"""The record is offered this long where the disk refuses it; then it goes with the keeper."""
+
+EXIT_UNRECORDED: Final = 3
+"""The keeper's exit code when the record is not on disk."""
+
+EXIT_BUG: Final = 70
+"""The keeper's exit code when it failed itself; the launcher kills what is left."""
+
+
+def keep(
+    spec: PodSpec,
+    pod_listener: socket.socket,
+    keeper_listener: socket.socket,
+    *,
+    run_pod: RunPod | None = None,
+) -> NoReturn:
+    """Be the keeper of one pod until it has ended. Called in a process forked for it.
+
+    Every signal must be blocked by the caller since before the fork, so that none reaches handlers
+    of the parent here.
+
+    Args:
+        spec: the pod.
+        pod_listener: its socket, listening; only the pod has it once it is forked.
+        keeper_listener: the keeper's socket, listening.
+        run_pod: the pod's life in the forked image; None is the real one.
+    """
+    code = EXIT_BUG
+    try:
+        code = _keep(spec, pod_listener, keeper_listener, run_pod)
+    except BaseException:
+        # The caller's frames below must never run in this process, whatever happened here.
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _keep(
+    spec: PodSpec,
+    pod_listener: socket.socket,
+    keeper_listener: socket.socket,
+    run_pod: RunPod | None,
+) -> int:
+    signal.set_wakeup_fd(-1)
+    close_descriptors(keep=(0, 1, 2, pod_listener.fileno(), keeper_listener.fileno()))
+    os.setsid()
+    become_subreaper()
+    set_process_name("pods-keeper")
+    _open_log(spec.state_directory)
+    keeper = os.getpid()
+    try:
+        pid = os.fork()
+    except OSError as error:
+        _say(f"cannot start pod {spec.name}: fork: {error.strerror}; end some processes")
+        pod_listener.close()
+        return _end_without_pod(spec, keeper_listener)
+    if pid == 0:
+        enter_pod(spec, pod_listener, keeper, run_pod)
+    pod_listener.close()
+    wakeup = Wakeup(
+        (signal.SIGCHLD, signal.SIGTERM), ignored=(signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+    )
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    return Keeper(spec, keeper_listener, wakeup, pid).run()
+
+
+def _open_log(state_directory: str) -> None:
+    path = f"{state_directory}/{STDERR_LOG}"
+    try:
+        log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError:
+        # A full disk is no reason to not run: what would be said there is lost, nothing else.
+        log = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    redirect_standard_streams(log)
+    if log > 2:
+        os.close(log)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 (standard error is stderr.log)
+
+
+def _end_without_pod(spec: PodSpec, keeper_listener: socket.socket) -> int:
+    reset_signals()
+    keeper_listener.close()
+    code = 0
+    record = ExitRecord(status=EXIT_CANNOT_START, reason="exited", time=time.time())
+    try:
+        write_record(spec.state_directory, record)
+    except StorageFailed as error:
+        _say(error.message)
+        code = EXIT_UNRECORDED
+    _unlink_sockets(spec)
+    return code
+
+
+def _unlink_sockets(spec: PodSpec) -> None:
+    for path in (spec.pod_socket, spec.keeper_socket):
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
+class Keeper:
+    """The loop of one keeper.
+
+    Args:
+        spec: the pod.
+        listener: the keeper's socket.
+        wakeup: notices SIGCHLD and SIGTERM.
+        pod: the pid of the pod's main process, a child that nobody has reaped yet.
+    """
+
+    def __init__(self, spec: PodSpec, listener: socket.socket, wakeup: Wakeup, pod: int) -> None:
+        self._spec = spec
+        self._wakeup = wakeup
+        self._pod = pod
+        self._identity = identify_child(os.getpid())
+        self._pod_identity = identify_child(pod)
+        self._wait_status: int | None = None
+        self._struck: set[int] = set()
+        self._survivors = 0
+        self._childless = False
+        self._killing = False
+        self._terminations = 0
+        self._record: ExitRecord | None = None
+        self._record_read = False
+        self._server = RpcLoop(
+            listener,
+            KEEPER_API,
+            owner_digest=spec.owner_digest,
+            identity=HelloResult(
+                protocol=PROTOCOL_VERSION,
+                server="keeper",
+                version=__version__,
+                name=spec.name,
+                id=spec.id,
+                pid=os.getpid(),
+            ),
+            handlers={
+                GetKeeperStatus.METHOD: self._status,
+                SignalTree.METHOD: self._signal,
+            },
+            log=_say,
+        )
+        self._server.watch(wakeup.reader, self._signalled)
+
+    def run(self) -> int:
+        """Serve until the tree is proven empty and the record is safe; returns the exit code."""
+        retry = FIRST_RETRY_SECONDS
+        self._reap()
+        while True:
+            deadline = None
+            if self._wait_status is not None:
+                self._killing = True
+            if self._killing and not self._childless:
+                self._sweep()
+            if self._wait_status is not None and self._childless:
+                break
+            if self._killing:
+                deadline = time.monotonic() + retry
+                retry = min(retry * 2, LAST_RETRY_SECONDS)
+            self._server.turn(deadline)
+        self._record = record_from(self._wait_status, self._survivors)
+        code = self._save(self._record)
+        _unlink_sockets(self._spec)
+        self._server.close()
+        return code
+
+    def _save(self, record: ExitRecord) -> int:
+        """Put the record on disk, or offer it to who asks until it was read."""
+        deadline = time.monotonic() + RECORD_DEADLINE_SECONDS
+        said = False
+        while True:
+            try:
+                write_record(self._spec.state_directory, record)
+            except StorageFailed as error:
+                if not said:
+                    _say(error.message)
+                    said = True
+            else:
+                return 0
+            again = time.monotonic() + RECORD_RETRY_SECONDS
+            while time.monotonic() < again:
+                if self._record_read and not self._server.unsent:
+                    return EXIT_UNRECORDED
+                self._server.turn(again)
+            if time.monotonic() >= deadline:
+                return EXIT_UNRECORDED
+
+    def _signalled(self) -> None:
+        if signal.SIGTERM in self._wakeup.take():
+            # Somebody ends the session or the machine. Ask the pod, and at the next time make it.
+            self._terminations += 1
+            if self._terminations > 1:
+                self._killing = True
+            else:
+                signal_tree(signal.SIGTERM, signal.SIGCONT)
+        self._reap()
+
+    def _reap(self) -> None:
+        _, self._childless = reap(self._reaped)
+
+    def _sweep(self) -> None:
+        self._childless = sweep((), self._reaped, self._struck)
+
+    def _reaped(self, pid: int, status: int) -> None:
+        killed = pid in self._struck
+        self._struck.discard(pid)
+        if pid == self._pod and self._wait_status is None:
+            self._wait_status = status
+        elif killed and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+            self._survivors += 1
+
+    def _status(self, _: GetKeeperStatus) -> KeeperStatus:
+        self._record_read = self._record is not None
+        return KeeperStatus(
+            keeper=self._identity,
+            pod=self._pod_identity,
+            processes=count_tree(),
+            exit=self._record,
+        )
+
+    def _signal(self, request: SignalTree) -> SignalTreeResult:
+        if request.signal == "terminate":
+            # A stopped process gets its SIGTERM only once it goes on.
+            reached = signal_tree(signal.SIGTERM, signal.SIGCONT)
+        elif request.signal == "pause":
+            reached = signal_tree(signal.SIGSTOP, again=True)
+        elif request.signal == "resume":
+            reached = signal_tree(signal.SIGCONT, again=True)
+        else:
+            before = self._survivors
+            reached = 0 if self._wait_status is not None else 1
+            self._killing = True
+            self._sweep()
+            reached += self._survivors - before
+        return SignalTreeResult(signalled=reached)

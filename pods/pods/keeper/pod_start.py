@@ -1,0 +1,162 @@
+"""From the fork to the first line of the pod's own code: what the new process is and is not given.
+
+Owns the pod's environment, descriptors, limits and signals, and the two ways to go on: stay in the
+forked image, or exec another interpreter. Runs in the pod's process only; never returns to the
+keeper's code. What goes wrong here ends up as a line in the pod's `stderr.log`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import resource
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NoReturn, cast
+
+import orjson
+
+from pods.keeper.system import (
+    PYTHON_IGNORES,
+    close_descriptors,
+    die_with_parent,
+    reset_signals,
+    set_process_name,
+)
+from pods_protocol.codec import to_json
+from pods_protocol.process_messages import PodSpec
+
+RunPod = Callable[[PodSpec, socket.socket], int]
+
+EXIT_BUG: Final = 70
+"""The pod's code raised; the traceback is in `stderr.log`. The EX_SOFTWARE of sysexits.h."""
+
+EXIT_CANNOT_START: Final = 127
+"""No such interpreter or working directory, or the system refused; what a shell says for it."""
+
+INHERITED_VARIABLES: Final = frozenset(
+    {
+        "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TERM", "TZ",
+        "PODS_RUNTIME_DIR", "PODS_STATE_DIR", "XDG_RUNTIME_DIR", "XDG_STATE_HOME",
+        "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG",
+    }
+)  # fmt: skip
+"""What a pod sees of the launcher's environment. Not the rest: keys and sockets that lie in it were
+not meant for every pod. Coverage's two carry the measurement of our own tests."""
+
+INHERITED_PREFIX: Final = "LC_"
+
+
+def enter_pod(
+    spec: PodSpec, listener: socket.socket, keeper: int, run_pod: RunPod | None
+) -> NoReturn:
+    """Become the pod. Called in the process that the keeper has just forked.
+
+    Args:
+        spec: what to become.
+        listener: the pod's own socket, listening.
+        keeper: the pid of the parent.
+        run_pod: the pod's life in the forked image; None is `pods.pod.main.run_pod`.
+    """
+    code = EXIT_BUG
+    try:
+        code = _enter(spec, listener, keeper, run_pod)
+    except SystemExit as request:
+        code = request.code if isinstance(request.code, int) else EXIT_BUG
+    except BaseException:
+        # Whatever it is, the keeper's loop above on this stack must never run in this process.
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _enter(spec: PodSpec, listener: socket.socket, keeper: int, run_pod: RunPod | None) -> int:
+    die_with_parent(keeper)
+    os.setsid()
+    forked = spec.python is None
+    reset_signals(keep_ignored=PYTHON_IGNORES if forked else ())
+    close_descriptors(keep=(0, 1, 2, listener.fileno()))
+    set_process_name("pods-pod")
+    os.umask(0o077)
+    environ = pod_environ(spec, os.environ)
+    try:
+        _set_limits(spec)
+        os.chdir(spec.cwd)
+    except (OSError, ValueError) as error:
+        return _cannot_start(spec, f"{spec.cwd}: {error}")
+    if not forked:
+        return _exec(spec, listener, environ)
+    os.environ.clear()
+    os.environ.update(environ)
+    time.tzset()
+    _forget_temporary_directory()
+    gc.enable()
+    if run_pod is None:
+        run_pod = default_run_pod()
+    return run_pod(spec, listener)
+
+
+def default_run_pod() -> RunPod:
+    """The pod runtime; imported late so that this file stands without it."""
+    from pods.pod.main import run_pod
+
+    return run_pod
+
+
+def pod_environ(spec: PodSpec, inherited: Mapping[str, str]) -> dict[str, str]:
+    """The pod's environment: a short list of what the launcher has, then the pod's own."""
+    environ = {
+        name: value
+        for name, value in inherited.items()
+        if name in INHERITED_VARIABLES or name.startswith(INHERITED_PREFIX)
+    }
+    environ["TMPDIR"] = f"{spec.runtime_directory}/tmp"
+    environ.update(spec.env)
+    environ["PODS_NAME"] = spec.name
+    environ["PODS_ID"] = spec.id
+    return environ
+
+
+def _set_limits(spec: PodSpec) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    wanted = spec.limits.open_files
+    if wanted is not None:
+        _, ceiling = resource.getrlimit(resource.RLIMIT_NOFILE)
+        number = wanted if ceiling == resource.RLIM_INFINITY else min(wanted, ceiling)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (number, number))
+
+
+def _exec(spec: PodSpec, listener: socket.socket, environ: dict[str, str]) -> int:
+    """Hand the spec over in a file without a name: argv and environment are anybody's to read."""
+    python = cast("str", spec.python)
+    try:
+        handover = os.memfd_create("pods-spec", 0)
+        line: dict[str, Any] = {"spec": to_json(spec), "listener_fd": listener.fileno()}
+        with open(handover, "wb", buffering=0, closefd=False) as file:
+            file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+        os.lseek(handover, 0, os.SEEK_SET)
+        os.set_inheritable(listener.fileno(), True)
+        os.execvpe(python, [python, "-P", "-m", "pods.pod", str(handover)], environ)
+    except OSError as error:
+        return _cannot_start(spec, f"{python}: {os.strerror(error.errno or 0)}")
+
+
+def _cannot_start(spec: PodSpec, why: str) -> int:
+    print(  # noqa: T201 (standard error is the pod's stderr.log here)
+        f"cannot start pod {spec.name}: {why}; check its `python` and `cwd`", file=sys.stderr
+    )
+    return EXIT_CANNOT_START
+
+
+def _forget_temporary_directory() -> None:
+    """Make `tempfile`, where it is loaded, look at the new TMPDIR."""
+    tempfile = sys.modules.get("tempfile")
+    if tempfile is not None:
+        tempfile.tempdir = None  # type: ignore[attr-defined]  # sys.modules knows no module's names

@@ -1,0 +1,65 @@
+"""The exit record: what the keeper saw of its pod's end, on disk.
+
+Owns `exit.json` in the pod's state directory, how a wait status becomes it, and how it is read
+back. Written by the keeper, once, when the tree is proven empty; read by the supervisor.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Final
+
+import orjson
+
+from pods.rpc.unix import write_private_file
+from pods_protocol.codec import from_json_lenient, to_json
+from pods_protocol.errors import PodsError, StorageFailed
+from pods_protocol.values import ExitRecord
+
+FILE_NAME: Final = "exit.json"
+
+MAX_RECORD_BYTES: Final = 64 * 1024
+"""A record has about a hundred bytes; what is bigger is not one."""
+
+
+def record_from(wait_status: int, survivors_killed: int) -> ExitRecord:
+    """The record of a process that was reaped with `wait_status`, its tree empty as of now."""
+    status = os.waitstatus_to_exitcode(wait_status)
+    return ExitRecord(
+        status=status,
+        reason="exited" if status >= 0 else "signalled",
+        survivors_killed=survivors_killed,
+        time=time.time(),
+    )
+
+
+def write_record(state_directory: str, record: ExitRecord) -> None:
+    """Put the record on disk: whole, and there after a power cut.
+
+    Raises:
+        StorageFailed: the system refuses; no half of it is there.
+    """
+    write_private_file(f"{state_directory}/{FILE_NAME}", orjson.dumps(to_json(record)) + b"\n")
+    try:
+        descriptor = os.open(state_directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise StorageFailed(
+            f"cannot make {state_directory} durable: {os.strerror(error.errno or 0)}; check its "
+            "disk",
+            path=state_directory,
+            errno=error.errno,
+        ) from error
+
+
+def read_record(state_directory: str) -> ExitRecord | None:
+    """The record, or None where there is none, or what is there is no record."""
+    try:
+        with open(f"{state_directory}/{FILE_NAME}", "rb") as file:
+            return from_json_lenient(ExitRecord, orjson.loads(file.read(MAX_RECORD_BYTES)))
+    except (OSError, ValueError, PodsError):
+        return None

@@ -1,0 +1,97 @@
+"""What the standard library does not offer of Linux: prctl; and cleaning up after a fork.
+
+Owns the few calls that change what a process is: subreaper, death signal, name, signal handlers,
+descriptors. Knows nothing of pods. Used by keeper, launcher and the pod's first steps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+from collections.abc import Collection
+from typing import Final
+
+PR_SET_PDEATHSIG: Final = 1
+PR_SET_NAME: Final = 15
+PR_SET_CHILD_SUBREAPER: Final = 36
+
+PYTHON_IGNORES: Final = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
+"""Python ignores these from its start, so that writes fail with an error that can be caught."""
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+def become_subreaper() -> None:
+    """Make descendants whose parent has ended children of this process.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    _prctl(PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1))
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends, even if that has happened already.
+
+    Args:
+        parent: the pid of the process that forked this one.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    _prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
+    if os.getppid() != parent:  # it ended before the line above
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def set_process_name(name: str) -> None:
+    """Name this process for `ps`; the kernel keeps 15 bytes of it."""
+    _prctl(PR_SET_NAME, ctypes.c_char_p(name.encode()))
+
+
+def reset_signals(*, keep_ignored: Collection[int] = ()) -> None:
+    """Give every signal its default action, and let none be blocked.
+
+    Args:
+        keep_ignored: those that stay ignored where they are.
+    """
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals():
+        handler = signal.getsignal(number)
+        if handler is signal.SIG_DFL or (handler is signal.SIG_IGN and number in keep_ignored):
+            continue
+        # SIGKILL, SIGSTOP and what the C library keeps for itself cannot be set.
+        with contextlib.suppress(OSError, ValueError):
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def close_descriptors(*, keep: Collection[int]) -> None:
+    """Close every descriptor of this process but those named.
+
+    Python objects that own a closed one must never be collected in this process: a forked child
+    stays inside the call that forked it, so everything its parent held is held for ever.
+    """
+    for name in os.listdir("/proc/self/fd"):
+        descriptor = int(name)
+        if descriptor not in keep:
+            with contextlib.suppress(OSError):  # the listing's own is closed already
+                os.close(descriptor)
+
+
+def redirect_standard_streams(output: int) -> None:
+    """Point standard input at nothing, standard output and error at `output`."""
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for source, target in ((null, 0), (output, 1), (output, 2)):
+        if source != target:
+            os.dup2(source, target)
+    if null > 2:
+        os.close(null)
+
+
+def _prctl(option: int, argument: ctypes.c_ulong | ctypes.c_char_p) -> None:
+    if _libc.prctl(option, argument, ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0)):
+        code = ctypes.get_errno()
+        raise OSError(code, f"prctl({option}): {os.strerror(code)}")

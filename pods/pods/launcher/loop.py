@@ -1,0 +1,285 @@
+"""The launcher's life: fork keepers on request, reap them, clear what they leave, tell of it.
+
+Owns the table of living keepers and the memory of the last that ended. Knows nothing of pods beyond
+their spec, and hands that on unread. One thread, one selector; the only waits are the selector's.
+Made and run by `main`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import Final
+
+from pods import __version__
+from pods.keeper.main import keep
+from pods.keeper.pod_start import RunPod
+from pods.keeper.rpc_loop import FAREWELL_SECONDS, Client, Log, RpcLoop
+from pods.keeper.tree import identify_child, reap, sweep
+from pods.keeper.wakeup import Wakeup
+from pods.launcher.prepare import abandon, prepare
+from pods_protocol.api import LAUNCHER_API
+from pods_protocol.bounds import HELLO_SECONDS, PROTOCOL_VERSION
+from pods_protocol.errors import InvalidRequest, PodRunning, StartFailed
+from pods_protocol.pod_messages import Empty, HelloResult, Ping
+from pods_protocol.process_messages import (
+    KeeperEnded,
+    KillKeeper,
+    LaunchPod,
+    LaunchPodResult,
+    ListKeepers,
+    ListKeepersResult,
+    PodSpec,
+    ShutdownLauncher,
+)
+
+MAX_REMEMBERED: Final = 512
+"""Ends that a supervisor which comes later is told of: more than can happen while one restarts."""
+
+IDLE_EXIT_SECONDS: Final = 60.0
+"""Without keepers and without clients the launcher is of use to nobody: its supervisor was killed
+and none came after it."""
+
+FIRST_RETRY_SECONDS: Final = 0.005
+LAST_RETRY_SECONDS: Final = 0.5
+"""Between sweeps of strays that do not end at once, each twice the one before."""
+
+
+class Launcher:
+    """The loop.
+
+    Args:
+        name: the supervisor's.
+        listener: the launcher's socket.
+        owner_digest: hex SHA-256 of the supervisor's token.
+        log: takes what went wrong.
+        run_pod: a pod's life in the forked image; None is the real one.
+        fork: as `os.fork`; a parameter because the kernel's refusals cannot be had on demand.
+        hello_seconds: how long a client may take to say hello.
+        idle_exit_seconds: how long to stay without keepers and clients.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        listener: socket.socket,
+        owner_digest: str,
+        log: Log,
+        *,
+        run_pod: RunPod | None = None,
+        fork: Callable[[], int] = os.fork,
+        hello_seconds: float = HELLO_SECONDS,
+        idle_exit_seconds: float = IDLE_EXIT_SECONDS,
+    ) -> None:
+        self._log = log
+        self._run_pod = run_pod
+        self._fork = fork
+        self._idle_exit_seconds = idle_exit_seconds
+        self._keepers: dict[int, PodSpec] = {}
+        self._pids: dict[str, int] = {}
+        self._ended: dict[int, KeeperEnded] = {}
+        self._unproven: list[tuple[int, PodSpec, int]] = []
+        self._struck: set[int] = set()
+        self._strays = 0
+        self._stray_seen = False
+        self._ending = False
+        self._useless_since: float | None = None
+        self._retry = FIRST_RETRY_SECONDS
+        self._wakeup = Wakeup(
+            (signal.SIGCHLD, signal.SIGTERM),
+            ignored=(signal.SIGINT, signal.SIGHUP, signal.SIGQUIT),
+        )
+        self._server = RpcLoop(
+            listener,
+            LAUNCHER_API,
+            owner_digest=owner_digest,
+            identity=HelloResult(
+                protocol=PROTOCOL_VERSION,
+                server="launcher",
+                version=__version__,
+                name=name,
+                id="",
+                pid=os.getpid(),
+            ),
+            handlers={
+                LaunchPod.METHOD: self._launch,
+                ListKeepers.METHOD: self._list,
+                KillKeeper.METHOD: self._kill,
+                ShutdownLauncher.METHOD: self._shutdown,
+                Ping.METHOD: self._ping,
+            },
+            log=log,
+            greeted=self._tell_ends,
+            hello_seconds=hello_seconds,
+        )
+        self._server.watch(self._wakeup.reader, self._signalled)
+
+    def run(self) -> None:
+        """Serve until told to end and no keeper lives, or until nobody needs it any more."""
+        while True:
+            deadline = self._clear()
+            end = self._end_deadline()
+            if end is not None:
+                if end <= time.monotonic():
+                    return
+                deadline = end if deadline is None else min(deadline, end)
+            self._server.turn(deadline)
+
+    def close(self) -> None:
+        """Close every socket; whoever waits for this process's last word gets its end of file."""
+        self._server.close()
+        self._wakeup.close()
+
+    def _end_deadline(self) -> float | None:
+        """When to end if nothing happens before; None while somebody may need this process."""
+        needed = bool(self._keepers or self._unproven)
+        if needed or (self._server.clients and not self._ending):
+            self._useless_since = None
+            return None
+        if self._useless_since is None:
+            self._useless_since = time.monotonic()
+        if not self._ending:
+            return self._useless_since + self._idle_exit_seconds
+        return self._useless_since + (FAREWELL_SECONDS if self._server.unsent else 0.0)
+
+    # --- requests ---
+
+    def _launch(self, request: LaunchPod) -> LaunchPodResult:
+        spec = request.spec
+        if self._ending:
+            raise StartFailed(
+                f"cannot start pod {spec.name}: the launcher is ending; start another supervisor",
+                step="launch",
+                detail="ending",
+            )
+        if spec.id in self._pids:
+            raise InvalidRequest(
+                f"cannot start pod {spec.name}: the keeper of {spec.id} lives already; a pod's id "
+                "is used once",
+                id=spec.id,
+                keeper=self._pids[spec.id],
+            )
+        pod_listener, keeper_listener = prepare(spec)
+        with contextlib.closing(pod_listener), contextlib.closing(keeper_listener):
+            pid = self._fork_keeper(spec, pod_listener, keeper_listener)
+        self._keepers[pid] = spec
+        self._pids[spec.id] = pid
+        for ended in [pid for pid, end in self._ended.items() if end.id == spec.id]:
+            del self._ended[ended]
+        return LaunchPodResult(keeper=identify_child(pid))
+
+    def _fork_keeper(
+        self, spec: PodSpec, pod_listener: socket.socket, keeper_listener: socket.socket
+    ) -> int:
+        # Blocked over the fork: a signal in the child before its handlers are its own would be
+        # written into our wakeup.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            pid = self._fork()
+            if pid == 0:
+                keep(spec, pod_listener, keeper_listener, run_pod=self._run_pod)
+        except OSError as error:
+            abandon(spec)
+            raise StartFailed(
+                f"cannot start pod {spec.name}: fork: {os.strerror(error.errno or 0)}; end some "
+                "processes, then try again",
+                step="fork",
+                detail=str(error),
+                errno=error.errno,
+            ) from error
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return pid
+
+    def _list(self, _: ListKeepers) -> ListKeepersResult:
+        return ListKeepersResult(keepers=dict(self._pids))
+
+    def _kill(self, request: KillKeeper) -> Empty:
+        if request.pid not in self._keepers:
+            raise InvalidRequest(
+                f"cannot kill {request.pid}: no living keeper of this launcher has that pid; ask "
+                "`keepers`",
+                pid=request.pid,
+            )
+        # In the table means not reaped, so the pid is still the keeper's.
+        os.kill(request.pid, signal.SIGKILL)
+        return Empty()
+
+    def _shutdown(self, _: ShutdownLauncher) -> Empty:
+        if self._keepers or self._unproven:
+            raise PodRunning(
+                f"cannot end the launcher: {len(self._keepers)} pods run; stop them first",
+                pod=next(iter(self._pids), ""),
+                state="running",
+            )
+        self._ending = True
+        return Empty()
+
+    def _ping(self, _: Ping) -> Empty:
+        return Empty()
+
+    def _tell_ends(self, client: Client) -> None:
+        for end in self._ended.values():
+            self._server.notify_one(client, "keeper_ended", end)
+
+    # --- ends ---
+
+    def _signalled(self) -> None:
+        if signal.SIGTERM in self._wakeup.take():
+            self._ending = True
+        reap(self._reaped)
+
+    def _reaped(self, pid: int, status: int) -> None:
+        spec = self._keepers.pop(pid, None)
+        if spec is not None:
+            del self._pids[spec.id]
+            self._unproven.append((pid, spec, os.waitstatus_to_exitcode(status)))
+            return
+        self._stray_seen = True
+        if pid in self._struck:
+            self._struck.discard(pid)
+            self._strays += os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+
+    def _clear(self) -> float | None:
+        """Kill strays and tell of keepers whose pods have left nothing.
+
+        A keeper that ended with 0 has proven its tree empty itself. One that was killed has not,
+        and its pod's processes are our children now.
+
+        Returns:
+            When to try again, where something does not end; None where all is clear.
+        """
+        for proven in [end for end in self._unproven if end[2] == 0]:
+            self._unproven.remove(proven)
+            self._tell_end(*proven, strays=0)
+        if not self._unproven and not self._stray_seen:
+            return None
+        self._stray_seen = False
+        if not sweep(self._keepers, self._reaped, self._struck):
+            self._stray_seen = True
+            deadline = time.monotonic() + self._retry
+            self._retry = min(self._retry * 2, LAST_RETRY_SECONDS)
+            return deadline
+        self._stray_seen = False
+        self._retry = FIRST_RETRY_SECONDS
+        # Which stray was whose cannot be known; they are told with the first that may own them.
+        for end in self._unproven:
+            abandon(end[1])
+            self._tell_end(*end, strays=self._strays)
+            self._strays = 0
+        self._unproven.clear()
+        return None
+
+    def _tell_end(self, pid: int, spec: PodSpec, status: int, *, strays: int) -> None:
+        end = KeeperEnded(pid=pid, id=spec.id, status=status, strays_killed=strays)
+        self._ended.pop(pid, None)
+        self._ended[pid] = end
+        while len(self._ended) > MAX_REMEMBERED:
+            del self._ended[next(iter(self._ended))]
+        if status != 0:
+            self._log(f"the keeper of {spec.id} ended with {status}; {strays} strays were killed")
+        self._server.notify("keeper_ended", end)

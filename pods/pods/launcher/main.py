@@ -1,0 +1,161 @@
+"""How a launcher comes up: arguments, session, log, preload, socket, one line that it is ready.
+
+Owns that order. The loop is `loop.Launcher`. Called by `__main__`; tests call `main` with a pod's
+life of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from pods.keeper.pod_start import RunPod
+from pods.keeper.rpc_loop import digest_of
+from pods.keeper.system import (
+    become_subreaper,
+    redirect_standard_streams,
+    reset_signals,
+    set_process_name,
+)
+from pods.launcher.loop import IDLE_EXIT_SECONDS, Launcher
+from pods.launcher.preload import PRELOAD, preload
+from pods.paths import SupervisorPlaces, places_from
+from pods.rpc.unix import bind_unix, ensure_private_directory
+from pods_protocol.bounds import HELLO_SECONDS
+from pods_protocol.errors import ExitCode, PodsError, StartFailed
+
+READY_LINE: Final = b"ready\n"
+
+MAX_TOKEN_BYTES: Final = 4096
+"""A token has some forty characters; a bigger file is not one."""
+
+
+def main(
+    arguments: Sequence[str] | None = None,
+    *,
+    run_pod: RunPod | None = None,
+    modules: tuple[str, ...] = PRELOAD,
+    fork: Callable[[], int] = os.fork,
+    hello_seconds: float = HELLO_SECONDS,
+    idle_exit_seconds: float = IDLE_EXIT_SECONDS,
+) -> int:
+    """Be a launcher until it ends; returns the process's exit code.
+
+    Args:
+        arguments: of the command line; None takes `sys.argv`.
+        run_pod: a pod's life in the forked image; None is the real one.
+        modules: what to import before the first fork.
+        fork, hello_seconds, idle_exit_seconds: as in `Launcher`.
+    """
+    options = _parse(arguments)
+    if options.log is not None:
+        log = os.open(options.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        redirect_standard_streams(log)
+        os.close(log)
+    try:
+        places = places_from(os.environ, os.getuid()).supervisor(options.name)
+        _become_daemon()
+        preload(modules)
+        digest = digest_of(_read_token(places.owner_token))
+        listener = _listen(places)
+    except PodsError as error:
+        _log(error.message)
+        return ExitCode.FAILED
+    launcher = Launcher(
+        options.name,
+        listener,
+        digest,
+        _log,
+        run_pod=run_pod,
+        fork=fork,
+        hello_seconds=hello_seconds,
+        idle_exit_seconds=idle_exit_seconds,
+    )
+    try:
+        if options.ready_fd is not None:
+            # A supervisor that has gone meanwhile is no reason to fail: another may come.
+            with contextlib.suppress(OSError):
+                os.write(options.ready_fd, READY_LINE)
+            os.close(options.ready_fd)
+        launcher.run()
+    finally:
+        # Before the end of file: who sees that may bind here next, and its socket must stay.
+        with contextlib.suppress(OSError):
+            os.unlink(places.launcher_socket)
+        launcher.close()
+    return ExitCode.OK
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -P -m pods.launcher", description="Fork pods for one supervisor."
+    )
+    parser.add_argument("--name", required=True, help="the supervisor's name")
+    parser.add_argument("--ready-fd", type=int, help="a descriptor that gets one line when ready")
+    parser.add_argument("--log", help="a file for what goes wrong; else standard error")
+    return parser.parse_args(arguments)
+
+
+def _become_daemon() -> None:
+    reset_signals(keep_ignored=(signal.SIGPIPE, signal.SIGXFSZ))
+    if os.getsid(0) != os.getpid():
+        # Refused to the leader of a process group: a shell's job, whose terminal stays its own.
+        with contextlib.suppress(PermissionError):
+            os.setsid()
+    become_subreaper()
+    set_process_name("pods-launcher")
+
+
+def _read_token(path: str) -> str:
+    """Read the supervisor's token; only its digest is kept, because every pod gets our memory."""
+    try:
+        with open(path, "rb") as file:
+            token = file.read(MAX_TOKEN_BYTES).decode("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartFailed(
+            f"cannot start the launcher: no token in {path}: {error}; a supervisor writes it "
+            "before it starts one",
+            step="token",
+            detail=str(error),
+        ) from error
+    if not token:
+        raise StartFailed(
+            f"cannot start the launcher: {path} is empty; a supervisor writes its token there",
+            step="token",
+            detail="empty",
+        )
+    return token
+
+
+def _listen(places: SupervisorPlaces) -> socket.socket:
+    """Listen at the launcher's socket; one that a killed launcher left is taken away first."""
+    ensure_private_directory(places.runtime)
+    path = places.launcher_socket
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+        else:
+            raise StartFailed(
+                f"cannot start the launcher: one listens at {path} already; use that one",
+                step="bind",
+                detail=path,
+            )
+    return bind_unix(path)
+
+
+def _log(text: str) -> None:
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    # The disk may be full and the log's other end gone: neither may end the launcher.
+    with contextlib.suppress(OSError):
+        print(f"{stamp} launcher {os.getpid()}: {text}", file=sys.stderr, flush=True)  # noqa: T201
