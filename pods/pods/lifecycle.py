@@ -1,0 +1,442 @@
+"""One pod's life as a table, and all pods' lives as a fold over the supervisor's journal.
+
+Owns what may happen to a pod and what then has to be done, as data: `handle` takes a life and a
+trigger and gives the next life and the commands that bring it about. Owns also what a supervisor
+remembers: `PodTable` is nothing but the fold of its journal's events. Knows no process, socket,
+clock or file; ids and times come in with the events. `pods.supervisor` performs the commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum
+from typing import Any, Final
+
+from attrs import evolve, field, frozen
+
+from pods_protocol.codec import from_json_lenient, to_json
+from pods_protocol.events import Event
+from pods_protocol.pod_messages import RunResult
+from pods_protocol.supervisor_messages import SpawnPod
+from pods_protocol.values import (
+    ExitRecord,
+    Limits,
+    ParentExit,
+    PodState,
+    ProcessIdentity,
+    ScopeGrant,
+    TurnSummary,
+)
+
+
+class Life(Enum):
+    """Where a pod is in its life."""
+
+    RESERVED = "reserved"
+    """Its name and id are taken; nothing of it exists."""
+    LAUNCHING = "launching"
+    """It holds its lease; its processes may exist."""
+    RUNNING = "running"
+    """It has answered, and has accepted its first message where it got one."""
+    STOPPING = "stopping"
+    """It was asked to end."""
+    ENDED = "ended"
+    """Its process tree is proven gone; its record and journal stay."""
+    REMOVED = "removed"
+    """Nothing of it is left."""
+    FAILED = "failed"
+    """It never came to run; nothing of it is left."""
+
+
+class Trigger(Enum):
+    """What can happen to a pod."""
+
+    LEASE_TAKEN = "lease_taken"
+    ACCEPTED = "accepted"
+    SPAWN_FAILED = "spawn_failed"
+    STOP_ASKED = "stop_asked"
+    TREE_GONE = "tree_gone"
+    REMOVE_ASKED = "remove_asked"
+
+
+class Command(Enum):
+    """What the supervisor has to do then; they are performed in the order of the table."""
+
+    KILL_TREE = "kill_tree"
+    CLIMB_LADDER = "climb_ladder"
+    END_JOURNAL = "end_journal"
+    RELEASE_LEASE = "release_lease"
+    REMOVE_RUNTIME = "remove_runtime"
+    REMOVE_STATE = "remove_state"
+    SETTLE_CHILDREN = "settle_children"
+    RECORD_SPAWNED = "record_spawned"
+    RECORD_FAILED = "record_failed"
+    RECORD_STOPPING = "record_stopping"
+    RECORD_ENDED = "record_ended"
+    RECORD_REMOVED = "record_removed"
+
+
+_ROLL_BACK: Final = (
+    Command.KILL_TREE,
+    Command.RELEASE_LEASE,
+    Command.REMOVE_RUNTIME,
+    Command.REMOVE_STATE,
+    Command.RECORD_FAILED,
+)
+_BURY: Final = (
+    Command.END_JOURNAL,
+    Command.RELEASE_LEASE,
+    Command.RECORD_ENDED,
+    Command.REMOVE_RUNTIME,
+    Command.SETTLE_CHILDREN,
+)
+
+TRANSITIONS: Final[Mapping[Life, Mapping[Trigger, tuple[Life, tuple[Command, ...]]]]] = {
+    Life.RESERVED: {
+        Trigger.LEASE_TAKEN: (Life.LAUNCHING, ()),
+        Trigger.SPAWN_FAILED: (Life.FAILED, _ROLL_BACK),
+    },
+    Life.LAUNCHING: {
+        Trigger.ACCEPTED: (Life.RUNNING, (Command.RECORD_SPAWNED,)),
+        Trigger.SPAWN_FAILED: (Life.FAILED, _ROLL_BACK),
+    },
+    Life.RUNNING: {
+        Trigger.STOP_ASKED: (Life.STOPPING, (Command.RECORD_STOPPING, Command.CLIMB_LADDER)),
+        Trigger.TREE_GONE: (Life.ENDED, _BURY),
+    },
+    Life.STOPPING: {
+        Trigger.STOP_ASKED: (Life.STOPPING, ()),
+        Trigger.TREE_GONE: (Life.ENDED, _BURY),
+    },
+    Life.ENDED: {
+        Trigger.STOP_ASKED: (Life.ENDED, ()),
+        Trigger.REMOVE_ASKED: (
+            Life.REMOVED,
+            (Command.REMOVE_STATE, Command.RECORD_REMOVED),
+        ),
+    },
+    Life.REMOVED: {},
+    Life.FAILED: {},
+}
+"""The one table of legal moves. What is not in it is a bug of ours."""
+
+LIVING: Final = frozenset({Life.RESERVED, Life.LAUNCHING, Life.RUNNING, Life.STOPPING})
+"""Lives that take up room under the caps."""
+
+
+class IllegalMove(Exception):
+    """A trigger that the table does not have for this life: a bug of ours, never of a client."""
+
+
+def handle(life: Life, trigger: Trigger) -> tuple[Life, tuple[Command, ...]]:
+    """What `trigger` makes of a pod in `life`, and what has to be done.
+
+    Raises:
+        IllegalMove: it cannot happen to such a pod.
+    """
+    try:
+        return TRANSITIONS[life][trigger]
+    except KeyError:
+        raise IllegalMove(f"a {life.value} pod cannot get {trigger.value}") from None
+
+
+POD_RESERVED: Final = "pod_reserved"
+POD_SPAWNED: Final = "pod_spawned"
+SPAWN_FAILED: Final = "spawn_failed"
+POD_STOPPING: Final = "pod_stopping"
+POD_ENDED: Final = "pod_ended"
+POD_REMOVED: Final = "pod_removed"
+POD_REPARENTED: Final = "pod_reparented"
+CURSOR_ADVANCED: Final = "cursor_advanced"
+
+LIFECYCLE_KINDS: Final = frozenset({POD_SPAWNED, POD_ENDED, POD_REMOVED})
+"""Kinds of the supervisor's journal that subscribers get, live and replayed."""
+
+
+@frozen(kw_only=True)
+class PodRecord:
+    """What a supervisor remembers of one pod. No secrets: of `env` the names alone.
+
+    Attributes:
+        parent_id: who answers for it now; changes when a parent ends before it.
+        asked_by: who asked for it, for ever; the scope of its `message_id`.
+        message: the fate of the first message.
+        replaces: the ended pod whose name it takes over once it runs.
+        state: how it ended; None while it lives. `last_turn`: as its journal had it then.
+        reason: a sentence about the end, where there is one.
+        cursors: reader -> how far it has read.
+    """
+
+    id: str
+    name: str
+    life: Life
+    parent_id: str | None
+    asked_by: str | None
+    agent: str
+    options: dict[str, Any]
+    cwd: str
+    env_names: tuple[str, ...]
+    limits: Limits
+    grant: ScopeGrant
+    description: str
+    on_parent_exit: ParentExit
+    python: str | None
+    call_back: bool
+    message_id: str | None
+    replaces: str | None
+    created: float
+    keeper: ProcessIdentity | None = None
+    pid: int | None = None
+    message: RunResult | None = None
+    ended: float | None = None
+    state: PodState | None = None
+    reason: str = ""
+    exit: ExitRecord | None = None
+    last_turn: TurnSummary | None = None
+    cursors: Mapping[str, int] = field(factory=dict[str, int])
+
+    @property
+    def living(self) -> bool:
+        """Whether it takes up room: it runs, or is about to."""
+        return self.life in LIVING
+
+
+def reserved_data(
+    request: SpawnPod,
+    *,
+    pod_id: str,
+    parent_id: str | None,
+    grant: ScopeGrant,
+    cwd: str,
+    on_parent_exit: ParentExit,
+    replaces: str | None,
+) -> dict[str, Any]:
+    """The data of a `pod_reserved` event: all of the request that is no secret."""
+    return {
+        "id": pod_id,
+        "name": request.name,
+        "parent_id": parent_id,
+        "agent": request.agent,
+        "options": request.options,
+        "cwd": cwd,
+        "env_names": sorted(request.env),
+        "limits": to_json(request.limits),
+        "grant": to_json(grant),
+        "description": request.description,
+        "on_parent_exit": on_parent_exit,
+        "python": request.python,
+        "call_back": request.call_back,
+        "message_id": request.message_id,
+        "replaces": replaces,
+    }
+
+
+def spawned_data(
+    record: PodRecord, *, keeper: ProcessIdentity, pid: int, message: RunResult | None
+) -> dict[str, Any]:
+    """The data of a `pod_spawned` event."""
+    return {
+        "id": record.id,
+        "pod": record.name,
+        "keeper": to_json(keeper),
+        "pid": pid,
+        "message": None if message is None else to_json(message),
+    }
+
+
+def ended_data(
+    record: PodRecord,
+    *,
+    state: PodState,
+    reason: str,
+    exit_record: ExitRecord,
+    last_turn: TurnSummary | None,
+) -> dict[str, Any]:
+    """The data of a `pod_ended` event."""
+    return {
+        "id": record.id,
+        "pod": record.name,
+        "state": state,
+        "reason": reason,
+        "exit": to_json(exit_record),
+        "last_turn": None if last_turn is None else to_json(last_turn),
+    }
+
+
+class PodTable:
+    """Every pod that a supervisor knows: the fold of its journal.
+
+    Two things beside the journal change it, and neither outlives the process: `set_life` moves a
+    pod between two lives that the journal does not tell apart.
+    """
+
+    def __init__(self, events: Iterable[Event] = ()) -> None:
+        self._pods: dict[str, PodRecord] = {}
+        self._names: dict[str, str] = {}
+        for event in events:
+            self.apply(event)
+
+    def __len__(self) -> int:
+        return len(self._pods)
+
+    def __iter__(self) -> Iterator[PodRecord]:
+        """Every record, oldest first."""
+        return iter(self._pods.values())
+
+    def get(self, pod_id: str) -> PodRecord | None:
+        """The pod of that id, if it is known."""
+        return self._pods.get(pod_id)
+
+    def named(self, name: str) -> PodRecord | None:
+        """The pod that has the name now: of a pod and its replacement, the one that runs."""
+        pod_id = self._names.get(name)
+        return None if pod_id is None else self._pods[pod_id]
+
+    def set_life(self, pod_id: str, life: Life) -> None:
+        """Note a move that the journal does not tell (`launching`)."""
+        self._pods[pod_id] = evolve(self._pods[pod_id], life=life)
+
+    def apply(self, event: Event) -> None:
+        """Take one event of the supervisor's journal; kinds of other versions change nothing."""
+        data = event.data
+        pod_id = data.get("id")
+        if not isinstance(pod_id, str):
+            return
+        if event.type == POD_RESERVED:
+            record = _reserved(event)
+            self._pods[pod_id] = record
+            if record.replaces is None or record.replaces not in self._pods:
+                self._names[record.name] = pod_id
+            return
+        known = self._pods.get(pod_id)
+        if known is None:
+            return
+        if event.type in (SPAWN_FAILED, POD_REMOVED):
+            self._forget(known)
+            return
+        changes = _changes(event, known)
+        if changes:
+            self._pods[pod_id] = evolve(known, **changes)
+        if event.type == POD_SPAWNED:
+            self._names[known.name] = pod_id
+
+    def _forget(self, record: PodRecord) -> None:
+        del self._pods[record.id]
+        if self._names.get(record.name) == record.id:
+            del self._names[record.name]
+        for other in list(self._pods.values()):
+            if other.parent_id == record.id:
+                self._pods[other.id] = evolve(other, parent_id=record.parent_id)
+
+    def children(self, pod_id: str | None) -> list[PodRecord]:
+        """The pods whose parent it is; of None, the pods that people asked for."""
+        return [record for record in self._pods.values() if record.parent_id == pod_id]
+
+    def living_children(self) -> dict[str | None, int]:
+        """How many living children every parent has."""
+        counts: dict[str | None, int] = {}
+        for record in self._pods.values():
+            if record.living:
+                counts[record.parent_id] = counts.get(record.parent_id, 0) + 1
+        return counts
+
+    def descendants(self, pod_id: str | None) -> list[PodRecord]:
+        """Every pod below it, parents before children; of None, every pod."""
+        below: dict[str | None, list[PodRecord]] = {}
+        for record in self._pods.values():
+            below.setdefault(record.parent_id, []).append(record)
+        found: list[PodRecord] = []
+        waiting = list(reversed(below.get(pod_id, [])))
+        while waiting:
+            record = waiting.pop()
+            found.append(record)
+            waiting.extend(reversed(below.get(record.id, [])))
+        return found
+
+    def ancestors(self, pod_id: str) -> list[str]:
+        """The ids above it, nearest first."""
+        found: list[str] = []
+        record = self._pods.get(pod_id)
+        while record is not None and record.parent_id is not None:
+            found.append(record.parent_id)
+            record = self._pods.get(record.parent_id)
+        return found
+
+    def depth(self, pod_id: str | None) -> int:
+        """1 for a person's pod, 2 for its children; 0 for the person."""
+        return 0 if pod_id is None else 1 + len(self.ancestors(pod_id))
+
+    def living(self) -> list[PodRecord]:
+        """Every pod that runs or is about to."""
+        return [record for record in self._pods.values() if record.living]
+
+    def spawned_by_message(self, asked_by: str | None, message_id: str) -> PodRecord | None:
+        """The pod that this asker's `message_id` made, if it did."""
+        for record in self._pods.values():
+            if record.message_id == message_id and record.asked_by == asked_by:
+                return record
+        return None
+
+    def cursor(self, pod_id: str, reader: str) -> int:
+        """How far `reader` has read this pod."""
+        record = self._pods.get(pod_id)
+        return 0 if record is None else record.cursors.get(reader, 0)
+
+
+def _reserved(event: Event) -> PodRecord:
+    data = event.data
+    return PodRecord(
+        id=data["id"],
+        name=data["name"],
+        life=Life.RESERVED,
+        parent_id=data["parent_id"],
+        asked_by=data["parent_id"],
+        agent=data["agent"],
+        options=data["options"],
+        cwd=data["cwd"],
+        env_names=tuple(data["env_names"]),
+        limits=from_json_lenient(Limits, data["limits"]),
+        grant=from_json_lenient(ScopeGrant, data["grant"]),
+        description=data["description"],
+        on_parent_exit=data["on_parent_exit"],
+        python=data["python"],
+        call_back=data["call_back"],
+        message_id=data["message_id"],
+        replaces=data["replaces"],
+        created=event.time,
+    )
+
+
+def _changes(event: Event, known: PodRecord) -> dict[str, Any]:
+    data = event.data
+    match event.type:
+        case "pod_spawned":
+            message = data["message"]
+            return {
+                "life": Life.RUNNING,
+                "keeper": from_json_lenient(ProcessIdentity, data["keeper"]),
+                "pid": data["pid"],
+                "message": None if message is None else from_json_lenient(RunResult, message),
+                "replaces": None,
+            }
+        case "pod_stopping":
+            return {"life": Life.STOPPING}
+        case "pod_ended":
+            last = data["last_turn"]
+            return {
+                "life": Life.ENDED,
+                "ended": event.time,
+                "state": data["state"],
+                "reason": data["reason"],
+                "exit": from_json_lenient(ExitRecord, data["exit"]),
+                "last_turn": None if last is None else from_json_lenient(TurnSummary, last),
+            }
+        case "pod_reparented":
+            return {"parent_id": data["parent_id"]}
+        case "cursor_advanced":
+            reader, seq = data["reader"], data["seq"]
+            if seq <= known.cursors.get(reader, 0):
+                return {}
+            return {"cursors": {**known.cursors, reader: seq}}
+        case _:
+            return {}

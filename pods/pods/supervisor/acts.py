@@ -1,0 +1,230 @@
+"""Performs what the table of lives commands: one dispatcher, one small function a command.
+
+(`stop` performs the two commands of its own trigger, which must happen without a checkpoint.)
+
+Owns the order in which a pod's things are given back: its tree, then its journal's end, its lease,
+the record, its directories, its children. Knows nothing of who asked. Called by spawn (roll back),
+stop, removal and the watch of each pod.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import assert_never
+
+import trio
+from attrs import evolve, frozen
+
+from pods.journal.store import Journal
+from pods.lifecycle import (
+    POD_ENDED,
+    POD_REMOVED,
+    POD_REPARENTED,
+    POD_SPAWNED,
+    SPAWN_FAILED,
+    Command,
+    PodRecord,
+    Trigger,
+    ended_data,
+    spawned_data,
+)
+from pods.scope.rules import Table
+from pods.supervisor.core import Supervisor
+from pods.supervisor.kill import kill_tree
+from pods.supervisor.stop import stop_in_background
+from pods_protocol.errors import PodsError
+from pods_protocol.pod_messages import RunResult
+from pods_protocol.values import ExitRecord, PodState
+
+LOST = ExitRecord(status=None, reason="lost")
+"""The record of a pod whose end nobody saw."""
+
+
+@frozen(kw_only=True)
+class Facts:
+    """What the commands of one move need to know.
+
+    Attributes:
+        message: the fate of the first message, where the pod came up.
+        pid: of the pod, where it came up.
+        exit_record: how the pod's process ended.
+        state, reason: what the end is called; found out while the journal is ended.
+        error: the code of what failed a spawn.
+    """
+
+    message: RunResult | None = None
+    pid: int = 0
+    exit_record: ExitRecord = LOST
+    state: PodState = "lost"
+    reason: str = ""
+    error: str = ""
+
+
+async def perform(supervisor: Supervisor, pod_id: str, trigger: Trigger, facts: Facts) -> None:
+    """Do everything that `trigger` commands for this pod, in order.
+
+    Raises:
+        IllegalMove: it cannot happen to a pod in this life.
+        StorageFailed: a record could not be written.
+    """
+    _, commands = supervisor.move(pod_id, trigger)
+    record = supervisor.known(pod_id)
+    for command in commands:
+        match command:
+            case Command.KILL_TREE:
+                await kill_tree(supervisor, supervisor.pods.get(pod_id), record)
+            case Command.END_JOURNAL:
+                facts = await end_journal(supervisor, record, facts)
+            case Command.RELEASE_LEASE:
+                await release_lease(supervisor, record)
+            case Command.REMOVE_RUNTIME:
+                await remove_tree(supervisor.places.pod_runtime(pod_id))
+            case Command.REMOVE_STATE:
+                await remove_tree(supervisor.places.places.pod_state(pod_id))
+            case Command.SETTLE_CHILDREN:
+                settle_children(supervisor, record)
+            case _:
+                write_record(supervisor, record, command, facts)
+
+
+def write_record(supervisor: Supervisor, record: PodRecord, command: Command, facts: Facts) -> None:
+    """Write the journal event that a command asks for; no checkpoint."""
+    named = {"id": record.id, "pod": record.name}
+    match command:
+        case Command.RECORD_SPAWNED:
+            keeper = supervisor.pods[record.id].keeper_identity
+            assert keeper is not None, "a pod that accepted something has a keeper"
+            data = spawned_data(record, keeper=keeper, pid=facts.pid, message=facts.message)
+            supervisor.record(POD_SPAWNED, data, durable=True)
+        case Command.RECORD_FAILED:
+            supervisor.record(SPAWN_FAILED, {**named, "error": facts.error})
+        case Command.RECORD_ENDED:
+            data = ended_data(
+                record,
+                state=facts.state,
+                reason=facts.reason,
+                exit_record=facts.exit_record,
+                last_turn=supervisor.pods[record.id].fold.last_turn,
+            )
+            supervisor.record(POD_ENDED, data, durable=True)
+        case Command.RECORD_REMOVED:
+            supervisor.record(POD_REMOVED, named, durable=True)
+        case (
+            Command.KILL_TREE
+            | Command.CLIMB_LADDER  # these two are `stop`'s: they must not wait for anything
+            | Command.RECORD_STOPPING
+            | Command.END_JOURNAL
+            | Command.RELEASE_LEASE
+            | Command.REMOVE_RUNTIME
+            | Command.REMOVE_STATE
+            | Command.SETTLE_CHILDREN
+        ):
+            raise AssertionError(f"{command} is not performed here")
+        case _:
+            assert_never(command)
+
+
+async def end_journal(supervisor: Supervisor, record: PodRecord, facts: Facts) -> Facts:
+    """Make sure that a dead pod's journal says how it ended, and say it back.
+
+    The pod writes its own end where it can. What died before it could gets `turn_ended{lost}` and
+    `stopped` from here: it is proven dead, so we are the journal's writer now.
+    """
+    live = supervisor.pods[record.id]
+    exit_record = facts.exit_record
+    try:
+        live.catch_up()
+        if not live.fold.ended:
+            asked = record.life.value == "stopping"
+            state: PodState = (
+                "stopped" if asked else "lost" if exit_record.reason == "lost" else "failed"
+            )
+            message = describe_exit(exit_record)
+            await trio.to_thread.run_sync(_write_end, live.directory, state, message)
+            live.catch_up()
+        state = live.fold.state
+    except PodsError as error:
+        # A full or broken disk keeps a dead pod from nothing: its lease and places are given back.
+        supervisor.log(f"cannot end the journal of pod {record.name}: {error.message}")
+        state = "lost"
+    reason = "" if state == "stopped" else describe_exit(exit_record)
+    return evolve(facts, state=state, reason=reason)
+
+
+def _write_end(directory: str, state: PodState, message: str) -> None:
+    journal = Journal.open(directory)
+    try:
+        if journal.fold.ended:
+            return
+        if journal.fold.turn is not None:
+            lost = {"stop_reason": "lost", "message": f"the pod ended: {message}"}
+            journal.append("turn_ended", lost, turn=journal.fold.turn)
+        journal.append("stopped", {"reason": state, "message": message}, durable=True)
+    finally:
+        journal.close()
+
+
+def describe_exit(exit_record: ExitRecord) -> str:
+    """The end of a process in words."""
+    if exit_record.reason == "lost" or exit_record.status is None:
+        return "its process is gone and nobody saw how"
+    if exit_record.status < 0:
+        return f"its process was ended by signal {-exit_record.status}"
+    return f"its process exited with status {exit_record.status}"
+
+
+async def release_lease(supervisor: Supervisor, record: PodRecord) -> None:
+    """Give the pod's lease back; what its children hold goes to its parent. Idempotent.
+
+    A registry that cannot be written keeps the lease, and reclaims it by itself once it can: its
+    holder is dead. The rest of the pod's end does not wait for that.
+    """
+
+    def release(table: Table) -> tuple[Table, None]:
+        return (table.release(record.id) if record.id in table.leases else table), None
+
+    try:
+        await supervisor.registry_worker.submit(release)
+    except PodsError as error:
+        supervisor.log(f"cannot release the lease of pod {record.name}: {error.message}")
+
+
+def settle_children(supervisor: Supervisor, record: PodRecord) -> None:
+    """A pod has ended: its children go too, or pass to its own parent, as each was told."""
+    for child in supervisor.table.children(record.id):
+        if not child.living:
+            continue
+        if child.on_parent_exit == "stop":
+            stop_in_background(supervisor, child.id)
+        else:
+            supervisor.record(
+                POD_REPARENTED,
+                {"id": child.id, "pod": child.name, "parent_id": record.parent_id},
+            )
+
+
+async def remove_tree(path: str) -> None:
+    """Remove a directory of ours with all that is in it; one that is gone already is fine."""
+    try:
+        small = _is_small(path)
+    except FileNotFoundError:
+        return
+    if small:
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        await trio.to_thread.run_sync(lambda: shutil.rmtree(path, ignore_errors=True))
+
+
+MAX_ENTRIES_INLINE = 16
+"""A directory with fewer entries and no deep tree goes at once; a thread costs more than it."""
+
+
+def _is_small(path: str) -> bool:
+    entries = 0
+    for name in os.listdir(path):
+        entries += 1
+        full = f"{path}/{name}"
+        if os.path.isdir(full) and not os.path.islink(full) and os.listdir(full):
+            return False
+    return entries <= MAX_ENTRIES_INLINE

@@ -1,0 +1,144 @@
+"""Who asks, and what that caller may see.
+
+Owns the judgement of a `hello` and the finding of pods by name or id. A pod's token sees that
+pod's descendants alone; everything else is unknown to it, never forbidden. Used by every method.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from typing import TYPE_CHECKING, Final
+
+from attrs import define
+
+from pods import __version__
+from pods.lifecycle import Life, PodRecord
+from pods.rpc.server import Session, check_token
+from pods.supervisor.core import Supervisor, token_digest
+from pods_protocol.bounds import MAX_NAME_LENGTH, PROTOCOL_VERSION
+from pods_protocol.errors import AmbiguousPod, NotAuthorized, UnknownPod
+from pods_protocol.pod_messages import Hello, HelloResult
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAX_NAMES_SHOWN: Final = 20
+"""Names in an `unknown_pod` answer: enough to find the typing error in."""
+
+MIN_PREFIX_LENGTH: Final = 4
+"""Shorter id prefixes collide too soon to be worth typing."""
+
+LONGEST_TOKEN: Final = 256
+"""Characters; ours have 64. Longer ones are not worth hashing."""
+
+
+@define(kw_only=True)
+class Caller:
+    """Whom a connection speaks for: a pod, or with None the owner."""
+
+    pod_id: str | None
+    session: Session
+
+    @property
+    def reader(self) -> str:
+        """The caller's own name for cursors."""
+        return "owner" if self.pod_id is None else self.pod_id
+
+
+def authenticator(supervisor: Supervisor) -> Callable[[Session, Hello], HelloResult]:
+    """The judge of `hello` on the control socket."""
+
+    def authenticate(session: Session, hello: Hello) -> HelloResult:
+        if check_token(hello.token, supervisor.token):
+            session.caller = Caller(pod_id=None, session=session)
+        else:
+            pod_id = (
+                supervisor.callers.get(token_digest(hello.token))
+                if len(hello.token) <= LONGEST_TOKEN
+                else None
+            )
+            if pod_id is None:
+                raise NotAuthorized(
+                    "cannot take this token: it is not the owner's and not that of a living pod; "
+                    f"people's clients read it from {supervisor.places.owner_token}"
+                )
+            session.caller = Caller(pod_id=pod_id, session=session)
+        return HelloResult(
+            protocol=PROTOCOL_VERSION,
+            server="supervisor",
+            version=__version__,
+            name=supervisor.places.name,
+            id="",
+            pid=os.getpid(),
+        )
+
+    return authenticate
+
+
+def check_caller(supervisor: Supervisor, caller: Caller) -> None:
+    """Make sure that the caller is still there to ask.
+
+    Raises:
+        NotAuthorized: it is a pod that has ended.
+    """
+    if caller.pod_id is not None and caller.pod_id not in supervisor.pods:
+        raise NotAuthorized(
+            "cannot take this request: the pod that asks has ended; ask as its parent"
+        )
+
+
+def visible(supervisor: Supervisor, caller: Caller) -> list[PodRecord]:
+    """Every pod that the caller may know of, parents before children."""
+    return supervisor.table.descendants(caller.pod_id)
+
+
+def find_pod(supervisor: Supervisor, caller: Caller, wanted: str) -> PodRecord:
+    """The pod of that name or unique id prefix, if the caller may know of it.
+
+    Raises:
+        UnknownPod: none; with the nearest name and the names there are.
+        AmbiguousPod: a prefix of several ids.
+    """
+    named = supervisor.table.named(wanted)
+    if named is not None and _sees(supervisor, caller, named):
+        return named
+    if len(wanted) >= MIN_PREFIX_LENGTH:
+        matches = [record for record in visible(supervisor, caller) if record.id.startswith(wanted)]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            ids = sorted(record.id for record in matches)[:MAX_NAMES_SHOWN]
+            raise AmbiguousPod(
+                f"cannot tell which pod {wanted!r} is: several ids begin so: {', '.join(ids)}; "
+                "give more of it, or the name",
+                pod=wanted,
+                matches=ids,
+            )
+    raise unknown_pod(supervisor, caller, wanted)
+
+
+def unknown_pod(supervisor: Supervisor, caller: Caller, wanted: str) -> UnknownPod:
+    """The error that names what the caller could have meant."""
+    names = [record.name for record in visible(supervisor, caller)]
+    shown = sorted(names)[:MAX_NAMES_SHOWN]
+    asked = wanted if len(wanted) <= MAX_NAME_LENGTH else wanted[:MAX_NAME_LENGTH] + "..."
+    near = difflib.get_close_matches(asked, names, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    there = f"there are: {', '.join(shown)}" if shown else "you have no pods"
+    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+    return UnknownPod(
+        f"cannot find pod {asked!r}: {hint}{there}{more}; `pods ls` shows them",
+        pod=asked,
+        known=shown,
+        nearest=near[0] if near else None,
+    )
+
+
+def _sees(supervisor: Supervisor, caller: Caller, record: PodRecord) -> bool:
+    return caller.pod_id is None or caller.pod_id in supervisor.table.ancestors(record.id)
+
+
+def is_settled(record: PodRecord) -> bool:
+    """Whether the pod has ended with all that follows from it."""
+    return record.life is Life.ENDED

@@ -1,0 +1,131 @@
+"""`doctor`: looks for trouble and says what to do about it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter
+
+import trio
+
+from pods import __version__
+from pods.lifecycle import Life
+from pods.scope.identity import is_alive
+from pods.scope.rules import Table
+from pods.supervisor.authority import Caller, visible
+from pods.supervisor.core import Supervisor
+from pods.supervisor.enforcement import ENFORCEMENT
+from pods_protocol.errors import PodsError
+from pods_protocol.supervisor_messages import Doctor, DoctorResult, Problem, SupervisorInfo
+
+
+async def doctor(supervisor: Supervisor, caller: Caller, request: Doctor) -> DoctorResult:
+    """The health of this supervisor and of what it shares with others."""
+    del request  # it has no fields
+    places = supervisor.places
+    problems = [*_directories(supervisor), *_links(supervisor)]
+    table = Table()
+    try:
+        table = await trio.to_thread.run_sync(supervisor.registry.read)
+    except PodsError as error:
+        problems.append(
+            Problem(
+                code=error.CODE,
+                message=error.message,
+                remedy=f"stop every supervisor, then look at {places.places.registry}",
+            )
+        )
+    problems += _leases(supervisor, table)
+    states = Counter(supervisor.state_of(record) for record in visible(supervisor, caller))
+    return DoctorResult(
+        supervisor=SupervisorInfo(
+            pid=os.getpid(),
+            version=__version__,
+            socket=places.socket,
+            name=places.name,
+            started=supervisor.started,
+            launcher_pid=supervisor.launcher.pid if supervisor.launcher.connected else None,
+            runtime_directory=places.places.runtime,
+            state_directory=places.places.state,
+        ),
+        pods=dict(states),
+        scopes=len(table.leases),
+        enforcement=ENFORCEMENT,
+        problems=tuple(problems),
+    )
+
+
+def _directories(supervisor: Supervisor) -> list[Problem]:
+    places = supervisor.places
+    problems: list[Problem] = []
+    for path in (places.places.runtime, places.runtime, places.places.state, places.state):
+        try:
+            found = os.lstat(path)
+        except OSError as error:
+            problems.append(
+                Problem(
+                    code="missing_directory",
+                    message=f"{path}: {error.strerror}",
+                    remedy="stop the supervisor and start it again",
+                )
+            )
+            continue
+        if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
+            problems.append(
+                Problem(
+                    code="unsafe_directory",
+                    message=f"{path} lets others in or is not yours",
+                    remedy=f"chown it to yourself and chmod 0700 {path}",
+                )
+            )
+    known = {record.id for record in supervisor.table}
+    with os.scandir(places.runtime) as entries:
+        stale = sorted(e.name for e in entries if e.is_dir() and e.name not in known)
+    problems += [
+        Problem(
+            code="stale_runtime_directory",
+            message=f"{places.runtime}/{name} belongs to no pod",
+            remedy=f"remove it: rm -r {places.runtime}/{name}",
+        )
+        for name in stale
+    ]
+    return problems
+
+
+def _links(supervisor: Supervisor) -> list[Problem]:
+    problems: list[Problem] = []
+    if not supervisor.launcher.connected:
+        problems.append(
+            Problem(
+                code="launcher_unreachable",
+                message="the launcher does not answer",
+                remedy=f"the next spawn starts another; {supervisor.places.log} says why it ended",
+            )
+        )
+    for live in supervisor.pods.values():
+        record = supervisor.table.get(live.id)
+        if record is None or record.life is not Life.RUNNING:
+            continue
+        if live.pod is None or live.pod.closed.is_set():
+            problems.append(
+                Problem(
+                    code="pod_unreachable",
+                    message=f"pod {live.name} runs and is not connected",
+                    remedy=f"stop it: pods stop {live.name}",
+                )
+            )
+    return problems
+
+
+def _leases(supervisor: Supervisor, table: Table) -> list[Problem]:
+    ours = supervisor.places.name
+    return [
+        Problem(
+            code="dead_lease",
+            message=f"the lease of pod {lease.name} ({lease.pod_id}) has no living holder",
+            remedy="the next spawn reclaims it",
+        )
+        for lease in table.leases.values()
+        if (lease.holder is not None and not is_alive(lease.holder))
+        or (lease.supervisor == ours and supervisor.table.get(lease.pod_id) is None)
+    ]

@@ -1,0 +1,99 @@
+"""A supervisor inside a program: `async with open_supervisor() as supervisor`.
+
+Owns the embedding: the service runs in the caller's trio, shielded, so that a cancelled body does
+not cut the links to pods before they are stopped; the body's own exception comes out as it went
+in. The client that the body gets is the ordinary one, over the ordinary socket.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import trio
+
+from pods.client import aio
+from pods.client.start import supervisor_environment
+from pods.paths import Places, places_from
+from pods.supervisor.core import Supervisor
+from pods.supervisor.options import Options
+from pods.supervisor.service import serve
+from pods_protocol.bounds import MAX_CHILDREN, MAX_DEPTH, MAX_PODS
+
+_opened = itertools.count(1)
+
+
+@asynccontextmanager
+async def open_supervisor(
+    name: str | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    stop_pods: bool = True,
+    max_depth: int = MAX_DEPTH,
+    max_children: int = MAX_CHILDREN,
+    max_pods: int = MAX_PODS,
+) -> AsyncIterator[aio.Client]:
+    """A supervisor of this program's own, and a client with the owner's authority.
+
+    Args:
+        name: its name; None makes one up for the length of the block, and then its pods' journals
+            go with it too. With a name they stay and can be read by the next of that name.
+        environ: decides its places, and is what pods get a short list of; None is this process's.
+        stop_pods: stop every pod at the end; else they live on, for the next of that name.
+        max_depth, max_children, max_pods: the caps on the tree.
+
+    Raises:
+        StartFailed: it does not come up, or another of that name lives.
+        PodsError: a directory is unsafe, the disk refuses.
+    """
+    given = dict(os.environ if environ is None else environ)
+    places = places_from(given, os.geteuid())
+    options = Options(
+        places=places.supervisor(name or _own_name()),
+        environ=launcher_environment(given, places),
+        idle_exit_seconds=None,
+        stop_pods=stop_pods,
+        ephemeral=name is None and stop_pods,
+        max_depth=max_depth,
+        max_children=max_children,
+        max_pods=max_pods,
+    )
+    failure: BaseException | None = None
+    async with trio.open_nursery() as nursery:
+        supervisor: Supervisor | None = None
+        try:
+            supervisor = await nursery.start(_serve_shielded, options)
+            async with aio.connect_socket(options.places.socket, supervisor.token) as client:
+                yield client
+        except BaseException as error:
+            # Carried past the nursery, which would wrap it in a group.
+            failure = error
+        finally:
+            if supervisor is not None:
+                supervisor.leaving.set()
+    if failure is not None:
+        raise failure
+
+
+async def _serve_shielded(
+    options: Options, *, task_status: trio.TaskStatus[Supervisor] = trio.TASK_STATUS_IGNORED
+) -> None:
+    # Bounded where it waits: starting, stopping pods and ending the launcher have deadlines.
+    with trio.CancelScope(shield=True):
+        await serve(options, signals=False, task_status=task_status)
+
+
+def launcher_environment(environ: Mapping[str, str], places: Places) -> dict[str, str]:
+    """What the launcher is started with: `environ`, and the same places whatever decided them."""
+    return {
+        **supervisor_environment(environ),
+        "PODS_RUNTIME_DIR": places.runtime,
+        "PODS_STATE_DIR": places.state,
+    }
+
+
+def _own_name() -> str:
+    count = next(_opened)
+    return f"embedded-{os.getpid()}" + (f"-{count}" if count > 1 else "")

@@ -1,0 +1,98 @@
+"""What a caller is told of a pod: the row of `list`, and the room that is left.
+
+Owns the building of `PodInfo` and `Capacity`. Used by spawn, list and inspect.
+"""
+
+from __future__ import annotations
+
+from pods.journal.reader import last_seq
+from pods.lifecycle import PodRecord
+from pods.supervisor.authority import Caller
+from pods.supervisor.core import Supervisor
+from pods.supervisor.enforcement import ENFORCEMENT
+from pods.supervisor.live import LivePod
+from pods.supervisor.records import resident_bytes
+from pods_protocol.errors import PodsError
+from pods_protocol.values import Capacity, PodInfo, TurnSummary
+
+
+def pod_info(
+    supervisor: Supervisor, record: PodRecord, reader: str, *, children: int | None = None
+) -> PodInfo:
+    """The row of one pod.
+
+    Args:
+        reader: whose cursor `unread` counts from.
+        children: how many living ones it has, where that is known already.
+    """
+    if children is None:
+        children = supervisor.table.living_children().get(record.id, 0)
+    live = supervisor.pods.get(record.id)
+    directory = supervisor.places.places.pod_state(record.id)
+    newest = _newest(directory)
+    if live is not None and newest > live.seen:
+        live.catch_up()
+    parent = None if record.parent_id is None else supervisor.table.get(record.parent_id)
+    fold = None if live is None else live.fold
+    running = fold is not None and record.living
+    return PodInfo(
+        id=record.id,
+        name=record.name,
+        agent=record.agent,
+        state=supervisor.state_of(record),
+        parent=None if parent is None else parent.name,
+        parent_id=record.parent_id,
+        depth=supervisor.table.depth(record.id),
+        children=children,
+        description=record.description,
+        cwd=record.cwd,
+        scope=record.grant,
+        enforcement=ENFORCEMENT,
+        turn=fold.turn if fold is not None and running else None,
+        turn_started=fold.turn_started if fold is not None and running else None,
+        queue_length=len(fold.queue) if fold is not None and running else 0,
+        waiting_for=_waiting_for(live),
+        last_turn=last_turn_of(supervisor, record),
+        last_seq=newest,
+        unread=max(0, newest - supervisor.table.cursor(record.id, reader)),
+        pid=live.pod_pid if live is not None and running else None,
+        created=record.created,
+        ended=record.ended,
+        exit=record.exit,
+        on_parent_exit=record.on_parent_exit,
+        memory_bytes=resident_bytes(live.pod_pid) if live is not None else None,
+        journal=directory,
+    )
+
+
+def last_turn_of(supervisor: Supervisor, record: PodRecord) -> TurnSummary | None:
+    """How the pod's newest turn ended: from its fold, or from the record where it is gone."""
+    live = supervisor.pods.get(record.id)
+    return record.last_turn if live is None else live.fold.last_turn
+
+
+def _waiting_for(live: LivePod | None) -> str | None:
+    if live is None or not live.fold.questions:
+        return None
+    return live.fold.questions[0].prompt
+
+
+def _newest(directory: str) -> int:
+    try:
+        return last_seq(directory)
+    except (OSError, PodsError):
+        return 0  # not begun, or unreadable: `doctor` and `read` say which
+
+
+def capacity(supervisor: Supervisor, caller: Caller) -> Capacity:
+    """What room the caller has under each cap."""
+    options = supervisor.options
+    children = sum(1 for child in supervisor.table.children(caller.pod_id) if child.living)
+    return Capacity(
+        depth=supervisor.table.depth(caller.pod_id),
+        depth_limit=options.max_depth,
+        children=children,
+        children_limit=options.max_pods if caller.pod_id is None else options.max_children,
+        pods=len(supervisor.table.living()),
+        pods_limit=options.max_pods,
+    )

@@ -1,0 +1,63 @@
+"""`inspect` and `connect`: all that is known of one pod, and the way to it."""
+
+from __future__ import annotations
+
+from pods.lifecycle import Life
+from pods.supervisor.authority import Caller, find_pod
+from pods.supervisor.core import Supervisor
+from pods.supervisor.info import pod_info
+from pods_protocol.errors import PodEnded
+from pods_protocol.supervisor_messages import (
+    ConnectPod,
+    ConnectPodResult,
+    InspectPod,
+    InspectPodResult,
+)
+
+
+def inspect(supervisor: Supervisor, caller: Caller, request: InspectPod) -> InspectPodResult:
+    """Everything known of one pod.
+
+    Raises:
+        UnknownPod: the caller has no such pod.
+    """
+    record = find_pod(supervisor, caller, request.pod)
+    info = pod_info(supervisor, record, caller.reader)
+    live = supervisor.pods.get(record.id)
+    identity = None if live is None else live.keeper_identity
+    return InspectPodResult(
+        pod=info,
+        socket=supervisor.places.pod_socket(record.id),
+        directory=supervisor.places.places.pod_state(record.id),
+        keeper_pid=None if identity is None else identity.pid,
+        queue=() if live is None else tuple(item.input for item in live.fold.queue),
+        questions=() if live is None else tuple(item.prompt for item in live.fold.questions),
+        options=record.options,
+        limits=record.limits,
+        python=record.python,
+    )
+
+
+def connect(supervisor: Supervisor, caller: Caller, request: ConnectPod) -> ConnectPodResult:
+    """The socket and token of a living pod.
+
+    Raises:
+        UnknownPod: the caller has no such pod.
+        PodEnded: it has ended.
+    """
+    record = find_pod(supervisor, caller, request.pod)
+    live = supervisor.pods.get(record.id)
+    if live is None or record.life is Life.ENDED:
+        state = supervisor.state_of(record)
+        raise PodEnded(
+            f"cannot connect to pod {record.name}: it has ended ({state}); `pods read "
+            f"{record.name}` shows what it left",
+            pod=record.name,
+            state=state,
+        )
+    return ConnectPodResult(
+        id=record.id,
+        name=record.name,
+        socket=supervisor.places.pod_socket(record.id),
+        token=live.token,
+    )

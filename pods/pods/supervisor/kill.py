@@ -1,0 +1,88 @@
+"""The hard end of a pod: its whole tree, and the proof that it is gone.
+
+Owns the way from "kill" to "gone": the keeper's signal, else the launcher's, and their word for
+it. Used by the last step of a stop, by the roll back of a spawn and by adoption.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from typing import Final
+
+import trio
+
+from pods.lifecycle import PodRecord
+from pods.scope.identity import is_alive
+from pods.supervisor.core import Supervisor
+from pods.supervisor.live import LivePod
+from pods_protocol.errors import PodsError, TimedOut
+from pods_protocol.process_messages import SignalTree
+
+KILL_SECONDS: Final = 5.0
+"""SIGKILL to gone: a few milliseconds, but for processes in uninterruptible sleep."""
+
+
+async def kill_tree(supervisor: Supervisor, live: LivePod | None, record: PodRecord) -> None:
+    """Kill everything of a pod and wait until it is gone; a pod that never was is gone.
+
+    Raises:
+        TimedOut: something survives; the pod keeps its lease and its directories.
+    """
+    if live is not None and not live.launch_asked:
+        return
+    if live is not None and await _by_keeper(live):
+        return
+    with trio.move_on_after(KILL_SECONDS * 2):
+        if await _by_launcher(supervisor, record):
+            return
+    raise TimedOut(
+        f"cannot end pod {record.name}: its processes do not go within {KILL_SECONDS * 2:g} s "
+        "of SIGKILL; look for processes that wait for a disk or a device",
+        timeout_seconds=KILL_SECONDS * 2,
+    )
+
+
+async def _by_keeper(live: LivePod) -> bool:
+    keeper = live.keeper
+    if keeper is None:
+        return False
+    with trio.move_on_after(KILL_SECONDS):
+        if not keeper.closed.is_set():
+            with suppress(PodsError):  # no answer is needed: its end is the answer
+                await keeper.request(SignalTree(signal="kill"))
+        await keeper.closed.wait()
+        return os.path.exists(f"{live.directory}/exit.json")
+    return False
+
+
+async def _by_launcher(supervisor: Supervisor, record: PodRecord) -> bool:
+    launcher = supervisor.launcher
+    try:
+        pid = (await launcher.keepers()).get(record.id)
+        if pid is not None:
+            await launcher.kill_keeper(pid)
+            return await launcher.wait_ended(record.id) is not None
+    except PodsError as error:
+        supervisor.log(f"the launcher cannot kill pod {record.name}: {error.message}")
+    # No launcher of ours has it. It may be an orphan of a launcher that was killed.
+    keeper = record.keeper
+    if keeper is None or not is_alive(keeper):
+        return True
+    with suppress(ProcessLookupError):
+        os.kill(keeper.pid, signal.SIGKILL)
+    await wait_process_gone(keeper.pid)
+    return True
+
+
+async def wait_process_gone(pid: int) -> None:
+    """Wait until a process has ended, whoever its parent is."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        await trio.lowlevel.wait_readable(descriptor)
+    finally:
+        os.close(descriptor)

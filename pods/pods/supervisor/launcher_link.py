@@ -1,0 +1,251 @@
+"""The supervisor's way to its launcher: found alive or started, asked, listened to.
+
+Owns the one connection to the launcher, the process where this supervisor started it, and the
+launcher's word on which keepers have ended: the only proof that a pod whose keeper was killed has
+left nothing. Knows nothing of pods beyond their ids. Used by spawn, rollback, stop, adoption.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from typing import Any, Final
+
+import trio
+
+from pods.rpc.client import RpcClient
+from pods.rpc.stream import UnixStream, connect_unix
+from pods.supervisor.log import Log
+from pods.supervisor.options import Options
+from pods_protocol.api import LAUNCHER_API
+from pods_protocol.errors import NotConnected, PodRunning, PodsError, StartFailed
+from pods_protocol.process_messages import (
+    KeeperEnded,
+    KillKeeper,
+    LaunchPod,
+    LaunchPodResult,
+    ListKeepers,
+    PodSpec,
+    ShutdownLauncher,
+)
+
+START_SECONDS: Final = 20.0
+"""A launcher imports trio, attrs and the pod runtime: a quarter of a second, on a machine that is
+very busy a good deal more."""
+
+REQUEST_SECONDS: Final = 10.0
+"""The launcher answers between two forks of a few milliseconds each."""
+
+MAX_UNCLAIMED_ENDS: Final = 4096
+"""Ends that nobody has asked for yet; more pods than a supervisor may have at once."""
+
+
+class LauncherLink:
+    """The connection, made again where the launcher had to be.
+
+    Args:
+        options: where the launcher listens and what it is started with.
+        token: the supervisor's own.
+        log: for what went wrong unasked.
+    """
+
+    def __init__(self, options: Options, token: str, log: Log) -> None:
+        self._options = options
+        self._places = options.places
+        self._token = token
+        self._log = log
+        self._rpc: RpcClient | None = None
+        self._nursery: trio.Nursery | None = None
+        self._process: trio.Process | None = None
+        self._ends: dict[str, KeeperEnded] = {}
+        self._expected: dict[str, trio.Event] = {}
+        self._making = trio.Lock()
+        self.pid: int | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether the launcher is there."""
+        return self._rpc is not None and not self._rpc.closed.is_set()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the connection's reader; ends by cancellation. Started once it is connected.
+
+        Raises:
+            StartFailed: the launcher does not come up.
+        """
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            await self.ensure()
+            task_status.started()
+            await trio.sleep_forever()
+
+    async def ensure(self) -> RpcClient:
+        """The connection to a living launcher, started where there is none.
+
+        Raises:
+            StartFailed: it does not come up.
+        """
+        if self._rpc is not None and not self._rpc.closed.is_set():
+            return self._rpc
+        async with self._making:
+            if self._rpc is not None and not self._rpc.closed.is_set():
+                return self._rpc
+            try:
+                stream = await connect_unix(self._places.launcher_socket)
+            except NotConnected:
+                # We hold the life lock, so nobody else starts one or listens here.
+                with suppress(FileNotFoundError):
+                    os.unlink(self._places.launcher_socket)
+                await self._start()
+                stream = await connect_unix(self._places.launcher_socket)
+            self._rpc = await self._greet(stream)
+            return self._rpc
+
+    async def _greet(self, stream: UnixStream) -> RpcClient:
+        rpc = RpcClient(stream, LAUNCHER_API, peer="the launcher", on_notification=self._notified)
+        assert self._nursery is not None
+        await self._nursery.start(rpc.run)
+        try:
+            self.pid = (await rpc.hello(self._token, client="supervisor")).pid
+        except BaseException:
+            rpc.close()
+            raise
+        return rpc
+
+    async def _start(self) -> None:
+        if self._process is not None:  # the one before ended; it is a zombie until it is waited for
+            await self._process.wait()
+            self._process = None
+        reader, writer = os.pipe()
+        try:
+            with open(self._places.log, "ab", buffering=0, opener=_private) as log:
+                command = [
+                    sys.executable, "-P", "-m", "pods.launcher",
+                    "--name", self._places.name,
+                    "--ready-fd", str(writer),
+                    "--log", self._places.log,
+                ]  # fmt: skip
+                self._process = await trio.lowlevel.open_process(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(writer,),
+                    start_new_session=True,
+                    env=self._options.environ,
+                    cwd="/",
+                )
+        except BaseException:
+            os.close(reader)
+            raise
+        finally:
+            os.close(writer)
+        try:
+            await self._wait_ready(reader)
+        except BaseException:
+            self._process.kill()
+            with trio.CancelScope(shield=True):
+                await self._process.wait()
+            self._process = None
+            raise
+
+    async def _wait_ready(self, reader: int) -> None:
+        line = b""
+        async with trio.lowlevel.FdStream(reader) as pipe:
+            with trio.move_on_after(START_SECONDS):
+                while not line.endswith(b"\n"):
+                    piece = await pipe.receive_some(64)
+                    if not piece:
+                        break
+                    line += piece
+        if line != b"ready\n":
+            raise StartFailed(
+                "cannot start the launcher: it ended or said nothing within "
+                f"{START_SECONDS:g} s; {self._places.log} has what it wrote",
+                step="launcher",
+                detail=line.decode("utf-8", "replace"),
+            )
+
+    def _notified(self, method: str, params: Any) -> None:
+        if method != "keeper_ended" or not isinstance(params, KeeperEnded):
+            return
+        event = self._expected.pop(params.id, None)
+        if event is not None:
+            event.set()
+        self._ends[params.id] = params
+        while len(self._ends) > MAX_UNCLAIMED_ENDS:
+            del self._ends[next(iter(self._ends))]
+
+    async def launch(self, spec: PodSpec) -> LaunchPodResult:
+        """Fork a keeper and its pod; both sockets accept when this returns.
+
+        Raises:
+            StartFailed: the launcher cannot.
+        """
+        rpc = await self.ensure()
+        return await rpc.request(LaunchPod(spec=spec), timeout_seconds=REQUEST_SECONDS)
+
+    async def keepers(self) -> dict[str, int]:
+        """The living keepers: pod id -> pid; asked behind every launch that was asked before."""
+        rpc = await self.ensure()
+        return (await rpc.request(ListKeepers(), timeout_seconds=REQUEST_SECONDS)).keepers
+
+    async def kill_keeper(self, pid: int) -> None:
+        """Kill one keeper and all below it; `wait_ended` tells when it is done."""
+        rpc = await self.ensure()
+        await rpc.request(KillKeeper(pid=pid), timeout_seconds=REQUEST_SECONDS)
+
+    async def wait_ended(self, pod_id: str) -> KeeperEnded | None:
+        """Wait until the launcher says that the keeper is gone and nothing of its pod is left.
+
+        Returns:
+            None where the launcher is not there any more to say it.
+        """
+        while pod_id not in self._ends:
+            rpc = self._rpc
+            if rpc is None or rpc.closed.is_set():
+                return None
+            event = self._expected.setdefault(pod_id, trio.Event())
+            async with trio.open_nursery() as nursery:
+                # Two events, no bytes: nothing is lost when one of the two waits is cancelled.
+                nursery.start_soon(_set_when, rpc.closed, event)
+                await event.wait()
+                nursery.cancel_scope.cancel()
+            self._expected.pop(pod_id, None)
+        return self._ends.get(pod_id)
+
+    def forget(self, pod_id: str) -> None:
+        """Nobody asks for this pod's end any more."""
+        self._ends.pop(pod_id, None)
+
+    async def shutdown(self) -> None:
+        """End the launcher and wait for it, where this supervisor started it."""
+        rpc = self._rpc
+        try:
+            while rpc is not None and not rpc.closed.is_set():
+                for pod_id in await self.keepers():
+                    await self.wait_ended(pod_id)  # dead, and not yet reaped
+                with suppress(PodRunning):
+                    await rpc.request(ShutdownLauncher(), timeout_seconds=REQUEST_SECONDS)
+                    await rpc.closed.wait()
+        except NotConnected:
+            pass  # it ended by itself
+        except PodsError as error:
+            self._log(f"the launcher does not end: {error.message}")
+            return
+        if self._process is not None:
+            await self._process.wait()
+            self._process = None
+        with suppress(FileNotFoundError):
+            os.unlink(self._places.launcher_socket)
+
+
+async def _set_when(first: trio.Event, then: trio.Event) -> None:
+    await first.wait()
+    then.set()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)

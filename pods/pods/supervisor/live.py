@@ -1,0 +1,156 @@
+"""What the supervisor holds of one living pod: its links, its state, who waits for it.
+
+Owns the two connections of a pod (its keeper's, its own), the fold of its state and the events that
+tell waiters of it. Knows nothing of how pods are started, stopped or buried. Made by spawn and by
+adoption, fed by `watch`, read by every method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import trio
+
+from pods.journal.fold import STATE_KINDS, PodFold
+from pods.journal.reader import read_events
+from pods.rpc.client import RpcClient
+from pods.rpc.stream import connect_unix
+from pods_protocol.api import KEEPER_API, POD_API
+from pods_protocol.bounds import DEFAULT_GRACE_SECONDS, MAX_READ_BYTES, MAX_READ_LIMIT
+from pods_protocol.events import Event
+from pods_protocol.pod_messages import HelloResult
+from pods_protocol.values import PodState, ProcessIdentity, StopMode, StopStep
+
+STATE_KINDS_ASKED: Final = frozenset(STATE_KINDS)
+
+
+class LivePod:
+    """One pod that runs or is about to.
+
+    Args:
+        pod_id, name: its own.
+        token: what commands it.
+        directory: of its journal.
+
+    Attributes:
+        fold: its state, by the events that state depends on.
+        keeper_identity: its keeper's process, once there is one.
+        launch_asked: there may be processes of it.
+        started: its spawn is over, well or not.
+        tree_gone: its processes are proven gone.
+        ended: everything that follows from that is done and on disk.
+        kill_asked: a stop wants no farewell (any more).
+        stop_mode, grace, climbing, step: the stop that is under way, and its newest step.
+        spawning: the scope of the spawn that makes it, while it does.
+    """
+
+    def __init__(
+        self,
+        *,
+        pod_id: str,
+        name: str,
+        token: str,
+        directory: str,
+        on_change: Callable[[LivePod], None],
+    ) -> None:
+        self.id = pod_id
+        self.name = name
+        self.token = token
+        self.directory = directory
+        self.fold = PodFold()
+        self.keeper_identity: ProcessIdentity | None = None
+        self.pod_pid: int | None = None
+        self.keeper: RpcClient | None = None
+        self.pod: RpcClient | None = None
+        self.tree_gone = trio.Event()
+        self.ended = trio.Event()
+        self.kill_asked = trio.Event()
+        self.launch_asked = False
+        self.started = trio.Event()
+        self.stop_mode: StopMode | None = None
+        self.grace = DEFAULT_GRACE_SECONDS
+        self.climbing = False
+        self.step: StopStep = "already_ended"
+        self.spawning: trio.CancelScope | None = None
+        self.watchers: set[trio.Event] = set()
+        self._seen = 0
+        self._shown: PodState | None = None
+        self._on_change = on_change
+
+    def __repr__(self) -> str:
+        return f"<LivePod {self.name} {self.id}>"
+
+    def take(self, event: Event) -> None:
+        """Take one event of the pod's journal; one that was seen already changes nothing."""
+        if event.seq <= self._seen or event.type not in STATE_KINDS_ASKED:
+            return
+        self._seen = event.seq
+        self.fold.apply(event)
+        self.changed()
+
+    def changed(self) -> None:
+        """Tell everybody who waits that it is worth looking again."""
+        for watcher in self.watchers:
+            watcher.set()
+        if self.fold.state != self._shown:
+            self._shown = self.fold.state
+            self._on_change(self)
+
+    def catch_up(self) -> None:
+        """Take what its journal has on disk: a pod writes before it tells anybody."""
+        while True:
+            piece = read_events(
+                self.directory,
+                self._seen,
+                kinds=STATE_KINDS_ASKED,
+                limit=MAX_READ_LIMIT,
+                max_bytes=MAX_READ_BYTES,
+            )
+            for event in piece.events:
+                self.take(event)
+            self._seen = max(self._seen, piece.next)
+            if not piece.truncated:
+                return
+
+    @property
+    def seen(self) -> int:
+        """The newest seq that the fold has taken account of."""
+        return self._seen
+
+    def _notified(self, method: str, params: Any) -> None:
+        if method == "event" and isinstance(params, Event):
+            self.take(params)
+
+    async def connect_keeper(self, nursery: trio.Nursery, path: str, owner_token: str) -> None:
+        """Connect to the keeper and say hello.
+
+        Raises:
+            NotConnected, TimedOut: it is not there.
+        """
+        stream = await connect_unix(path)
+        self.keeper = RpcClient(stream, KEEPER_API, peer=f"the keeper of {self.name}")
+        nursery.start_soon(self.keeper.run)
+        await self.keeper.hello(owner_token, client="supervisor")
+
+    async def connect_pod(self, nursery: trio.Nursery, path: str) -> HelloResult:
+        """Connect to the pod and say hello.
+
+        Raises:
+            NotConnected, TimedOut: it is not there.
+            AgentError: its agent cannot be loaded.
+        """
+        stream = await connect_unix(path)
+        self.pod = RpcClient(
+            stream, POD_API, peer=f"pod {self.name}", on_notification=self._notified
+        )
+        nursery.start_soon(self.pod.run)
+        greeting = await self.pod.hello(self.token, client="supervisor")
+        self.pod_pid = greeting.pid
+        return greeting
+
+    def close_links(self) -> None:
+        """Close both connections; idempotent."""
+        for link in (self.keeper, self.pod):
+            if link is not None:
+                link.close()

@@ -1,0 +1,41 @@
+"""What a supervisor is started with.
+
+Owns the caps and delays that may differ between supervisors, with their defaults. Read by every
+method; made by the daemon's command line and by `open_supervisor`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import frozen
+
+from pods.paths import SupervisorPlaces
+from pods_protocol.bounds import MAX_CHILDREN, MAX_DEPTH, MAX_PODS
+
+DEFAULT_IDLE_EXIT_SECONDS: Final = 10.0
+"""With no pod alive and nobody connected the daemon ends after this: long enough that a person who
+types one command after the other meets the same one, short enough to leave a machine clean."""
+
+
+@frozen(kw_only=True)
+class Options:
+    """One supervisor's settings.
+
+    Attributes:
+        places: where its things lie.
+        environ: what its launcher is started with; pods' agents get a short list of it.
+        idle_exit_seconds: None never ends by itself.
+        stop_pods: stop every pod on the way out. A daemon does not: its pods wait for the next.
+        ephemeral: nobody will ever ask for it by name again: leave no journals either.
+        max_depth, max_children, max_pods: the caps on the tree.
+    """
+
+    places: SupervisorPlaces
+    environ: dict[str, str]
+    idle_exit_seconds: float | None = DEFAULT_IDLE_EXIT_SECONDS
+    stop_pods: bool = False
+    ephemeral: bool = False
+    max_depth: int = MAX_DEPTH
+    max_children: int = MAX_CHILDREN
+    max_pods: int = MAX_PODS

@@ -1,0 +1,219 @@
+"""Judges a spawn request before anything is touched.
+
+Owns every check that needs no lock and no process: name, agent's form, directory, limits, size of
+the prompt, caps, scope rules made canonical. Changes nothing. Used by `spawn`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from typing import Final
+
+from attrs import frozen
+
+from pods.lifecycle import Life
+from pods.paths import check_name, check_socket_path
+from pods.scope.registry import normalise_rules
+from pods.supervisor.authority import Caller
+from pods.supervisor.core import Supervisor
+from pods.supervisor.enforcement import require_enforcement
+from pods_protocol.bounds import MAX_LINE_BYTES
+from pods_protocol.errors import (
+    AgentError,
+    CapacityReached,
+    InvalidParams,
+    NameTaken,
+    TooLarge,
+)
+from pods_protocol.supervisor_messages import SpawnPod
+from pods_protocol.values import ParentExit, ScopeGrant
+
+ENVELOPE_BYTES: Final = 1024
+"""What stands around a prompt in its `run` request and in its journal line."""
+
+_AGENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*\Z")
+
+GIVE_UP: Final = "do not retry: stop a pod or finish the work yourself"
+"""What a model that hits a cap has to be told, or it tries again for ever."""
+
+
+@frozen(kw_only=True)
+class Plan:
+    """A request that may be carried out."""
+
+    parent: str | None
+    parent_id: str | None
+    grant: ScopeGrant
+    cwd: str
+    on_parent_exit: ParentExit
+    replaces: str | None
+
+
+def make_plan(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> Plan:
+    """Check a request and settle its defaults.
+
+    Raises:
+        InvalidName, NameTaken, AgentError, InvalidParams, TooLarge, CapacityReached, InvalidScope,
+        NotEnforceable.
+    """
+    check_name(request.name)
+    _check_agent(request)
+    _check_limits(request)
+    _check_prompt(request)
+    require_enforcement(request.require_enforcement)
+    check_socket_path(supervisor.places.keeper_socket("0" * 12))
+    parent = None if caller.pod_id is None else supervisor.known(caller.pod_id)
+    if parent is not None and parent.life is not Life.RUNNING:
+        raise CapacityReached(
+            f"cannot spawn pod {request.name}: its parent {parent.name} is being stopped; {GIVE_UP}",
+            limit_name="children",
+            limit=0,
+            in_use=0,
+        )
+    cwd = _directory(request.cwd, None if parent is None else parent.cwd)
+    replaces = _check_free(supervisor, request)
+    _check_caps(supervisor, caller, request.name)
+    places = supervisor.places.places
+    roots = (places.runtime, places.state)
+    allow = normalise_rules(request.allow, forbidden_roots=roots, what="allow")
+    deny = normalise_rules(request.deny, what="deny")
+    delegable = (
+        allow
+        if request.delegable is None
+        else normalise_rules(request.delegable, forbidden_roots=roots, what="delegable")
+    )
+    return Plan(
+        parent=None if parent is None else parent.name,
+        parent_id=caller.pod_id,
+        grant=ScopeGrant(allow=allow, deny=deny, delegable=delegable),
+        cwd=cwd,
+        on_parent_exit=request.on_parent_exit or ("keep" if parent is None else "stop"),
+        replaces=replaces,
+    )
+
+
+def _check_agent(request: SpawnPod) -> None:
+    if not _AGENT.match(request.agent):
+        shown = request.agent[:80]
+        raise AgentError(
+            f"cannot start agent {shown!r}: an agent is a kind such as `shell` or `command`, or "
+            "`module:attribute`; name one of these",
+            agent=shown,
+            detail="not the form of an agent",
+        )
+    if request.python is not None and not (
+        os.path.isabs(request.python) and os.access(request.python, os.X_OK)
+    ):
+        raise InvalidParams(
+            f"cannot run the agent in {request.python!r}: it is not the absolute path of a program; "
+            "give the `bin/python` of a virtual environment",
+            path="python",
+        )
+    for name, value in request.env.items():
+        if not name or "=" in name or "\0" in name or "\0" in value:
+            raise InvalidParams(
+                f"cannot set the variable {name!r}: a variable's name has no `=`, and neither name "
+                "nor value holds a zero byte; rename it",
+                path="env",
+            )
+
+
+def _check_limits(request: SpawnPod) -> None:
+    seconds, files = request.limits.turn_seconds, request.limits.open_files
+    if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
+        raise InvalidParams(
+            f"cannot limit turns to {seconds:g} s: it must be above 0; give another, or leave it "
+            "out for no limit",
+            path="limits.turn_seconds",
+        )
+    if files is not None and files < 1:
+        raise InvalidParams(
+            f"cannot limit open files to {files}: it must be above 0; give another",
+            path="limits.open_files",
+        )
+
+
+def _check_prompt(request: SpawnPod) -> None:
+    prompt = request.prompt
+    limit = MAX_LINE_BYTES - ENVELOPE_BYTES
+    if prompt is None or len(prompt) * 6 <= limit:  # no character takes more than six bytes
+        return
+    size = len(json.dumps(prompt, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    if size > limit:
+        raise TooLarge(
+            f"cannot send this prompt: it has {size} bytes and a line takes {limit}; put it in a "
+            "file inside the pod's scope and name the file in the prompt",
+            limit_bytes=limit,
+            size_bytes=size,
+        )
+
+
+def _directory(asked: str | None, parents: str | None) -> str:
+    cwd = asked if asked is not None else parents if parents is not None else os.getcwd()
+    if "\0" in cwd or not os.path.isabs(cwd):
+        hint = "" if "\0" in cwd else f", for example {os.path.abspath(cwd)}"
+        raise InvalidParams(
+            f"cannot start a pod in {cwd!r}: it is not an absolute path; give an absolute one"
+            f"{hint}",
+            path="cwd",
+        )
+    if not os.path.isdir(cwd):
+        raise InvalidParams(
+            f"cannot start a pod in {cwd}: there is no such directory; make it first, or give "
+            "another",
+            path="cwd",
+        )
+    return cwd
+
+
+def _check_free(supervisor: Supervisor, request: SpawnPod) -> str | None:
+    """The ended pod that makes way, if one has to."""
+    holder = supervisor.table.named(request.name)
+    if holder is None:
+        return None
+    state = supervisor.state_of(holder)
+    if (
+        request.replace
+        and holder.life is Life.ENDED
+        and not _is_being_replaced(supervisor, holder.id)
+    ):
+        return holder.id
+    if holder.life is Life.ENDED:
+        remedy = f"`pods rm {holder.name}` or spawn with replace=true forgets it; or choose another"
+    else:
+        remedy = f"choose another, or stop it first: `pods stop {holder.name}`"
+    raise NameTaken(
+        f"cannot spawn pod {request.name}: pod {holder.id} has that name and is {state}; {remedy}",
+        name=request.name,
+        id=holder.id,
+        state=state,
+    )
+
+
+def _is_being_replaced(supervisor: Supervisor, pod_id: str) -> bool:
+    return any(record.replaces == pod_id for record in supervisor.table.living())
+
+
+def _check_caps(supervisor: Supervisor, caller: Caller, name: str) -> None:
+    options, table = supervisor.options, supervisor.table
+    in_all = len(table.living())
+    caps = [("pods", in_all, options.max_pods)]
+    if caller.pod_id is not None:
+        depth = table.depth(caller.pod_id)
+        children = sum(1 for child in table.children(caller.pod_id) if child.living)
+        caps += [
+            ("depth", depth, options.max_depth),
+            ("children", children, options.max_children),
+        ]
+    for limit_name, in_use, limit in caps:
+        if in_use >= limit:
+            raise CapacityReached(
+                f"cannot spawn pod {name}: the cap on {limit_name} is {limit} and {in_use} are in "
+                f"use; {GIVE_UP}",
+                limit_name=limit_name,
+                limit=limit,
+                in_use=in_use,
+            )

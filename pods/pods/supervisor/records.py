@@ -1,0 +1,52 @@
+"""Small files of a pod: its token, what `/proc` says of its size, the end of its error log.
+
+Owns their reading and writing on the supervisor's side. The token lies in the pod's runtime
+directory for the supervisor that comes after this one.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+
+def write_token(path: str, token: str) -> None:
+    """Write a token where only this user reads it; not synced: it is worthless after a reboot."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, token.encode())
+    finally:
+        os.close(descriptor)
+
+
+def read_token(path: str) -> str | None:
+    """The token in that file; None where there is none."""
+    with suppress(OSError, UnicodeDecodeError), open(path, "rb") as file:
+        return file.read(1024).decode().strip() or None
+    return None
+
+
+def resident_bytes(pid: int | None) -> int | None:
+    """The resident size of a process; None where it is gone."""
+    if pid is None:
+        return None
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+MAX_ERROR_TAIL_BYTES = 2000
+"""Of a failed start: the end of one traceback."""
+
+
+def error_tail(directory: str) -> str:
+    """The end of what a pod wrote to its standard error; empty where it wrote nothing."""
+    try:
+        with open(f"{directory}/stderr.log", "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - MAX_ERROR_TAIL_BYTES))
+            return file.read().decode("utf-8", "replace").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,95 @@
+"""`shutdown`, `ping` and `restore`: the supervisor's own end, its pulse, and what is not built."""
+
+from __future__ import annotations
+
+import trio
+
+from pods.supervisor.authority import Caller, find_pod
+from pods.supervisor.checks import check_seconds
+from pods.supervisor.core import Supervisor
+from pods.supervisor.stop import ask_stop, wait_stopped
+from pods_protocol.bounds import MAX_GRACE_SECONDS
+from pods_protocol.errors import NotAuthorized, NotSupported, PodRunning, PodsError
+from pods_protocol.pod_messages import Empty, Ping
+from pods_protocol.supervisor_messages import (
+    RestorePod,
+    ShutdownSupervisor,
+    ShutdownSupervisorResult,
+    SpawnPodResult,
+)
+
+
+async def shutdown(
+    supervisor: Supervisor, caller: Caller, request: ShutdownSupervisor
+) -> ShutdownSupervisorResult:
+    """End the supervisor, its pods first where asked.
+
+    Raises:
+        NotAuthorized: only the owner may.
+        PodRunning: pods live and `stop_pods` is not set.
+    """
+    grace = check_seconds(request.grace_seconds, "grace_seconds", longest=MAX_GRACE_SECONDS)
+    if caller.pod_id is not None:
+        raise NotAuthorized(
+            "cannot end the supervisor: only its owner may, not a pod; stop your own pods instead"
+        )
+    living = [record.name for record in supervisor.table.living()]
+    if living and not request.stop_pods:
+        raise PodRunning(
+            f"cannot end the supervisor: {len(living)} pods run ({', '.join(living[:5])}); stop "
+            "them first, or set stop_pods",
+            pod=living[0],
+            state="running",
+        )
+    stopped = await stop_everything(supervisor, grace)
+    supervisor.end_launcher = True
+    supervisor.leaving.set()
+    return ShutdownSupervisorResult(stopped=stopped)
+
+
+async def stop_everything(supervisor: Supervisor, grace: float) -> tuple[str, ...]:
+    """Stop every pod, deepest first, side by side; what does not go is in the log."""
+    supervisor.closed_to_spawns = True
+    records = supervisor.table.living()
+    stopped: list[str] = []
+
+    async def one(pod_id: str) -> None:
+        live, record = supervisor.pods.get(pod_id), supervisor.table.get(pod_id)
+        if live is None or record is None:
+            return
+        try:
+            await wait_stopped(supervisor, record, live, grace)
+        except PodsError as error:
+            supervisor.log(error.message)
+        else:
+            stopped.append(live.name)
+
+    for record in records:
+        live = supervisor.pods.get(record.id)
+        if live is not None:
+            ask_stop(supervisor, live, "now", grace)
+    async with trio.open_nursery() as nursery:
+        for record in records:
+            nursery.start_soon(one, record.id)
+    return tuple(sorted(stopped))
+
+
+def restore(supervisor: Supervisor, caller: Caller, request: RestorePod) -> SpawnPodResult:
+    """Refuse: pods are not restarted on their journals yet.
+
+    Raises:
+        UnknownPod: the caller has no such pod.
+        NotSupported: always, else.
+    """
+    record = find_pod(supervisor, caller, request.pod)
+    raise NotSupported(
+        f"cannot restore pod {record.name}: this version does not start a pod again on its "
+        f"journal; `pods read {record.name}` shows it, and a spawn with replace=true starts anew",
+        feature="restore",
+    )
+
+
+def ping(supervisor: Supervisor, caller: Caller, request: Ping) -> Empty:
+    """Answer."""
+    del supervisor, caller, request
+    return Empty()

@@ -1,0 +1,21 @@
+"""`subscribe`: lifecycle events of the caller's subtree, replayed and live."""
+
+from __future__ import annotations
+
+from pods.supervisor.authority import Caller
+from pods.supervisor.checks import check_count
+from pods.supervisor.core import Supervisor
+from pods_protocol.pod_messages import SubscribeResult
+from pods_protocol.supervisor_messages import SubscribeLifecycle
+
+
+def subscribe(
+    supervisor: Supervisor, caller: Caller, request: SubscribeLifecycle
+) -> SubscribeResult:
+    """Send `event` notifications from here on; with `since`, also what came after it."""
+    last = supervisor.journal.last_seq
+    since = last if request.since is None else check_count(request.since, "since", lowest=0)
+    # A task of the connection: it begins after this answer is written, and loses nothing by that,
+    # for it reads from `since` before it joins.
+    caller.session.nursery.start_soon(supervisor.hub.serve, caller.session, caller.pod_id, since)
+    return SubscribeResult(last_seq=last)
