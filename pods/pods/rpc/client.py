@@ -6,9 +6,9 @@ of what the methods mean. Used by clients, and by the supervisor towards pods, k
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import outcome
 import trio
@@ -132,10 +132,11 @@ class RpcClient:
             )
         request_id, line = self._connection.send_request(message)
         self._stream.send(line)
+        # The connection decoded the answer as the class that `message` names: a cast, not a check.
         if timeout_seconds is None:
-            return await self._wait(request_id)
+            return cast("R", await self._wait(request_id))
         with trio.move_on_after(timeout_seconds):
-            return await self._wait(request_id)
+            return cast("R", await self._wait(request_id))
         raise TimedOut(
             f"cannot get an answer from {self._peer} to `{message.METHOD}`: none came within "
             f"{timeout_seconds:g} s; it may still act on it, ask again or look at `pods ls`",
@@ -185,16 +186,17 @@ async def open_rpc(
     peer: str | None = None,
     on_notification: NotificationHandler | None = None,
     timeout_seconds: float = HELLO_SECONDS,
-) -> AsyncIterator[RpcClient]:
+) -> AsyncGenerator[RpcClient]:
     """A connection that has said hello, for the length of the block.
 
     Raises:
         NotConnected, TimedOut, NotAuthorized, UnsupportedProtocol: it did not come about.
     """
     named = peer or path
-    with trio.move_on_after(timeout_seconds) as deadline:
+    stream: UnixStream | None = None
+    with trio.move_on_after(timeout_seconds):
         stream = await connect_unix(path)
-    if deadline.cancelled_caught:
+    if stream is None:
         raise TimedOut(
             f"cannot connect to {named}: nobody took the connection within {timeout_seconds:g} s; "
             "the process may be stopped or overloaded",

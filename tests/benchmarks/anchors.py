@@ -1,0 +1,145 @@
+"""What ours is measured against, in the same run: fresh interpreters, a preloaded fork server,
+a bare trio echo. Run as a program it is one of the workers."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+
+import attrs  # noqa: F401  # what a pod imports, so that a worker here carries the same
+import cattrs  # noqa: F401
+import trio
+
+
+async def echo(path: str, announce: Callable[[], object]) -> None:
+    """Serve a trio echo of whole reads on a Unix socket, for ever; `announce` once it listens."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen(128)
+
+    async def one(stream: trio.SocketStream) -> None:
+        async with stream:
+            while data := await stream.receive_some(262144):
+                await stream.send_all(data)
+
+    announce()
+    sock = trio.socket.from_stdlib_socket(listener)
+    await trio.serve_listeners(one, [trio.SocketListener(sock)])
+
+
+def ask(path: str) -> None:
+    """Connect and get one line answered."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+        client.sendall(b"hello\n")
+        assert client.recv(64) == b"hello\n"
+
+
+class Workers:
+    """Workers started and ended together; `start` returns when each has answered."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._count = 0
+
+    def paths(self, number: int) -> list[str]:
+        """Fresh socket paths."""
+        self._count += number
+        kind = type(self).__name__[0]
+        return [f"{self._directory}/{kind}{self._count - index}" for index in range(number)]
+
+
+class FreshInterpreters(Workers):
+    """One new Python each, importing trio, attrs and cattrs."""
+
+    def run(self, number: int) -> None:
+        """Start `number`, get an answer of each, end them."""
+        paths = self.paths(number)
+        reader, writer = os.pipe()
+        environ = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        processes = [
+            subprocess.Popen(
+                [sys.executable, __file__, path, str(writer)], pass_fds=[writer], env=environ
+            )
+            for path in paths
+        ]
+        self.answered(number, reader, writer, paths)
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.wait()
+
+    def answered(self, number: int, reader: int, writer: int, paths: list[str]) -> None:
+        """Wait for readiness of each and one answer from each."""
+        seen = 0
+        while seen < number:
+            seen += len(os.read(reader, number))
+        for path in paths:
+            ask(path)
+        os.close(reader)
+        os.close(writer)
+
+
+def fork_main(path: str, ready_path: str) -> None:
+    """A fork server's child: readiness by a datagram."""
+    notice = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    notice.connect(ready_path)
+    trio.run(echo, path, lambda: notice.send(b"r"))
+
+
+class PreloadedForkServer(Workers):
+    """multiprocessing's fork server with the same imports preloaded."""
+
+    def __init__(self, directory: str) -> None:
+        super().__init__(directory)
+        self._context: ForkServerContext = multiprocessing.get_context("forkserver")
+        # By file, not by sys.path: the preload fails silently otherwise (cpython #117378).
+        self._context.set_forkserver_preload(["trio", "attrs", "cattrs", "anchors"])
+        os.environ["PYTHONPATH"] = os.path.dirname(os.path.abspath(__file__))
+        self.run(1)
+
+    def run(self, number: int) -> None:
+        """Start `number`, get an answer of each, end them."""
+        paths = self.paths(number)
+        ready_path = self.paths(1)[0] + ".r"
+        ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        ready.bind(ready_path)
+        processes: list[ForkServerProcess] = []
+        for path in paths:
+            process = self._context.Process(target=fork_main, args=(path, ready_path))
+            process.start()
+            processes.append(process)
+        for _ in paths:
+            ready.recv(16)
+        for path in paths:
+            ask(path)
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.join()
+        ready.close()
+
+
+@contextmanager
+def echo_process(path: str) -> Iterator[None]:
+    """A trio echo in a process of its own."""
+    reader, writer = os.pipe()
+    process = subprocess.Popen([sys.executable, __file__, path, str(writer)], pass_fds=[writer])
+    os.close(writer)
+    os.read(reader, 1)
+    os.close(reader)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+if __name__ == "__main__":
+    trio.run(echo, sys.argv[1], lambda: os.write(int(sys.argv[2]), b"r"))

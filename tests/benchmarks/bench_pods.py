@@ -1,0 +1,345 @@
+"""DESIGN.md section 13's rows on spawning, memory, round trips and `pods ls`, beside their anchors.
+
+`python tests/benchmarks/bench_pods.py [--quick]` prints the table. Everything runs in temporary
+directories with an embedded supervisor and is gone afterwards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+from anchors import FreshInterpreters, PreloadedForkServer, echo_process
+from measure import Row, interleaved, print_table, row, timed
+
+from pods.client.aio import PodsClient
+from pods.rpc.client import RpcClient, open_rpc
+from pods.supervisor import open_supervisor
+from pods_protocol.api import POD_API
+from pods_protocol.pod_messages import GetStatus, ReadEvents, Run, WaitFor
+from pods_protocol.supervisor_messages import ListPods, SpawnPod, SpawnPodResult, StopPod
+from pods_protocol.values import ScopeRule
+
+MEGABYTE = 1_000_000
+
+
+class Bench:
+    """The places and sizes of one run."""
+
+    def __init__(self, directory: str, quick: bool) -> None:
+        self.directory = directory
+        self.rounds = 3 if quick else 7
+        self.many = 20 if quick else 100
+        self._names = 0
+
+    def environ(self) -> dict[str, str]:
+        """Private runtime and state directories, and none of the sandbox's import handicaps."""
+        environ = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        environ["PODS_RUNTIME_DIR"] = f"{self.directory}/r"
+        environ["PODS_STATE_DIR"] = f"{self.directory}/s"
+        return environ
+
+    def request(self) -> SpawnPod:
+        """A spawn with a write scope of its own, as users have them."""
+        self._names += 1
+        name = f"p{self._names}"
+        scope = f"{self.directory}/tree/{name}"
+        os.makedirs(scope, exist_ok=True)
+        return SpawnPod(
+            name=name,
+            agent="echo",
+            allow=(ScopeRule(target=scope, permission="write"),),
+            cwd=scope,
+        )
+
+
+async def stop_all(client: PodsClient, spawned: list[SpawnPodResult]) -> None:
+    """Stop what a round started."""
+    async with trio.open_nursery() as nursery:
+        for each in spawned:
+            nursery.start_soon(client.request, StopPod(pod=each.pod.id, mode="kill"))
+
+
+async def spawn_one(bench: Bench, client: PodsClient) -> float:
+    """Seconds from the request to the answer, the pod's hello answered in between."""
+    times: list[float] = []
+    spawned: list[SpawnPodResult] = []
+    for _ in range(10):
+        request = bench.request()
+        start = time.perf_counter()
+        spawned.append(await client.request(request))
+        times.append(time.perf_counter() - start)
+    await stop_all(client, spawned)
+    return statistics.median(times)
+
+
+async def spawn_many(bench: Bench, client: PodsClient) -> float:
+    """Seconds until `bench.many` pods, asked for at once, have all answered."""
+    spawned: list[SpawnPodResult] = []
+
+    async def one(request: SpawnPod) -> None:
+        spawned.append(await client.request(request))
+
+    requests = [bench.request() for _ in range(bench.many)]
+    start = time.perf_counter()
+    async with trio.open_nursery() as nursery:
+        for request in requests:
+            nursery.start_soon(one, request)
+    seconds = time.perf_counter() - start
+    await stop_all(client, spawned)
+    return seconds
+
+
+def pss_bytes(pid: int) -> int:
+    """The proportional set size of one process: shared pages count by their share."""
+    with open(f"/proc/{pid}/smaps_rollup") as rollup:
+        for line in rollup:
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+async def memory_of_idle_pods(bench: Bench, client: PodsClient) -> float:
+    """PSS bytes a pod, keeper and the launcher's share included."""
+    spawned: list[SpawnPodResult] = []
+    for _ in range(bench.many):
+        spawned.append(await client.request(bench.request()))
+    pids: set[int] = set()
+    for each in spawned:
+        inspected = await client.inspect(each.pod.id)
+        assert each.pod.pid is not None
+        assert inspected.keeper_pid is not None
+        pids |= {each.pod.pid, inspected.keeper_pid}
+    doctor = await client.doctor()
+    assert doctor.supervisor.launcher_pid is not None
+    total = sum(map(pss_bytes, pids)) + pss_bytes(doctor.supervisor.launcher_pid)
+    await stop_all(client, spawned)
+    return total / bench.many
+
+
+@asynccontextmanager
+async def one_pod(bench: Bench, client: PodsClient) -> AsyncIterator[RpcClient]:
+    """An echo pod and a connection straight to it."""
+    spawned = await client.request(bench.request())
+    async with open_rpc(spawned.socket, POD_API, token=spawned.token) as pod:
+        yield pod
+    await stop_all(client, [spawned])
+
+
+async def echo_round_trip(path: str, size: int, repeat: int) -> float:
+    """The anchor: a trio client's round trip with a trio echo in another process."""
+    payload = b"x" * (size - 1) + b"\n"
+    stream = await trio.open_unix_socket(path)
+    async with stream:
+
+        async def once() -> None:
+            await stream.send_all(payload)
+            left = size
+            while left:
+                left -= len(await stream.receive_some(262144))
+
+        return await timed(repeat, once)
+
+
+async def fsync_seconds(bench: Bench, size: int, repeat: int) -> float:
+    """The anchor of durability: append one line of `size` bytes and fdatasync it."""
+    descriptor = os.open(f"{bench.directory}/fsync", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    async def once() -> None:
+        os.write(descriptor, b"x" * size)
+        os.fdatasync(descriptor)
+
+    seconds = await timed(repeat, once)
+    os.close(descriptor)
+    return seconds
+
+
+async def run_round_trip(pod: RpcClient, size: int, repeat: int) -> float:
+    """`run` until `accepted`; the turn itself ends outside the clock."""
+    times: list[float] = []
+    for _ in range(repeat):
+        await pod.request(WaitFor(until="idle"))
+        start = time.perf_counter()
+        await pod.request(Run(input="x" * size))
+        times.append(time.perf_counter() - start)
+    await pod.request(WaitFor(until="idle"))
+    return statistics.median(times)
+
+
+def whole_process(command: list[str], environ: dict[str, str], repeat: int) -> float:
+    """Median seconds of a command from start to exit."""
+    times: list[float] = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        subprocess.run(command, env=environ, stdout=subprocess.DEVNULL, check=True)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+async def bench_spawning(bench: Bench, client: PodsClient) -> list[Row]:
+    """One, many at once, and what they weigh."""
+    fresh = FreshInterpreters(bench.directory)
+    forked = PreloadedForkServer(bench.directory)
+
+    def clocked(action: object, number: int) -> float:
+        start = time.perf_counter()
+        action(number)  # type: ignore[operator]
+        return time.perf_counter() - start
+
+    async def fresh_one() -> float:
+        return clocked(fresh.run, 1)
+
+    async def forked_one() -> float:
+        return statistics.median(clocked(forked.run, 1) for _ in range(10))
+
+    async def fresh_many() -> float:
+        return clocked(fresh.run, bench.many)
+
+    async def forked_many() -> float:
+        return clocked(forked.run, bench.many)
+
+    one = await interleaved(
+        {"ours": lambda: spawn_one(bench, client), "fresh": fresh_one, "forked": forked_one},
+        bench.rounds,
+    )
+    many = await interleaved(
+        {"ours": lambda: spawn_many(bench, client), "fresh": fresh_many, "forked": forked_many},
+        max(bench.rounds // 2, 1),
+    )
+    memory = await memory_of_idle_pods(bench, client)
+    count = f"{bench.many} pods at once, all answering"
+    return [
+        row("spawn one pod, hello answered", one["ours"], one["forked"],
+            "preloaded fork server", at_most=1.0),
+        row("spawn one pod, hello answered", one["ours"], one["fresh"], "fresh interpreter"),
+        row(count, bench.many / many["ours"], bench.many / many["fresh"],
+            "fresh interpreters", unit="/s", at_least=15),
+        row(count, bench.many / many["ours"], bench.many / many["forked"],
+            "preloaded fork server", unit="/s"),
+        row("memory of an idle pod and its keeper (PSS)", memory, 5.5 * MEGABYTE,
+            "target of 5.5 MB", unit="B", at_most=1.0),
+    ]  # fmt: skip
+
+
+async def bench_round_trips(bench: Bench, client: PodsClient) -> list[Row]:
+    """`status` and `run` straight to a pod, 200 bytes and a megabyte."""
+    echo_path = f"{bench.directory}/echo"
+    rows: list[Row] = []
+    with echo_process(echo_path):
+        async with one_pod(bench, client) as pod:
+            for _ in range(50):
+                await pod.request(GetStatus())
+            small = await interleaved(
+                {
+                    "raw": lambda: echo_round_trip(echo_path, 200, 500),
+                    "status": lambda: timed(500, lambda: pod.request(GetStatus())),
+                    "run": lambda: run_round_trip(pod, 100, 100),
+                    "fsync": lambda: fsync_seconds(bench, 300, 200),
+                },
+                bench.rounds,
+            )
+            big = await interleaved(
+                {
+                    "raw": lambda: echo_round_trip(echo_path, MEGABYTE, 20),
+                    "run": lambda: run_round_trip(pod, MEGABYTE, 10),
+                    "fsync": lambda: fsync_seconds(bench, MEGABYTE, 10),
+                    "read": lambda: timed(
+                        10, lambda: pod.request(ReadEvents(since=0, max_bytes=786432))
+                    ),
+                    "raw read": lambda: echo_round_trip(echo_path, 786432, 20),
+                },
+                bench.rounds,
+            )
+    rows.append(
+        row("status round trip, 200 B", small["status"], small["raw"], "raw trio echo", at_most=1.5)
+    )
+    rows.append(
+        row(
+            "run -> accepted, 200 B",
+            small["run"],
+            small["raw"] + small["fsync"],
+            "raw echo + one fsync",
+            at_most=1.3,
+        )
+    )
+    rows.append(
+        row(
+            "run -> accepted, 1 MB, durable",
+            big["run"],
+            big["raw"] + big["fsync"],
+            "raw echo + one fsync",
+            at_most=2.2,
+        )
+    )
+    rows.append(
+        row(
+            "read of 768 KiB of events",
+            big["read"],
+            big["raw read"],
+            "raw echo of as much",
+            at_most=2.2,
+        )
+    )
+    return rows  # fmt: skip
+
+
+async def bench_ls(bench: Bench, client: PodsClient, name: str) -> list[Row]:
+    """`pods ls` as a whole process, with many pods."""
+    spawned = [await client.request(bench.request()) for _ in range(bench.many)]
+    environ = bench.environ()
+    python = sys.executable
+    ls = [python, "-m", "pods", "--supervisor", name, "ls"]
+    nothing = [python, "-c", "pass"]
+
+    async def ours() -> float:
+        return await trio.to_thread.run_sync(whole_process, ls, environ, 5)
+
+    async def anchor() -> float:
+        return await trio.to_thread.run_sync(whole_process, nothing, environ, 5)
+
+    seen = await interleaved({"ours": ours, "anchor": anchor}, bench.rounds)
+    wire = await timed(10, lambda: client.request(ListPods()))
+    await stop_all(client, spawned)
+    return [
+        row(f"`pods ls` with {bench.many} pods, whole process", seen["ours"],
+            seen["anchor"] + 0.040, "python -c pass + 40 ms", at_most=1.0),
+        row("`list` alone, on the wire", wire, seen["anchor"], "python -c pass"),
+    ]  # fmt: skip
+
+
+async def run(quick: bool = False) -> list[Row]:
+    """All rows; nothing is left afterwards."""
+    directory = f"/tmp/pods-bench-{secrets.token_hex(4)}"
+    os.mkdir(directory, 0o700)
+    bench = Bench(directory, quick)
+    name = "bench"
+    try:
+        async with open_supervisor(
+            name=name, environ=bench.environ(), max_children=bench.many + 8
+        ) as client:
+            rows = await bench_round_trips(bench, client)
+            rows += await bench_ls(bench, client, name)
+            rows += await bench_spawning(bench, client)
+    finally:
+        shutil.rmtree(directory)
+    return rows
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, twenty pods")
+    print_table(trio.run(run, parser.parse_args().quick))
+
+
+if __name__ == "__main__":
+    main()
