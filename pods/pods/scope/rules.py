@@ -1,0 +1,475 @@
+"""The table of leases and its laws: who holds what, what may be lent, who stands in the way.
+
+Pure: a table is a value and every act returns another one or raises and changes nothing. Paths are
+canonical absolute strings (`normalise` makes them so). Must not know the registry file, clocks or
+processes. `registry` runs these acts under its lock; the supervisor asks `may_read`, `may_write`,
+`effective_write` and `lent`.
+
+Two decisions that the laws rest on:
+
+- A pod's territory is what it may write and what it may lend for writing (`allow` and `delegable`
+  of permission write, less its denies). All of it is exclusive against pods that are neither
+  ancestors nor descendants. So an orchestrator that writes nothing itself keeps the ground that it
+  lends from.
+- A lease stores the denies of its ancestors beside its own. So they hold for its children too, and
+  still hold when the ancestor has ended and the lease has a new parent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+from attrs import evolve, field, frozen
+
+from pods.scope.regions import (
+    Region,
+    ancestors_of,
+    contains,
+    has_path,
+    intersect,
+    is_below,
+    is_canonical,
+    is_cut,
+    region_of,
+)
+from pods_protocol.errors import (
+    InvalidScope,
+    NameTaken,
+    NotAuthorized,
+    ScopeConflict,
+    ScopeNotDelegable,
+    UnknownPod,
+)
+from pods_protocol.values import Permission, ProcessIdentity, ScopeGrant, ScopeRule
+
+
+@frozen(kw_only=True)
+class Lease:
+    """What one pod holds, and who answers for it.
+
+    Attributes:
+        pod_id: unique for ever.
+        name: unique within `supervisor`.
+        parent_id: the lease that this one is lent from; None for a pod that a person asked for.
+        grant: canonical rules. In a table, `deny` includes the denies of all ancestors.
+        holder: the process that keeps the lease alive; None while it is pending. It should be the
+            keeper, which ends only after the pod's whole tree has.
+        pending_nonce: what `adopt` must show; None once adopted.
+        pending_deadline: seconds since the epoch after which a pending lease lapses.
+        spawner: the process that took the pending lease.
+    """
+
+    pod_id: str
+    name: str
+    supervisor: str
+    parent_id: str | None
+    grant: ScopeGrant
+    holder: ProcessIdentity | None
+    pending_nonce: str | None
+    pending_deadline: float | None
+    spawner: ProcessIdentity | None = None
+
+    @property
+    def territory(self) -> tuple[ScopeRule, ...]:
+        """The rules whose ground no stranger may write on; the denies still cut holes into it."""
+        return tuple(
+            rule
+            for rule in (*self.grant.allow, *self.grant.delegable)
+            if rule.permission == "write"
+        )
+
+    def is_holding(self, path: str) -> bool:
+        """Whether the path is on this lease's territory."""
+        return any(has_path(region_of(rule), path) for rule in self.territory) and not any(
+            has_path(region_of(rule), path) for rule in self.grant.deny
+        )
+
+
+def covers(rule: ScopeRule, path: str) -> bool:
+    """Whether the path is one that the rule is about."""
+    return has_path(region_of(rule), path)
+
+
+def overlaps(first: ScopeRule, second: ScopeRule) -> bool:
+    """Whether any path, made or not, is one of both rules."""
+    return intersect(region_of(first), region_of(second)) is not None
+
+
+def permits(outer: ScopeRule, inner: ScopeRule) -> bool:
+    """Whether `outer` gives everything that `inner` asks for; write includes read."""
+    if inner.permission == "write" and outer.permission != "write":
+        return False
+    return contains(region_of(outer), region_of(inner))
+
+
+def holes_for(permission: Permission, deny: Iterable[ScopeRule]) -> list[Region]:
+    """Where the denies leave no such permission: denied write leaves read, denied read nothing."""
+    return [region_of(rule) for rule in deny if permission == "write" or rule.permission == "read"]
+
+
+def rule_to_data(rule: ScopeRule) -> dict[str, Any]:
+    """A rule as an error carries it."""
+    return {"target": rule.target, "permission": rule.permission, "recursive": rule.recursive}
+
+
+def describe(rule: ScopeRule) -> str:
+    """A rule in a sentence: `write on /srv/site/**`."""
+    base = "" if rule.target == "/" else rule.target
+    return f"{rule.permission} on {base}/{'**' if rule.recursive else '*'}"
+
+
+def clash(first: Lease, second: Lease) -> tuple[ScopeRule, ScopeRule] | None:
+    """The first pair of rules by which both leases would write the same path, if there is one."""
+    theirs = [(rule, region_of(rule)) for rule in second.territory]
+    holes: list[Region] | None = None
+    for rule in first.territory:
+        region = region_of(rule)
+        for other, other_region in theirs:
+            shared = intersect(region, other_region)
+            if shared is None:
+                continue
+            if holes is None:
+                holes = [region_of(deny) for deny in (*first.grant.deny, *second.grant.deny)]
+            if not is_cut(shared, holes):
+                return rule, other
+    return None
+
+
+@frozen
+class Table:
+    """Every lease of the user, by pod id. A value: acts return another table."""
+
+    leases: Mapping[str, Lease] = field(factory=dict[str, Lease])
+    _by_target: Mapping[str, tuple[str, ...]] = field(
+        factory=dict[str, tuple[str, ...]], eq=False, repr=False, alias="by_target"
+    )
+    """Target of a territory's rule to the pods that have one there: what makes `lend` one look
+    around the requested paths instead of a comparison with every rule of every lease."""
+
+    @classmethod
+    def of(cls, leases: Iterable[Lease]) -> Table:
+        """The table of these leases, as read from disk.
+
+        Raises:
+            ValueError: two have one id, a parent is missing, or parents go in a circle.
+        """
+        return cls().patched((), tuple(leases))
+
+    def patched(self, gone: Collection[str], come: Collection[Lease]) -> Table:
+        """This table as somebody else has changed it: without some leases, with others.
+
+        Raises:
+            ValueError: as `of`.
+        """
+        leases = dict(self.leases)
+        index = dict(self._by_target)
+        for pod_id in gone:
+            _unindex(index, leases.pop(pod_id))
+        for lease in come:
+            if lease.pod_id in leases:
+                raise ValueError(f"two leases have the id {lease.pod_id}")
+            leases[lease.pod_id] = lease
+            _index(index, lease)
+        table = Table(leases, index)
+        gone_ids = frozenset(gone)
+        for lease in leases.values() if gone_ids else come:
+            if lease.parent_id is not None and lease.parent_id not in leases:
+                raise ValueError(f"the parent of {lease.pod_id} is missing")
+        for lease in come:
+            table._check_chain(lease)
+        return table
+
+    def _check_chain(self, lease: Lease) -> None:
+        steps = 0
+        at = lease.parent_id
+        while at is not None:
+            steps += 1
+            if steps > len(self.leases):
+                raise ValueError(f"the parents of {lease.pod_id} go in a circle")
+            at = self.leases[at].parent_id
+
+    def ancestors(self, pod_id: str) -> Iterator[Lease]:
+        """The parent, its parent, and so on."""
+        at = self._lease(pod_id).parent_id
+        while at is not None:
+            lease = self.leases[at]
+            yield lease
+            at = lease.parent_id
+
+    def descendants(self, pod_id: str) -> Iterator[Lease]:
+        """Everything lent from this pod, nearest first."""
+        waiting = list(self._children.get(pod_id, ()))
+        for child in waiting:
+            yield self.leases[child]
+            waiting.extend(self._children.get(child, ()))
+
+    def lend(self, lease: Lease) -> Table:
+        """The table with one lease more.
+
+        The lease that is stored has its ancestors' denies added to its own.
+
+        Raises:
+            InvalidScope: a target is not canonical (`normalise_rules` was not asked).
+            NameTaken: a lease of that id exists.
+            ScopeNotDelegable: the parent has ended, or may not lend one of the rules.
+            ScopeConflict: a pod that is no ancestor holds some of it; the deepest one is named.
+        """
+        for rule in (*lease.grant.allow, *lease.grant.deny, *lease.grant.delegable):
+            if not is_canonical(rule.target):
+                raise InvalidScope(
+                    f"cannot lend {describe(rule)} to {lease.name!r}: the path is not canonical; "
+                    "resolve it before it is compared",
+                    target=rule.target,
+                )
+        if lease.holder is None and (lease.pending_nonce is None or lease.pending_deadline is None):
+            raise ValueError("a lease without a holder is pending: it needs a nonce and a deadline")
+        if lease.pod_id in self.leases:
+            taken = self.leases[lease.pod_id]
+            raise NameTaken(
+                f"cannot lend a scope to {lease.name!r}: the pod {taken.name!r} has its id "
+                f"{lease.pod_id}; use a new id",
+                name=taken.name,
+                id=taken.pod_id,
+                state="starting" if taken.holder is None else "idle",
+            )
+        if lease.parent_id is not None:
+            lease = self._inherit(lease)
+        self._refuse_conflict(lease)
+        index = dict(self._by_target)
+        _index(index, lease)
+        return Table({**self.leases, lease.pod_id: lease}, index)
+
+    def adopt(self, pod_id: str, nonce: str, holder: ProcessIdentity) -> Table:
+        """The table with a pending lease made firm; repeating it for the same holder is harmless.
+
+        Raises:
+            UnknownPod: no such lease: it was released or has lapsed. The process must not run on.
+            NotAuthorized: another nonce, or the lease has another holder.
+        """
+        lease = self._lease(pod_id)
+        if lease.holder == holder:
+            return self
+        if lease.holder is not None or lease.pending_nonce != nonce:
+            raise NotAuthorized(
+                f"cannot adopt the scope of {lease.name!r}: it was taken for another process; end "
+                "this one",
+                pod=lease.name,
+            )
+        return self._replaced(
+            evolve(lease, holder=holder, pending_nonce=None, pending_deadline=None)
+        )
+
+    def release(self, pod_id: str) -> Table:
+        """The table without a lease; its children go to its parent. Unknown ids change nothing."""
+        return self.reclaim((pod_id,))
+
+    def reclaim(self, dead: Collection[str]) -> Table:
+        """The table without these leases; what is lent from them goes to the nearest that lives."""
+        gone = {pod_id for pod_id in dead if pod_id in self.leases}
+        if not gone:
+            return self
+        leases: dict[str, Lease] = {}
+        index = dict(self._by_target)
+        for pod_id, lease in self.leases.items():
+            if pod_id in gone:
+                _unindex(index, lease)
+                continue
+            parent_id = lease.parent_id
+            while parent_id in gone:
+                parent_id = self.leases[parent_id].parent_id
+            leases[pod_id] = (
+                lease if parent_id == lease.parent_id else evolve(lease, parent_id=parent_id)
+            )
+        return Table(leases, index)
+
+    def lent(self, pod_id: str) -> tuple[ScopeRule, ...]:
+        """What living descendants hold of this pod's ground: their widest rules, each once.
+
+        Raises:
+            UnknownPod: it holds no lease.
+        """
+        self._lease(pod_id)
+        rules = [rule for lease in self.descendants(pod_id) for rule in lease.territory]
+        return _widest(rules)
+
+    def effective_write(self, pod_id: str) -> tuple[ScopeRule, ...]:
+        """The pod's own write rules that leave it anything; `lent` and its denies cut into them.
+
+        Raises:
+            UnknownPod: it holds no lease.
+        """
+        lease = self._lease(pod_id)
+        denied = [region_of(rule) for rule in lease.grant.deny]
+        return tuple(
+            rule
+            for rule in lease.grant.allow
+            if rule.permission == "write"
+            and not is_cut(region_of(rule), denied)
+            and not any(_takes_all(rule, denied, other) for other in self.descendants(pod_id))
+        )
+
+    def may_write(self, pod_id: str, path: str) -> bool:
+        """Whether the pod may write a canonical path now.
+
+        Raises:
+            UnknownPod: it holds no lease.
+        """
+        grant = self._lease(pod_id).grant
+        return (
+            any(rule.permission == "write" and covers(rule, path) for rule in grant.allow)
+            and not any(covers(rule, path) for rule in grant.deny)
+            and not any(lease.is_holding(path) for lease in self.descendants(pod_id))
+        )
+
+    def may_read(self, pod_id: str, path: str) -> bool:
+        """Whether the pod may read a canonical path; what is lent stays readable.
+
+        Raises:
+            UnknownPod: it holds no lease.
+        """
+        grant = self._lease(pod_id).grant
+        return any(covers(rule, path) for rule in grant.allow) and not any(
+            rule.permission == "read" and covers(rule, path) for rule in grant.deny
+        )
+
+    def depth(self, pod_id: str) -> int:
+        """1 for a pod that a person asked for, 2 for its children, and so on."""
+        return 1 + sum(1 for _ in self.ancestors(pod_id))
+
+    @cached_property
+    def _children(self) -> dict[str, list[str]]:
+        children: dict[str, list[str]] = {}
+        for lease in self.leases.values():
+            if lease.parent_id is not None:
+                children.setdefault(lease.parent_id, []).append(lease.pod_id)
+        return children
+
+    def _lease(self, pod_id: str) -> Lease:
+        lease = self.leases.get(pod_id)
+        if lease is None:
+            raise UnknownPod(
+                f"cannot use the scope of {pod_id}: it holds none; it has ended or its start took "
+                "too long, so start it anew",
+                pod=pod_id,
+                known=[],
+            )
+        return lease
+
+    def _replaced(self, lease: Lease) -> Table:
+        # Only for a lease with the same grant: the index stays.
+        return Table({**self.leases, lease.pod_id: lease}, self._by_target)
+
+    def _inherit(self, lease: Lease) -> Lease:
+        parent = self.leases.get(lease.parent_id or "")
+        if parent is None:
+            raise ScopeNotDelegable(
+                f"cannot lend a scope to {lease.name!r}: its parent holds none any more; ask a pod "
+                "that runs",
+                parent=lease.parent_id,
+                requested=None,
+                delegable=[],
+            )
+        lendable = parent.grant.delegable
+        for rule in (*lease.grant.allow, *lease.grant.delegable):
+            within = any(permits(outer, rule) for outer in lendable)
+            if within and not is_cut(
+                region_of(rule), holes_for(rule.permission, parent.grant.deny)
+            ):
+                continue
+            why = "a deny takes all of it" if within else "that is outside what it may lend"
+            offer = ", ".join(describe(outer) for outer in lendable) or "nothing"
+            raise ScopeNotDelegable(
+                f"cannot lend {describe(rule)} to {lease.name!r}: {why}; its parent "
+                f"{parent.name!r} may lend {offer}",
+                parent=parent.name,
+                requested=rule_to_data(rule),
+                delegable=[rule_to_data(outer) for outer in lendable],
+            )
+        inherited = tuple(rule for rule in parent.grant.deny if rule not in lease.grant.deny)
+        if not inherited:
+            return lease
+        return evolve(lease, grant=evolve(lease.grant, deny=(*lease.grant.deny, *inherited)))
+
+    def _refuse_conflict(self, lease: Lease) -> None:
+        related: set[str] = set()
+        at = lease.parent_id
+        while at is not None:
+            related.add(at)
+            at = self.leases[at].parent_id
+        deepest: tuple[tuple[int, int], Lease, ScopeRule, ScopeRule] | None = None
+        for pod_id in sorted(self._neighbours(lease) - related):
+            owner = self.leases[pod_id]
+            pair = clash(lease, owner)
+            if pair is None:
+                continue
+            requested, owned = pair
+            rank = (self.depth(pod_id), len(owned.target))
+            if deepest is None or rank > deepest[0]:
+                deepest = (rank, owner, owned, requested)
+        if deepest is None:
+            return
+        _rank, owner, owned, requested = deepest
+        raise ScopeConflict(
+            f"cannot lend {describe(requested)} to {lease.name!r}: the pod {owner.name!r} holds "
+            f"{describe(owned)}; choose another place, ask for read, or wait until {owner.name!r} "
+            "has ended",
+            owner=owner.name,
+            owner_id=owner.pod_id,
+            owner_supervisor=owner.supervisor,
+            owner_rule=rule_to_data(owned),
+            requested=rule_to_data(requested),
+        )
+
+    def _neighbours(self, lease: Lease) -> set[str]:
+        """Every pod with a rule on the way up from, or below, what the lease asks for.
+
+        Two regions share a path only if one target is the other or above it, so nobody else needs
+        to be looked at.
+        """
+        found: set[str] = set()
+        for rule in lease.territory:
+            for target in ancestors_of(rule.target):
+                found.update(self._by_target.get(target, ()))
+            for target, pod_ids in self._by_target.items():
+                if is_below(target, rule.target):
+                    found.update(pod_ids)
+        return found
+
+
+def _index(index: dict[str, tuple[str, ...]], lease: Lease) -> None:
+    for target in {rule.target for rule in lease.territory}:
+        index[target] = (*index.get(target, ()), lease.pod_id)
+
+
+def _unindex(index: dict[str, tuple[str, ...]], lease: Lease) -> None:
+    for target in {rule.target for rule in lease.territory}:
+        left = tuple(pod_id for pod_id in index[target] if pod_id != lease.pod_id)
+        if left:
+            index[target] = left
+        else:
+            del index[target]
+
+
+def _takes_all(rule: ScopeRule, denied: list[Region], lease: Lease) -> bool:
+    """Whether a descendant's lease leaves nothing of a rule that `denied` does not take anyway."""
+    region = region_of(rule)
+    if not any(contains(region_of(other), region) for other in lease.territory):
+        return False
+    for deny in lease.grant.deny:
+        spared = intersect(region_of(deny), region)
+        if spared is not None and not is_cut(spared, denied):
+            return False
+    return True
+
+
+def _widest(rules: list[ScopeRule]) -> tuple[ScopeRule, ...]:
+    kept: dict[Region, ScopeRule] = {}
+    for rule in rules:
+        region = region_of(rule)
+        if not any(contains(other, region) for other in kept):
+            for other in [other for other in kept if contains(region, other)]:
+                del kept[other]
+            kept[region] = rule
+    return tuple(kept.values())

@@ -1,0 +1,383 @@
+"""The registry's file: its format, and how it is read, repaired and replaced without a torn moment.
+
+Owns `registry.json`, `registry.json.previous` and `registry.json.broken-N`. The file is one JSON
+object written with one lease a line, so that a reader that has seen a line before need not decode
+it again; a file that somebody has laid out otherwise is read all the same. Must not know locks or
+laws: `registry` holds the lock around every call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+import orjson
+from attrs import field, frozen
+
+from pods.scope.rules import Lease, Table
+from pods_protocol import codec
+from pods_protocol.errors import PodsError, RegistryBroken, StorageFailed, UnsafeDirectory
+
+FORMAT_VERSION: Final = 1
+"""Raised when an older pods would misread the file; it then refuses and touches nothing."""
+
+MAX_FILE_BYTES: Final = 64 * 1024 * 1024
+"""A thousand leases are some 300 kB. A larger file is not ours, and must not take our memory."""
+
+MAX_BROKEN_KEPT: Final = 5
+"""Files set aside for whoever wants to know what happened; the oldest goes first."""
+
+_HEAD_BYTES: Final = 256
+"""One read that surely holds the first line."""
+
+_TAIL: Final = b"\n]}\n"
+
+
+@frozen(kw_only=True)
+class RegistryFile:
+    """The whole file, as its strict codec takes it."""
+
+    version: int
+    generation: int
+    stamp: str
+    leases: tuple[Lease, ...]
+
+
+@frozen(kw_only=True)
+class Snapshot:
+    """One generation, as read or written; what the next reading compares with.
+
+    Attributes:
+        head: the first line. It has a random stamp, so no two writes share it, whatever the
+            generation was repaired to.
+        identity: inode, size and time of the file, against editors that leave the head alone.
+        lines: pod id to the lease's line.
+        whole: whether the file itself was read; false when this is the previous generation.
+    """
+
+    head: bytes
+    identity: tuple[int, int, int]
+    generation: int
+    table: Table
+    lines: Mapping[str, bytes] = field(repr=False)
+    whole: bool = True
+
+
+EMPTY: Final = Snapshot(head=b"", identity=(0, 0, 0), generation=0, table=Table(), lines={})
+
+
+class _Damaged(Exception):
+    """Why a file cannot be used; the caller decides whether another one can."""
+
+
+def ensure_directory(path: str) -> None:
+    """Make the registry's directory, or make sure that it is this user's alone.
+
+    Raises:
+        UnsafeDirectory: it is a symlink, another user's, or open to others.
+        StorageFailed: the system refuses to make it.
+    """
+    try:
+        try:
+            found = os.lstat(path)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(path, 0o700)
+            found = os.lstat(path)
+    except OSError as error:
+        raise _failed("make the directory", path, error) from error
+    if not stat.S_ISDIR(found.st_mode):
+        fault = "it is not a directory"
+    elif found.st_uid != os.geteuid():
+        fault = f"it belongs to user {found.st_uid}, not to you ({os.geteuid()})"
+    elif stat.S_IMODE(found.st_mode) & 0o077:
+        fault = f"its mode is {stat.S_IMODE(found.st_mode):04o}, which lets others in"
+    else:
+        return
+    raise UnsafeDirectory(
+        f"cannot keep the scope registry in {path}: {fault}; give it to yourself with mode 0700, "
+        "or set PODS_STATE_DIR to another directory",
+        path=path,
+        detail=fault,
+    )
+
+
+def load(path: str, known: Snapshot) -> Snapshot:
+    """The newest generation that can be read: the file, or else the one kept beside it.
+
+    Changes nothing on disk.
+
+    Args:
+        path: of the registry.
+        known: what was read or written last; unchanged parts are taken from it.
+
+    Raises:
+        RegistryBroken: neither can be read, or a newer pods wrote it.
+        StorageFailed: the system refuses to read.
+    """
+    try:
+        snapshot = _load_file(path, known)
+        if snapshot is not None:
+            return snapshot
+        why = "it is missing"
+    except _Damaged as damage:
+        why = str(damage)
+    try:
+        previous = _load_file(f"{path}.previous", known)
+    except _Damaged as damage:
+        raise _broken(path, f"{why}; and the generation kept beside it: {damage}") from None
+    if previous is None:
+        if why == "it is missing":
+            return EMPTY
+        raise _broken(path, why)
+    return Snapshot(
+        # No file has this head: the next reading looks again.
+        head=b"",
+        identity=(0, 0, 0),
+        generation=previous.generation,
+        table=previous.table,
+        lines=previous.lines,
+        whole=False,
+    )
+
+
+def write(path: str, table: Table, base: Snapshot) -> Snapshot:
+    """Replace the file by the next generation: temp file, fsync, rename; the old one is kept.
+
+    Args:
+        path: of the registry.
+        table: what it shall hold.
+        base: the generation that was read under the same lock. If that was not the file itself,
+            the damaged file is set aside first.
+
+    Raises:
+        StorageFailed: the system refuses; the old generation stands.
+    """
+    old = base.table.leases
+    lines = {
+        pod_id: base.lines[pod_id] if old.get(pod_id) is lease else encode_lease(lease)
+        for pod_id, lease in table.leases.items()
+    }
+    generation = base.generation + 1
+    head = b'{"version":%d,"generation":%d,"stamp":"%b","leases":[' % (
+        FORMAT_VERSION,
+        generation,
+        secrets.token_hex(8).encode(),
+    )
+    temporary = f"{path}.{secrets.token_hex(4)}.tmp"
+    try:
+        descriptor = os.open(
+            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        )
+        try:
+            try:
+                _write_all(descriptor, b"%b\n%b%b" % (head, b",\n".join(lines.values()), _TAIL))
+                os.fsync(descriptor)
+                found = os.fstat(descriptor)
+            finally:
+                os.close(descriptor)
+            if base.whole:
+                _keep_previous(path)
+            else:
+                _set_aside(path)
+            os.rename(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise _failed("write the scope registry", path, error) from error
+    # The new generation is in force for everybody from here on, so a directory that cannot be
+    # synced is no reason to say it is not. After a power cut every holder is of another boot.
+    with contextlib.suppress(OSError):
+        _sync_directory(os.path.dirname(path))
+    return Snapshot(
+        head=head, identity=_identity(found), generation=generation, table=table, lines=lines
+    )
+
+
+def encode_lease(lease: Lease) -> bytes:
+    """A lease as one line of the file, without comma and newline."""
+    return orjson.dumps(codec.to_json(lease))
+
+
+def _load_file(path: str, known: Snapshot) -> Snapshot | None:
+    """One file; None if there is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _Damaged(f"it cannot be opened ({os.strerror(error.errno or 0)})") from None
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise _Damaged("it is not a plain file")
+        if found.st_uid != os.geteuid():
+            raise _Damaged(f"it belongs to user {found.st_uid}")
+        if found.st_size > MAX_FILE_BYTES:
+            raise _Damaged(f"it has {found.st_size} bytes")
+        head = os.pread(descriptor, _HEAD_BYTES, 0).partition(b"\n")[0]
+        if head and head == known.head and _identity(found) == known.identity:
+            return known
+        content = _read_all(descriptor, found.st_size)
+    except OSError as error:
+        raise _failed("read the scope registry", path, error) from error
+    finally:
+        os.close(descriptor)
+    if not content:
+        return Snapshot(head=b"", identity=_identity(found), generation=0, table=Table(), lines={})
+    generation, table, lines = _decode(path, content, known)
+    return Snapshot(
+        head=head, identity=_identity(found), generation=generation, table=table, lines=lines
+    )
+
+
+def _decode(path: str, content: bytes, known: Snapshot) -> tuple[int, Table, dict[str, bytes]]:
+    head, _, rest = content.partition(b"\n")
+    body = rest.removesuffix(_TAIL)
+    try:
+        # Anything else than our own layout fails here, or below, and is read as any JSON.
+        header = orjson.loads(head + b"]}") if len(body) < len(rest) else None
+        raw = body.split(b",\n") if body else []
+    except orjson.JSONDecodeError:
+        header, raw = None, []
+    try:
+        if header is None:
+            return _decode_foreign(path, content)
+        _check_version(path, header)
+        file = codec.from_json(RegistryFile, header)
+        table, lines = _patch(raw, known)
+    except orjson.JSONDecodeError as error:
+        raise _Damaged(f"it is not JSON ({error})") from None
+    except ValueError as error:
+        raise _Damaged(str(error)) from None
+    except PodsError as error:
+        if isinstance(error, RegistryBroken):
+            raise
+        raise _Damaged(error.message) from None
+    return file.generation, table, lines
+
+
+def _patch(raw: list[bytes], known: Snapshot) -> tuple[Table, dict[str, bytes]]:
+    """The table of these lines; those that `known` has are not decoded again."""
+    ids = {line: pod_id for pod_id, line in known.lines.items()}
+    lines: dict[str, bytes] = {}
+    come: list[Lease] = []
+    for line in raw:
+        pod_id = ids.get(line)
+        if pod_id is None:
+            lease = codec.from_json(Lease, orjson.loads(line))
+            come.append(lease)
+            pod_id = lease.pod_id
+        if pod_id in lines:
+            raise ValueError(f"two leases have the id {pod_id}")
+        lines[pod_id] = line
+    gone = [pod_id for pod_id, line in known.lines.items() if lines.get(pod_id) != line]
+    return known.table.patched(gone, come), lines
+
+
+def _decode_foreign(path: str, content: bytes) -> tuple[int, Table, dict[str, bytes]]:
+    data = orjson.loads(content)
+    _check_version(path, data)
+    file = codec.from_json(RegistryFile, data)
+    return (
+        file.generation,
+        Table.of(file.leases),
+        {lease.pod_id: encode_lease(lease) for lease in file.leases},
+    )
+
+
+def _check_version(path: str, data: Any) -> None:
+    version = cast("dict[str, Any]", data).get("version") if isinstance(data, dict) else None
+    if type(version) is int and version > FORMAT_VERSION:
+        raise RegistryBroken(
+            f"cannot read the scope registry {path}: a newer pods wrote it (format {version}, this "
+            f"one knows {FORMAT_VERSION}); upgrade, or set PODS_STATE_DIR to another directory",
+            path=path,
+            detail=f"format {version}",
+        )
+
+
+def _keep_previous(path: str) -> None:
+    """Give the file its second name; at no moment is it without its first."""
+    spare = f"{path}.{secrets.token_hex(4)}.tmp"
+    try:
+        os.link(path, spare)
+    except FileNotFoundError:
+        return
+    except OSError:
+        # No hard links on this file system. For a moment there is only the previous generation,
+        # and a reader of that moment takes it.
+        os.rename(path, f"{path}.previous")
+        return
+    os.rename(spare, f"{path}.previous")
+
+
+def _set_aside(path: str) -> None:
+    """Keep a damaged file for people, a few of them at most."""
+    directory, name = os.path.split(path)
+    prefix = f"{name}.broken-"
+    numbers = sorted(
+        int(entry.removeprefix(prefix))
+        for entry in os.listdir(directory)
+        if entry.startswith(prefix) and entry.removeprefix(prefix).isdecimal()
+    )
+    for number in numbers[: max(0, len(numbers) - MAX_BROKEN_KEPT + 1)]:
+        with contextlib.suppress(OSError):
+            os.unlink(f"{directory}/{prefix}{number}")
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(path, f"{directory}/{prefix}{numbers[-1] + 1 if numbers else 1}")
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    left = memoryview(content)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
+def _read_all(descriptor: int, size: int) -> bytes:
+    parts: list[bytes] = []
+    at = 0
+    while at <= size:
+        part = os.pread(descriptor, size - at + 1, at)
+        if not part:
+            break
+        parts.append(part)
+        at += len(part)
+    return b"".join(parts)
+
+
+def _sync_directory(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _identity(found: os.stat_result) -> tuple[int, int, int]:
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _broken(path: str, why: str) -> RegistryBroken:
+    return RegistryBroken(
+        f"cannot read the scope registry {path}: {why}; stop every pod, then move the file and "
+        "its `.previous` away: the next start makes a new one",
+        path=path,
+        detail=why,
+    )
+
+
+def _failed(verb: str, path: str, error: OSError) -> StorageFailed:
+    return StorageFailed(
+        f"cannot {verb} {path}: {os.strerror(error.errno or 0)}; free some space or check the "
+        "permissions of its directory, then try again",
+        path=path,
+        errno=error.errno,
+    )
