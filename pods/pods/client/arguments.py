@@ -1,0 +1,109 @@
+"""From what a program says to the request that goes out.
+
+Owns the convenience of `spawn`'s arguments: paths of any kind, relative to the program's directory.
+Checks nothing that the supervisor checks. Used by `aio`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias, TypedDict
+
+from pods_protocol.supervisor_messages import SpawnPod
+from pods_protocol.values import Limits, ParentExit, Permission, ScopeRule
+
+ScopePath: TypeAlias = "str | os.PathLike[str] | ScopeRule"
+"""A path stands for its whole tree; a `ScopeRule` says exactly what is meant."""
+
+
+class SpawnOptions(TypedDict, total=False):
+    """Everything that `spawn` and `session` take beside the name; all of it has a default.
+
+    Attributes:
+        agent: `shell` (default), `command`, `echo`, an entry point, or `module:attribute`.
+        options: for the agent.
+        prompt: the first message.
+        write: paths it may read and write.
+        read: paths it may read.
+        deny: paths taken out of that altogether.
+        delegable: what it may lend on, for reading and writing; None is everything.
+        cwd: where it works; the program's own directory if not given.
+        env: variables for its processes.
+        limits: its ceilings.
+        description: for lists.
+        on_parent_exit: `stop` or `keep`.
+        python: another interpreter for its agent.
+        call_back: its processes may use pods as this pod.
+        replace: remove an ended pod of this name first.
+        require_enforcement: refuse where the kernel cannot hold it to its scope.
+        message_id: idempotency key.
+    """
+
+    agent: str
+    options: Mapping[str, Any]
+    prompt: str | None
+    write: Iterable[ScopePath]
+    read: Iterable[ScopePath]
+    deny: Iterable[ScopePath]
+    delegable: Iterable[ScopePath] | None
+    cwd: str | os.PathLike[str] | None
+    env: Mapping[str, str]
+    limits: Limits
+    description: str
+    on_parent_exit: ParentExit | None
+    python: str | None
+    call_back: bool
+    replace: bool
+    require_enforcement: bool
+    message_id: str | None
+
+
+def rules(paths: Iterable[ScopePath], permission: Permission) -> tuple[ScopeRule, ...]:
+    """Scope rules for paths; relative ones count from the current directory.
+
+    Raises:
+        TypeError: one string where several paths are wanted.
+    """
+    if isinstance(paths, str | bytes | os.PathLike):
+        raise TypeError(f"cannot take {paths!r} as several paths: put it in a list")
+    return tuple(
+        path
+        if isinstance(path, ScopeRule)
+        else ScopeRule(target=absolute(path), permission=permission)
+        for path in paths
+    )
+
+
+def absolute(path: str | os.PathLike[str]) -> str:
+    """The path from the root; an empty one stays empty, so that the supervisor refuses it."""
+    given = os.fspath(path)
+    return os.path.abspath(given) if given else given
+
+
+def spawn_request(name: str, given: SpawnOptions) -> SpawnPod:
+    """The request for `spawn(name, **given)`.
+
+    Raises:
+        TypeError: one string where several paths are wanted.
+    """
+    delegable = given.get("delegable")
+    return SpawnPod(
+        name=name,
+        agent=given.get("agent", "shell"),
+        options=dict(given.get("options", {})),
+        prompt=given.get("prompt"),
+        allow=rules(given.get("write", ()), "write") + rules(given.get("read", ()), "read"),
+        deny=rules(given.get("deny", ()), "read"),
+        delegable=None if delegable is None else rules(delegable, "write"),
+        cwd=absolute(given.get("cwd") or os.getcwd()),
+        env=dict(given.get("env", {})),
+        limits=given.get("limits", Limits()),
+        description=given.get("description", ""),
+        on_parent_exit=given.get("on_parent_exit"),
+        python=given.get("python"),
+        call_back=given.get("call_back", False),
+        replace=given.get("replace", False),
+        require_enforcement=given.get("require_enforcement", False),
+        message_id=given.get("message_id"),
+    )

@@ -1,0 +1,374 @@
+"""The client for programs without an event loop: blocking methods over the trio client.
+
+Owns no behaviour: each method hands its `aio` twin to a loop in a background thread and waits. One
+client may be used by several threads. Ctrl-C cancels the call it interrupts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import TypeVar, Unpack
+
+from pods.client import aio
+from pods.client.arguments import ScopePath, SpawnOptions
+from pods.client.portal import Portal
+from pods.client.results import TurnResult
+from pods.client.stream import EventStream
+from pods_protocol.bounds import DEFAULT_GRACE_SECONDS
+from pods_protocol.events import Event
+from pods_protocol.pod_messages import Request, Run, RunResult
+from pods_protocol.supervisor_messages import (
+    CheckScopeResult,
+    DoctorResult,
+    InspectPodResult,
+    ListPodsResult,
+    PrunePodsResult,
+    ReadOutputResult,
+    RemovePodResult,
+    ScopeHolder,
+    ShutdownSupervisorResult,
+    SpawnPodResult,
+    StopPodResult,
+    WaitPodsResult,
+)
+from pods_protocol.values import IfBusy, PodStatus, StopMode, WaitUntil
+
+__all__ = ["connect", "connect_socket", "BlockingClient", "BlockingPod", "BlockingSession"]
+
+R = TypeVar("R")
+
+
+def connect(
+    supervisor: str | None = None,
+    *,
+    start: bool = True,
+    environ: Mapping[str, str] | None = None,
+    client: str = "",
+) -> BlockingClient:
+    """A client of the user's supervisor; close it, or use it with `with`.
+
+    Args:
+        supervisor: its name; None takes what the environment says.
+        start: start it if none runs.
+        environ: the environment to go by; None is the process's own.
+        client: what to be called in the supervisor's log.
+
+    Raises:
+        NotConnected: none runs, and it is not to be started.
+        StartFailed: it did not come up.
+    """
+    return BlockingClient(
+        Portal(
+            lambda: aio.connect(supervisor, start=start, environ=environ, client=client),
+            "pods-client",
+        )
+    )
+
+
+def connect_socket(path: str, token: str, *, client: str = "") -> BlockingClient:
+    """A client of the supervisor at `path`, with this authority.
+
+    Raises:
+        NotConnected, NotAuthorized, TimedOut: it did not come about.
+    """
+    return BlockingClient(
+        Portal(lambda: aio.connect_socket(path, token, client=client), "pods-client")
+    )
+
+
+class BlockingClient:
+    """What a program can ask of its supervisor; made by `connect`. Methods are those of `aio`."""
+
+    def __init__(self, portal: Portal[aio.PodsClient]) -> None:
+        self._portal = portal
+        self._aio = portal.open()
+
+    def __repr__(self) -> str:
+        return "BlockingClient()"
+
+    def __enter__(self) -> BlockingClient:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        body: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self.close()
+        except Exception as error:
+            if body is None:
+                raise
+            body.add_note(f"and closing the client failed: {error}")
+
+    def close(self) -> None:
+        """Close the connections and end the thread; again is nothing."""
+        self._portal.close()
+
+    def request(self, message: Request[R]) -> R:
+        """Ask the supervisor anything it answers."""
+        return self._portal.call(self._aio.request, message)
+
+    def ask(self, pod: str, message: Request[R]) -> R:
+        """Ask a pod anything it answers."""
+        return self._portal.call(self._aio.ask, pod, message)
+
+    def spawn(self, name: str, **options: Unpack[SpawnOptions]) -> BlockingPod:
+        """Start a pod; with `prompt`, its first message has been accepted on return."""
+        return BlockingPod(self._portal, self._portal.call(self._aio.spawn, name, **options))
+
+    def pod(self, name: str) -> BlockingPod:
+        """A handle for a pod; nothing is asked yet."""
+        return BlockingPod(self._portal, self._aio.pod(name))
+
+    def session(
+        self, name: str, *, remove: bool = False, **options: Unpack[SpawnOptions]
+    ) -> BlockingSession:
+        """A pod for the length of a `with` block, which stops it."""
+        return BlockingSession(self._portal, self._aio.session(name, remove=remove, **options))
+
+    def list(self, *, ended: bool = True, reader: str | None = None) -> ListPodsResult:
+        """The pods, parents before children."""
+        return self._portal.call(self._aio.list, ended=ended, reader=reader)
+
+    def inspect(self, pod: str) -> InspectPodResult:
+        """Everything known of a pod."""
+        return self._portal.call(self._aio.inspect, pod)
+
+    def stop(
+        self, pod: str, *, mode: StopMode = "now", grace_seconds: float = DEFAULT_GRACE_SECONDS
+    ) -> StopPodResult:
+        """Stop a pod; idempotent."""
+        return self._portal.call(self._aio.stop, pod, mode=mode, grace_seconds=grace_seconds)
+
+    def remove(self, pod: str) -> RemovePodResult:
+        """Forget an ended pod and delete its journal."""
+        return self._portal.call(self._aio.remove, pod)
+
+    def prune(self, older_than_seconds: float, *, force: bool = False) -> PrunePodsResult:
+        """Remove pods that ended long ago; without `force` only a report."""
+        return self._portal.call(self._aio.prune, older_than_seconds, force=force)
+
+    def send(
+        self,
+        pod: str,
+        message: str | Run,
+        *,
+        if_busy: IfBusy = "fail",
+        message_id: str | None = None,
+    ) -> RunResult:
+        """Give a pod a message; on return it is on disk and has one fate."""
+        return self._portal.call(
+            self._aio.send, pod, message, if_busy=if_busy, message_id=message_id
+        )
+
+    def read(
+        self,
+        pod: str,
+        *,
+        since: int | None = None,
+        reader: str | None = None,
+        kinds: Iterable[str] = (),
+        wait_seconds: float = 0.0,
+    ) -> ReadOutputResult:
+        """A page of a pod's events, alive or ended; the reader's cursor stays where it is."""
+        return self._portal.call(
+            self._aio.read,
+            pod,
+            since=since,
+            reader=reader,
+            kinds=kinds,
+            wait_seconds=wait_seconds,
+        )
+
+    def advance(self, pod: str, seq: int, *, reader: str | None = None) -> None:
+        """Say that what was read up to `seq` is safe."""
+        self._portal.call(self._aio.advance, pod, seq, reader=reader)
+
+    def read_text(self, pod: str, *, since: int | None = None, reader: str | None = None) -> str:
+        """What the agent said since the last call, alive or ended."""
+        return self._portal.call(self._aio.read_text, pod, since=since, reader=reader)
+
+    def events(self, pod: str, *, since: int = 0, kinds: Iterable[str] = ()) -> Iterator[Event]:
+        """A pod's events as they come, to its end: no gap, no repeat."""
+        return _iterate(self._portal, self._aio.events(pod, since=since, kinds=kinds))
+
+    def wait(
+        self,
+        *pods: str,
+        until: WaitUntil = "idle",
+        any_of_them: bool = False,
+        timeout_seconds: float | None = None,
+    ) -> WaitPodsResult:
+        """Wait for pods; what is already so counts."""
+        return self._portal.call(
+            self._aio.wait,
+            *pods,
+            until=until,
+            any_of_them=any_of_them,
+            timeout_seconds=timeout_seconds,
+        )
+
+    def scopes(self, pod: str | None = None) -> tuple[ScopeHolder, ...]:
+        """Who holds what."""
+        return self._portal.call(self._aio.scopes, pod)
+
+    def check_scope(
+        self, *, write: Iterable[ScopePath] = (), read: Iterable[ScopePath] = ()
+    ) -> CheckScopeResult:
+        """Whether a spawn with these paths would be granted now."""
+        return self._portal.call(self._aio.check_scope, write=write, read=read)
+
+    def doctor(self) -> DoctorResult:
+        """What runs, who enforces scopes, what is wrong."""
+        return self._portal.call(self._aio.doctor)
+
+    def shutdown(
+        self, *, stop_pods: bool = False, grace_seconds: float = DEFAULT_GRACE_SECONDS
+    ) -> ShutdownSupervisorResult:
+        """End the supervisor."""
+        return self._portal.call(
+            self._aio.shutdown, stop_pods=stop_pods, grace_seconds=grace_seconds
+        )
+
+
+class BlockingPod:
+    """A handle for one pod."""
+
+    def __init__(self, portal: Portal[aio.PodsClient], pod: aio.Pod) -> None:
+        self._portal = portal
+        self._aio = pod
+
+    def __repr__(self) -> str:
+        return f"BlockingPod({self.name!r})"
+
+    @property
+    def name(self) -> str:
+        """The pod's name, or the beginning of its id."""
+        return self._aio.name
+
+    @property
+    def spawned(self) -> SpawnPodResult | None:
+        """The answer to the spawn, where this handle came from one."""
+        return self._aio.spawned
+
+    def send(
+        self, message: str, *, if_busy: IfBusy = "fail", message_id: str | None = None
+    ) -> RunResult:
+        """Give it a message; on return it is on disk and has one fate."""
+        return self._portal.call(self._aio.send, message, if_busy=if_busy, message_id=message_id)
+
+    def turn(
+        self, message: str, *, if_busy: IfBusy = "fail", timeout_seconds: float | None = None
+    ) -> TurnResult:
+        """Send a message and gather its turn."""
+        return self._portal.call(
+            self._aio.turn, message, if_busy=if_busy, timeout_seconds=timeout_seconds
+        )
+
+    def cancel(self) -> None:
+        """End the running turn; what it produced stays."""
+        self._portal.call(self._aio.cancel)
+
+    def answer(self, question_id: str, answer: str) -> None:
+        """Answer an open question."""
+        self._portal.call(self._aio.answer, question_id, answer)
+
+    def withdraw(self, message_id: str) -> None:
+        """Take a queued message back."""
+        self._portal.call(self._aio.withdraw, message_id)
+
+    def status(self) -> PodStatus:
+        """What it is doing, in its own words."""
+        return self._portal.call(self._aio.status)
+
+    def read_text(self, *, since: int | None = None, reader: str | None = None) -> str:
+        """What the agent said since the last call, alive or ended."""
+        return self._portal.call(self._aio.read_text, since=since, reader=reader)
+
+    def events(self, *, since: int = 0, kinds: Iterable[str] = ()) -> Iterator[Event]:
+        """Its events as they come, to its end."""
+        return _iterate(self._portal, self._aio.events(since=since, kinds=kinds))
+
+    def wait(
+        self, until: WaitUntil = "idle", *, timeout_seconds: float | None = None
+    ) -> WaitPodsResult:
+        """Wait until it is idle, has ended, or asks."""
+        return self._portal.call(self._aio.wait, until, timeout_seconds=timeout_seconds)
+
+    def inspect(self) -> InspectPodResult:
+        """Everything known of it."""
+        return self._portal.call(self._aio.inspect)
+
+    def stop(
+        self, *, mode: StopMode = "now", grace_seconds: float = DEFAULT_GRACE_SECONDS
+    ) -> StopPodResult:
+        """Stop it; idempotent."""
+        return self._portal.call(self._aio.stop, mode=mode, grace_seconds=grace_seconds)
+
+    def remove(self) -> RemovePodResult:
+        """Forget it and delete its journal."""
+        return self._portal.call(self._aio.remove)
+
+
+class BlockingSession:
+    """A pod for the length of a `with` block."""
+
+    def __init__(self, portal: Portal[aio.PodsClient], session: aio.Session) -> None:
+        self._portal = portal
+        self._aio = session
+
+    def __repr__(self) -> str:
+        return f"BlockingSession({self._aio.name!r}, closed={self._aio.closed})"
+
+    def __enter__(self) -> BlockingSession:
+        self._portal.call(self._aio.open)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        body: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self._portal.call(self._aio.__aexit__, kind, body, traceback)
+        except Exception as error:
+            if body is None:
+                raise
+            body.add_note(f"and the pod {self._aio.name} could not be stopped: {error}")
+
+    @property
+    def pod(self) -> BlockingPod:
+        """The pod; ClientClosed outside of the block."""
+        return BlockingPod(self._portal, self._aio.pod)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the pod was stopped by this session."""
+        return self._aio.closed
+
+    def turn(
+        self, message: str, *, if_busy: IfBusy = "fail", timeout_seconds: float | None = None
+    ) -> TurnResult:
+        """Send a message and wait for the end of its turn."""
+        return self._portal.call(
+            self._aio.turn, message, if_busy=if_busy, timeout_seconds=timeout_seconds
+        )
+
+    def close(self) -> None:
+        """Stop the pod; again is nothing."""
+        self._portal.call(self._aio.close)
+
+
+def _iterate(portal: Portal[aio.PodsClient], stream: EventStream) -> Iterator[Event]:
+    try:
+        while True:
+            try:
+                yield portal.call(stream.__anext__)
+            except StopAsyncIteration:
+                return
+    finally:
+        portal.call(stream.aclose)
