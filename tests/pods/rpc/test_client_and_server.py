@@ -162,8 +162,11 @@ async def test_another_protocol_version_is_told_what_is_spoken_here(
 async def test_a_peer_of_another_user_is_refused(
     start_server: StartServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def foreign(_stream: UnixStream) -> tuple[int, int]:
+        return 1, os.geteuid() + 1
+
     server = await start_server({})
-    monkeypatch.setattr(UnixStream, "peer", lambda _self: (1, os.geteuid() + 1))
+    monkeypatch.setattr(UnixStream, "peer", foreign)
     with trio.fail_after(5), pytest.raises(NotAuthorized, match="belongs to user"):
         async with opened(server):
             raise AssertionError("not reached")
