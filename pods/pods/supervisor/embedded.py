@@ -34,7 +34,7 @@ async def open_supervisor(
     max_depth: int = MAX_DEPTH,
     max_children: int = MAX_CHILDREN,
     max_pods: int = MAX_PODS,
-) -> AsyncIterator[aio.Client]:
+) -> AsyncIterator[aio.PodsClient]:
     """A supervisor of this program's own, and a client with the owner's authority.
 
     Args:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from pods.journal.reader import last_seq
 from pods.lifecycle import PodRecord
+from pods.scope.identity import memory_bytes
 from pods.supervisor.authority import Caller
 from pods.supervisor.core import Supervisor
 from pods.supervisor.enforcement import ENFORCEMENT
 from pods.supervisor.live import LivePod
-from pods.supervisor.records import resident_bytes
 from pods_protocol.errors import PodsError
 from pods_protocol.values import Capacity, PodInfo, TurnSummary
 
@@ -60,7 +60,7 @@ def pod_info(
         ended=record.ended,
         exit=record.exit,
         on_parent_exit=record.on_parent_exit,
-        memory_bytes=resident_bytes(live.pod_pid) if live is not None else None,
+        memory_bytes=memory_bytes(live.pod_pid) if live is not None and live.pod_pid else None,
         journal=directory,
     )
 

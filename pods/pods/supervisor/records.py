@@ -1,4 +1,4 @@
-"""Small files of a pod: its token, what `/proc` says of its size, the end of its error log.
+"""Small files of a pod: its token, the end of its error log.
 
 Owns their reading and writing on the supervisor's side. The token lies in the pod's runtime
 directory for the supervisor that comes after this one.
@@ -24,17 +24,6 @@ def read_token(path: str) -> str | None:
     with suppress(OSError, UnicodeDecodeError), open(path, "rb") as file:
         return file.read(1024).decode().strip() or None
     return None
-
-
-def resident_bytes(pid: int | None) -> int | None:
-    """The resident size of a process; None where it is gone."""
-    if pid is None:
-        return None
-    try:
-        with open(f"/proc/{pid}/statm", "rb") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError, ValueError):
-        return None
 
 
 MAX_ERROR_TAIL_BYTES = 2000

@@ -1,0 +1,276 @@
+"""The table of lives, and the pod table as a fold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pods.lifecycle import (
+    CURSOR_ADVANCED,
+    LIVING,
+    POD_ENDED,
+    POD_REMOVED,
+    POD_REPARENTED,
+    POD_RESERVED,
+    POD_SPAWNED,
+    POD_STOPPING,
+    SPAWN_FAILED,
+    TRANSITIONS,
+    Command,
+    IllegalMove,
+    Life,
+    PodTable,
+    Trigger,
+    ended_data,
+    handle,
+    reserved_data,
+    spawned_data,
+)
+from pods_protocol.events import Event
+from pods_protocol.pod_messages import RunResult
+from pods_protocol.supervisor_messages import SpawnPod
+from pods_protocol.values import ExitRecord, ProcessIdentity, ScopeGrant, TurnSummary
+
+KEEPER = ProcessIdentity(pid=7, start_ticks=8, boot_id="b")
+
+
+class Story:
+    """A table fed with events, as a supervisor would write them."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.table = PodTable()
+
+    def tell(self, kind: str, **data: Any) -> None:
+        seq = len(self.events) + 1
+        event = Event(seq=seq, time=1000.0 + seq, turn=None, type=kind, data=data)
+        self.events.append(event)
+        self.table.apply(event)
+
+    def reserve(self, pod_id: str, parent: str | None = None, **given: Any) -> None:
+        replaces = given.pop("replaces", None)
+        name = given.pop("name", f"name-{pod_id}")
+        request = SpawnPod(name=name, env={"KEY": "secret"}, **given)
+        data = reserved_data(
+            request,
+            pod_id=pod_id,
+            parent_id=parent,
+            grant=ScopeGrant(),
+            cwd="/",
+            on_parent_exit="stop",
+            replaces=replaces,
+        )
+        self.tell(POD_RESERVED, **data)
+
+    def run(self, pod_id: str, parent: str | None = None, **given: Any) -> None:
+        self.reserve(pod_id, parent, **given)
+        record = self.table.get(pod_id)
+        assert record is not None
+        message = RunResult(message_id="m", state="started", turn=1)
+        self.tell(POD_SPAWNED, **spawned_data(record, keeper=KEEPER, pid=9, message=message))
+
+    def end(self, pod_id: str, last_turn: TurnSummary | None = None) -> None:
+        record = self.table.get(pod_id)
+        assert record is not None
+        data = ended_data(
+            record,
+            state="stopped",
+            reason="",
+            exit_record=ExitRecord(status=0, reason="exited"),
+            last_turn=last_turn,
+        )
+        self.tell(POD_ENDED, **data)
+
+    def names(self) -> list[str]:
+        return [record.id for record in self.table]
+
+
+def life(story: Story, pod_id: str) -> Life:
+    record = story.table.get(pod_id)
+    assert record is not None
+    return record.life
+
+
+@pytest.mark.parametrize("at", list(Life))
+@pytest.mark.parametrize("trigger", list(Trigger))
+def test_every_trigger_in_every_life_is_in_the_table_or_a_bug_of_ours(
+    at: Life, trigger: Trigger
+) -> None:
+    if trigger in TRANSITIONS[at]:
+        assert handle(at, trigger) == TRANSITIONS[at][trigger]
+    else:
+        with pytest.raises(IllegalMove, match=at.value):
+            handle(at, trigger)
+
+
+def test_every_life_can_be_reached_and_only_removed_and_failed_are_final() -> None:
+    reached = {Life.RESERVED}
+    for _ in Life:
+        reached |= {to for at in reached for to, _ in TRANSITIONS[at].values()}
+    assert reached == set(Life)
+    assert {at for at in Life if not TRANSITIONS[at]} == {Life.REMOVED, Life.FAILED}
+
+
+def test_a_lease_is_given_back_only_after_the_tree_is_gone() -> None:
+    for moves in TRANSITIONS.values():
+        for trigger, (_, commands) in moves.items():
+            if Command.RELEASE_LEASE not in commands:
+                continue
+            before = commands[: commands.index(Command.RELEASE_LEASE)]
+            assert trigger is Trigger.TREE_GONE or Command.KILL_TREE in before
+
+
+def test_an_end_is_on_disk_before_the_runtime_directory_goes_and_children_are_settled() -> None:
+    _, commands = handle(Life.RUNNING, Trigger.TREE_GONE)
+    order = [Command.END_JOURNAL, Command.RECORD_ENDED, Command.REMOVE_RUNTIME]
+    assert [command for command in commands if command in order] == order
+    assert commands[-1] is Command.SETTLE_CHILDREN
+
+
+def test_a_second_stop_joins_the_first() -> None:
+    assert handle(Life.STOPPING, Trigger.STOP_ASKED) == (Life.STOPPING, ())
+
+
+def test_the_table_is_the_fold_of_its_events_whoever_folds_them() -> None:
+    story = Story()
+    story.run("a")
+    story.run("b", "a")
+    story.tell(POD_STOPPING, id="b")
+    story.end("b", TurnSummary(turn=1, stop_reason="end_turn"))
+    story.tell(CURSOR_ADVANCED, id="b", reader="owner", seq=4)
+    assert list(PodTable(story.events)) == list(story.table)
+    assert len(story.table) == 2
+
+
+def test_a_reserved_pod_has_a_name_and_no_secret_values() -> None:
+    story = Story()
+    story.reserve("a")
+    record = story.table.named("name-a")
+    assert record is not None
+    assert record.living
+    assert record.env_names == ("KEY",)
+    assert "secret" not in repr(story.events)
+
+
+def test_a_failed_spawn_leaves_no_row_and_no_name() -> None:
+    story = Story()
+    story.reserve("a")
+    story.tell(SPAWN_FAILED, id="a", error="start_failed")
+    assert story.names() == []
+    assert story.table.named("name-a") is None
+
+
+def test_a_pod_lives_from_reservation_to_end() -> None:
+    story = Story()
+    story.reserve("a")
+    assert life(story, "a") is Life.RESERVED
+    story.table.set_life("a", Life.LAUNCHING)
+    assert life(story, "a") is Life.LAUNCHING
+    record = story.table.get("a")
+    assert record is not None
+    story.tell(POD_SPAWNED, **spawned_data(record, keeper=KEEPER, pid=9, message=None))
+    assert life(story, "a") is Life.RUNNING
+    story.tell(POD_STOPPING, id="a")
+    assert life(story, "a") is Life.STOPPING
+    assert [record.id for record in story.table.living()] == ["a"]
+    story.end("a")
+    ended = story.table.get("a")
+    assert ended is not None
+    assert (ended.life, ended.state, ended.exit) == (
+        Life.ENDED,
+        "stopped",
+        ExitRecord(status=0, reason="exited"),
+    )
+    assert ended.life not in LIVING
+    assert story.table.living() == []
+    story.tell(POD_REMOVED, id="a")
+    assert story.names() == []
+
+
+def test_the_tree_is_walked_parents_first() -> None:
+    story = Story()
+    for pod_id, parent in [("a", None), ("b", "a"), ("c", "b"), ("d", "a"), ("e", None)]:
+        story.run(pod_id, parent)
+    table = story.table
+    assert [record.id for record in table.descendants(None)] == ["a", "b", "c", "d", "e"]
+    assert [record.id for record in table.descendants("a")] == ["b", "c", "d"]
+    assert [record.id for record in table.children("a")] == ["b", "d"]
+    assert table.ancestors("c") == ["b", "a"]
+    assert [table.depth(pod_id) for pod_id in (None, "a", "c")] == [0, 1, 3]
+    story.end("d")
+    assert table.living_children() == {None: 2, "a": 1, "b": 1}
+
+
+def test_children_of_a_removed_pod_belong_to_its_parent() -> None:
+    story = Story()
+    story.run("a")
+    story.run("b", "a")
+    story.run("c", "b")
+    story.end("b")
+    story.tell(POD_REMOVED, id="b")
+    assert story.table.ancestors("c") == ["a"]
+
+
+def test_a_reparented_pod_has_its_new_parent() -> None:
+    story = Story()
+    story.run("a")
+    story.run("b", "a")
+    story.tell(POD_REPARENTED, id="b", parent_id=None)
+    assert story.table.ancestors("b") == []
+
+
+def test_a_cursor_never_goes_back_and_is_each_readers_own() -> None:
+    story = Story()
+    story.run("a")
+    story.tell(CURSOR_ADVANCED, id="a", reader="x", seq=5)
+    story.tell(CURSOR_ADVANCED, id="a", reader="x", seq=3)
+    assert story.table.cursor("a", "x") == 5
+    assert story.table.cursor("a", "y") == 0
+    assert story.table.cursor("nobody", "x") == 0
+
+
+def test_a_replacement_takes_the_name_only_once_it_runs() -> None:
+    story = Story()
+    story.run("a", name="n")
+    story.end("a")
+    story.reserve("b", name="n", replaces="a")
+    assert _named(story, "n") == "a"
+    story.tell(SPAWN_FAILED, id="b", error="x")
+    assert _named(story, "n") == "a"
+    story.run("c", name="n", replaces="a")
+    assert _named(story, "n") == "c"
+    story.tell(POD_REMOVED, id="a")
+    assert _named(story, "n") == "c"
+
+
+def test_a_replacement_of_a_pod_that_is_gone_has_the_name_at_once() -> None:
+    story = Story()
+    story.reserve("b", name="n", replaces="gone")
+    assert _named(story, "n") == "b"
+
+
+def test_a_message_id_finds_the_pod_it_made_for_the_same_asker() -> None:
+    story = Story()
+    story.run("a")
+    story.run("b", "a", message_id="m1")
+    found = story.table.spawned_by_message("a", "m1")
+    assert found is not None
+    assert found.id == "b"
+    assert story.table.spawned_by_message(None, "m1") is None
+    assert story.table.spawned_by_message("a", "m2") is None
+
+
+def test_events_of_other_versions_and_of_unknown_pods_change_nothing() -> None:
+    story = Story()
+    story.run("a")
+    before = list(story.table)
+    story.tell("something_new", id="a")
+    story.tell("warning", code="torn", message="cut")
+    story.tell(POD_ENDED, id="nobody")
+    assert list(story.table) == before
+
+
+def _named(story: Story, name: str) -> str | None:
+    record = story.table.named(name)
+    return None if record is None else record.id
