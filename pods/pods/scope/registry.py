@@ -166,16 +166,16 @@ def _over(leases: Iterable[Lease], *, thorough: bool) -> list[str]:
     boot = boot_id()
     over: list[str] = []
     for lease in leases:
-        holder = lease.holder
-        if holder is None:
-            spawner = lease.spawner
-            if (lease.pending_deadline or 0.0) <= now or (
-                spawner is not None and spawner.boot_id != boot
-            ):
-                over.append(lease.pod_id)
-        elif holder.boot_id != boot or (
-            not is_alive(holder) if thorough else is_pid_free(holder.pid)
-        ):
+        process = lease.holder or lease.spawner
+        if process is not None and process.boot_id != boot:
+            gone = True
+        elif lease.is_pending:
+            gone = (lease.pending_deadline or 0.0) <= now
+        elif process is None:
+            gone = True
+        else:
+            gone = not is_alive(process) if thorough else is_pid_free(process.pid)
+        if gone:
             over.append(lease.pod_id)
     return over
 

@@ -54,11 +54,11 @@ class Lease:
         name: unique within `supervisor`.
         parent_id: the lease that this one is lent from; None for a pod that a person asked for.
         grant: canonical rules. In a table, `deny` includes the denies of all ancestors.
-        holder: the process that keeps the lease alive; None while it is pending. It should be the
-            keeper, which ends only after the pod's whole tree has.
+        holder: the process that keeps the lease alive. It should be the keeper, which ends only
+            after the pod's whole tree has. While the lease is pending: who took it, or None.
         pending_nonce: what `adopt` must show; None once adopted.
         pending_deadline: seconds since the epoch after which a pending lease lapses.
-        spawner: the process that took the pending lease.
+        spawner: the process that took the lease, where `holder` does not say so.
     """
 
     pod_id: str
@@ -70,6 +70,11 @@ class Lease:
     pending_nonce: str | None
     pending_deadline: float | None
     spawner: ProcessIdentity | None = None
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether its process has not adopted it yet."""
+        return self.pending_nonce is not None
 
     @property
     def territory(self) -> tuple[ScopeRule, ...]:
@@ -212,6 +217,7 @@ class Table:
 
         Raises:
             InvalidScope: a target is not canonical (`normalise_rules` was not asked).
+            ValueError: neither pending nor held, which is a bug of the caller.
             NameTaken: a lease of that id exists.
             ScopeNotDelegable: the parent has ended, or may not lend one of the rules.
             ScopeConflict: a pod that is no ancestor holds some of it; the deepest one is named.
@@ -223,8 +229,10 @@ class Table:
                     "resolve it before it is compared",
                     target=rule.target,
                 )
-        if lease.holder is None and (lease.pending_nonce is None or lease.pending_deadline is None):
-            raise ValueError("a lease without a holder is pending: it needs a nonce and a deadline")
+        if lease.is_pending != (lease.pending_deadline is not None):
+            raise ValueError("a pending lease has a nonce and a deadline, any other has neither")
+        if lease.holder is None and not lease.is_pending:
+            raise ValueError("a lease that is not pending has a holder")
         if lease.pod_id in self.leases:
             taken = self.leases[lease.pod_id]
             raise NameTaken(
@@ -232,7 +240,7 @@ class Table:
                 f"{lease.pod_id}; use a new id",
                 name=taken.name,
                 id=taken.pod_id,
-                state="starting" if taken.holder is None else "idle",
+                state="starting" if taken.is_pending else "idle",
             )
         if lease.parent_id is not None:
             lease = self._inherit(lease)
@@ -249,9 +257,9 @@ class Table:
             NotAuthorized: another nonce, or the lease has another holder.
         """
         lease = self._lease(pod_id)
-        if lease.holder == holder:
+        if lease.holder == holder and not lease.is_pending:
             return self
-        if lease.holder is not None or lease.pending_nonce != nonce:
+        if not lease.is_pending or lease.pending_nonce != nonce:
             raise NotAuthorized(
                 f"cannot adopt the scope of {lease.name!r}: it was taken for another process; end "
                 "this one",

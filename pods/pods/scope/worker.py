@@ -153,9 +153,9 @@ class RegistryWorker:
         # undo in it must happen even while everything around is cancelled.
         with trio.CancelScope(shield=True):
             outcomes = await self._outcomes([item.operation for item in batch])
-        for item, outcome in zip(batch, outcomes, strict=True):
-            item.outcome = outcome
-            item.done.set()
+            for item, outcome in zip(batch, outcomes, strict=True):
+                item.outcome = outcome
+                item.done.set()
 
     async def _outcomes(
         self, operations: list[Callable[[Table], tuple[Table, Any]]]
