@@ -109,11 +109,11 @@ class BlockingClient:
 
     def request(self, message: Request[R]) -> R:
         """Ask the supervisor anything it answers."""
-        return self._portal.call(self._aio.request, message)
+        return self._portal.call(lambda: self._aio.request(message))
 
     def ask(self, pod: str, message: Request[R]) -> R:
         """Ask a pod anything it answers."""
-        return self._portal.call(self._aio.ask, pod, message)
+        return self._portal.call(lambda: self._aio.ask(pod, message))
 
     def spawn(self, name: str, **options: Unpack[SpawnOptions]) -> BlockingPod:
         """Start a pod; with `prompt`, its first message has been accepted on return."""
