@@ -1,0 +1,378 @@
+"""What a pod is, as it follows from its events alone.
+
+Owns the meaning of the kinds: state, queue, notes, questions, history, usage and the memory of
+message ids are a fold over the journal, so that they survive whatever dies. Pure: no files, no
+clock, no loop. The pod keeps one full fold (`Journal.fold`); a supervisor keeps one per pod, fed
+with `STATE_KINDS` only. Data that is missing a field never breaks it: a newer version wrote it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from io import StringIO
+from typing import Any, Final, NamedTuple, cast
+
+from pods_protocol.events import ASSISTANT_TEXT_KINDS, Event
+from pods_protocol.pod_messages import HistoryEntry, RunResult
+from pods_protocol.values import (
+    ENDED_STATES,
+    OpenQuestion,
+    PodState,
+    PodStatus,
+    QueuedMessage,
+    StopReason,
+    TurnSummary,
+)
+
+MAX_REMEMBERED_MESSAGES: Final = 10_000
+"""Message ids that are known to have been accepted: far more than a client can have in doubt after
+a broken connection, and about two megabytes at the worst."""
+
+MAX_HISTORY_ENTRIES: Final = 1000
+MAX_HISTORY_CHARACTERS: Final = 1024 * 1024
+"""The conversation that is kept in memory; the reader has the rest."""
+
+MAX_TURN_TEXT_CHARACTERS: Final = 128 * 1024
+"""Assistant text that is kept of one turn; the reader has the rest. A command that prints gigabytes
+must not fill the pod's memory."""
+
+STATE_KINDS: Final = frozenset(
+    {
+        "answer",
+        "message_accepted",
+        "message_withdrawn",
+        "question",
+        "restarted",
+        "status",
+        "stopped",
+        "turn_ended",
+        "turn_started",
+    }
+)
+"""The kinds that `status()` depends on, all but `last_seq`, which the feeder then sets itself."""
+
+_STOP_REASONS: Final = frozenset(StopReason.__args__)  # type: ignore[attr-defined]  # typing has no public form for it
+_USAGE_FIELDS: Final = ("input_tokens", "output_tokens", "cost_usd")
+
+
+class Note(NamedTuple):
+    """Something the agent is told with its next turn."""
+
+    message_id: str
+    message: str
+
+
+class _Waiting(NamedTuple):
+    message_id: str
+    input: str
+
+
+class PodFold:
+    """The state after the events applied so far.
+
+    Attributes:
+        last_seq: seq of the newest event applied (or as the feeder set it).
+        last_time: when that was written; 0.0 before the first.
+        turn: the running turn, or None.
+        turn_started: when it began.
+        turns: the highest turn number so far; the next turn is one more.
+        last_turn: the newest turn that ended.
+        ended: `stopped`, `failed` or `lost` once the pod has ended, else None.
+    """
+
+    def __init__(self) -> None:
+        self.last_seq = 0
+        self.last_time = 0.0
+        self.turn: int | None = None
+        self.turn_started: float | None = None
+        self.turns = 0
+        self.last_turn: TurnSummary | None = None
+        self.ended: PodState | None = None
+        self._phase = "starting"
+        self._paused = False
+        self._queue: list[_Waiting] = []
+        self._notes: list[Note] = []
+        self._questions: dict[str, OpenQuestion] = {}
+        self._remembered: dict[str, RunResult] = {}
+        self._about_to_start: dict[str, str] = {}
+        self._text = StringIO()
+        self._text_length = 0
+        self._history: deque[HistoryEntry] = deque()
+        self._history_characters = 0
+        self._usage_before: dict[str, float] = {}
+        self._usage_of_turn: dict[str, float] = {}
+        self._appliers: dict[str, Callable[[Event], None]] = {
+            "message_accepted": self._message_accepted,
+            "message_withdrawn": self._message_withdrawn,
+            "turn_started": self._turn_started,
+            "turn_ended": self._turn_ended,
+            "question": self._question,
+            "answer": self._answer,
+            "usage": self._usage,
+            "status": self._status,
+            "restarted": self._restarted,
+            "stopped": self._stopped,
+            **dict.fromkeys(ASSISTANT_TEXT_KINDS, self._assistant_text),
+        }
+
+    # Applying ------------------------------------------------------------------------------------
+
+    def apply(self, event: Event) -> None:
+        """Take one event into account; an unknown kind only moves `last_seq`."""
+        self.last_seq = event.seq
+        self.last_time = event.time
+        applier = self._appliers.get(event.type)
+        if applier is not None:
+            applier(event)
+
+    def apply_many(self, events: Iterable[Event]) -> None:
+        """Take events into account, in order."""
+        for event in events:
+            self.apply(event)
+
+    def _message_accepted(self, event: Event) -> None:
+        data = event.data
+        message_id, text = _word(data, "message_id"), _word(data, "input")
+        started = data.get("state") == "started"
+        turn, position = data.get("turn"), data.get("position")
+        if started:
+            # One at a time: the turn that it starts comes next, in the same write.
+            self._about_to_start = {message_id: text}
+        elif data.get("notify"):
+            self._notes.append(Note(message_id, text))
+        elif data.get("if_busy") == "interrupt":
+            self._queue.insert(0, _Waiting(message_id, text))
+        else:
+            self._queue.append(_Waiting(message_id, text))
+        self._remember(
+            RunResult(
+                message_id=message_id,
+                state="started" if started else "queued",
+                turn=(turn if isinstance(turn, int) else event.turn) if started else None,
+                position=position if isinstance(position, int) and not started else None,
+            )
+        )
+
+    def _remember(self, result: RunResult) -> None:
+        self._remembered[result.message_id] = result
+        while len(self._remembered) > MAX_REMEMBERED_MESSAGES:
+            oldest = next(iter(self._remembered))
+            forgotten = self._remembered.pop(oldest)
+            if any(waiting.message_id == oldest for waiting in self._queue):
+                # Its fate is open: a repeat of it must still be known. The queue is bounded.
+                self._remembered[oldest] = forgotten
+
+    def _message_withdrawn(self, event: Event) -> None:
+        message_id = _word(event.data, "message_id")
+        self._queue = [one for one in self._queue if one.message_id != message_id]
+        self._notes = [one for one in self._notes if one.message_id != message_id]
+
+    def _turn_started(self, event: Event) -> None:
+        message_id = _word(event.data, "message_id")
+        text = self._about_to_start.pop(message_id, None)
+        if text is None:
+            text = next((one.input for one in self._queue if one.message_id == message_id), None)
+            self._queue = [one for one in self._queue if one.message_id != message_id]
+        self.turn = self.turns + 1 if event.turn is None else event.turn
+        self.turns = max(self.turns, self.turn)
+        self.turn_started = event.time
+        self._paused = False
+        self._notes.clear()
+        self._clear_text()
+        if text is not None:
+            self._say("user", text, event.seq)
+
+    def _turn_ended(self, event: Event) -> None:
+        data = event.data
+        reason, status = data.get("stop_reason"), data.get("exit_status")
+        number = self.turn if self.turn is not None else event.turn
+        self.last_turn = TurnSummary(
+            turn=self.turns if number is None else number,
+            # A reason that a newer version invented is not known to be a success.
+            stop_reason=cast("StopReason", reason) if reason in _STOP_REASONS else "error",
+            message=_word(data, "message"),
+            exit_status=status if isinstance(status, int) else None,
+        )
+        if self._text_length:
+            self._say("assistant", self.running_text, event.seq)
+        self._clear_text()
+        self._usage_before = self.usage
+        self._usage_of_turn = {}
+        self.turn = self.turn_started = None
+        self._paused = False
+        self._questions.clear()
+
+    def _assistant_text(self, event: Event) -> None:
+        text = _word(event.data, "text")
+        room = MAX_TURN_TEXT_CHARACTERS - self._text_length
+        if room > 0:
+            self._text.write(text[:room])
+        self._text_length += len(text)
+
+    def _question(self, event: Event) -> None:
+        data = event.data
+        options, default = data.get("options"), data.get("default")
+        question_id = _word(data, "question_id")
+        self._questions[question_id] = OpenQuestion(
+            question_id=question_id,
+            prompt=_word(data, "prompt"),
+            options=tuple(cast("Iterable[str]", options))
+            if isinstance(options, list | tuple)
+            else (),
+            default=default if isinstance(default, str) else None,
+        )
+
+    def _answer(self, event: Event) -> None:
+        self._questions.pop(_word(event.data, "question_id"), None)
+
+    def _usage(self, event: Event) -> None:
+        for name in _USAGE_FIELDS:
+            value = event.data.get(name)
+            if isinstance(value, int | float):
+                self._usage_of_turn[name] = value
+
+    def _status(self, event: Event) -> None:
+        state = event.data.get("state")
+        if state == "starting":
+            self._begin_again()
+        elif state == "paused":
+            self._paused = True
+        elif state in ("idle", "stopping"):
+            self._phase = state
+            self._paused = False
+        elif state in ("working", "waiting"):
+            self._paused = False
+
+    def _restarted(self, _: Event) -> None:
+        self._begin_again()
+
+    def _begin_again(self) -> None:
+        """A new process: what the old one asked, and that it ended, is over. Its turn is not:
+        whoever opens the journal must end it."""
+        self._phase = "starting"
+        self.ended = None
+        self._paused = False
+        self._questions.clear()
+
+    def _stopped(self, event: Event) -> None:
+        reason = event.data.get("reason")
+        self.ended = cast("PodState", reason) if reason in ENDED_STATES else "failed"
+        self._questions.clear()
+
+    def _clear_text(self) -> None:
+        if self._text_length:
+            self._text = StringIO()
+            self._text_length = 0
+
+    def _say(self, role: str, text: str, seq: int) -> None:
+        entry = HistoryEntry(
+            role="user" if role == "user" else "assistant", text=text, turn=self.turn or 0, seq=seq
+        )
+        self._history.append(entry)
+        self._history_characters += len(text)
+        while len(self._history) > MAX_HISTORY_ENTRIES or (
+            self._history_characters > MAX_HISTORY_CHARACTERS and len(self._history) > 1
+        ):
+            self._history_characters -= len(self._history.popleft().text)
+
+    # What follows --------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> PodState:
+        """The pod's state; one that has not said `status: idle` yet is `starting`."""
+        if self.ended is not None:
+            return self.ended
+        if self._phase == "stopping":
+            return "stopping"
+        if self.turn is None:
+            return "paused" if self._paused else "idle" if self._phase == "idle" else "starting"
+        if self._paused:
+            return "paused"
+        return "waiting" if self._questions else "working"
+
+    @property
+    def queue(self) -> tuple[QueuedMessage, ...]:
+        """The messages that wait, the next to run first."""
+        return tuple(
+            QueuedMessage(message_id=one.message_id, input=one.input, position=position)
+            for position, one in enumerate(self._queue, 1)
+        )
+
+    @property
+    def queue_length(self) -> int:
+        """How many wait, without making `queue`."""
+        return len(self._queue)
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What the agent is to be told with its next turn; `turn_started` takes them all."""
+        return tuple(self._notes)
+
+    @property
+    def questions(self) -> tuple[OpenQuestion, ...]:
+        """The open questions, the oldest first."""
+        return tuple(self._questions.values())
+
+    @property
+    def unfinished_turn(self) -> int | None:
+        """The turn without an end. At opening a journal, it is one that its process did not
+        survive: the opener owes it a `turn_ended{lost}`."""
+        return self.turn
+
+    @property
+    def running_text(self) -> str:
+        """What the agent said in the running turn, cut at `MAX_TURN_TEXT_CHARACTERS`."""
+        missing = self._text_length - MAX_TURN_TEXT_CHARACTERS
+        text = self._text.getvalue()
+        if missing > 0:
+            return f"{text}\n[cut here: {missing} more characters are in the journal]"
+        return text
+
+    @property
+    def usage(self) -> dict[str, float]:
+        """Totals over all turns, of the fields of `Usage` that were ever told."""
+        names = self._usage_before.keys() | self._usage_of_turn.keys()
+        return {
+            name: self._usage_before.get(name, 0) + self._usage_of_turn.get(name, 0)
+            for name in _USAGE_FIELDS
+            if name in names
+        }
+
+    def status(self) -> PodStatus:
+        """What the pod says of itself."""
+        return PodStatus(
+            state=self.state,
+            turn=self.turn,
+            turn_started=self.turn_started,
+            queue=self.queue,
+            questions=self.questions,
+            last_seq=self.last_seq,
+            last_turn=self.last_turn,
+        )
+
+    def message(self, message_id: str) -> RunResult | None:
+        """The answer that was given when this message was accepted; None where it is not known.
+
+        For a note it is `queued` without a position.
+        """
+        return self._remembered.get(message_id)
+
+    def history(self, since: int = 0, limit: int = MAX_HISTORY_ENTRIES) -> list[HistoryEntry]:
+        """The conversation after `since`, as far as it is kept in memory.
+
+        A message has the seq of its `turn_started`, an answer that of its `turn_ended`: an answer
+        is listed once it is whole, so a cursor never skips the rest of it.
+        """
+        found: list[HistoryEntry] = []
+        for entry in self._history:
+            if entry.seq > since:
+                if len(found) >= limit:
+                    break
+                found.append(entry)
+        return found
+
+
+def _word(data: Mapping[str, Any], name: str) -> str:
+    value = data.get(name)
+    return value if isinstance(value, str) else ""
