@@ -17,7 +17,7 @@ from pods_protocol.events import Event
 
 JOURNAL_FORMAT: Final = 1
 """The only format so far: files called `<first seq, 20 digits>.jsonl`. A later one gets another
-ending (`.v2.jsonl`), so that an older reader refuses it instead of taking it for an empty journal."""
+ending (`.v2.jsonl`), so that an older reader refuses it instead of seeing an empty journal."""
 
 MAX_EVENT_BYTES: Final = MAX_LINE_BYTES - 16 * 1024
 """One encoded event: what fits a line of the socket as a notification or as the only event of a

@@ -22,7 +22,8 @@ from pods_protocol.codec import encode_event_notification
 from pods_protocol.events import Event
 
 MAX_BATCH_BYTES: Final = 64 * 1024
-"""What is joined into one `try_send`: about what a socket takes at once. One event may be larger."""
+"""What is joined into one `try_send`: about what a socket takes at once. One event may be
+larger."""
 
 MAX_TAIL_BYTES: Final = 1024 * 1024
 """Newest notifications kept for subscribers that are a little behind; one further behind reads the

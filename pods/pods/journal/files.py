@@ -12,23 +12,23 @@ from typing import Protocol
 class FileOperations(Protocol):
     """What the writer asks of the system; each raises `OSError` like its namesake in `os`."""
 
-    def open(self, path: str, flags: int, mode: int) -> int:
+    def open(self, path: str, flags: int, mode: int, /) -> int:
         """Open a segment (or the directory, to sync it)."""
         ...
 
-    def write(self, descriptor: int, data: bytes) -> int:
+    def write(self, descriptor: int, data: bytes, /) -> int:
         """Append; may take less than all."""
         ...
 
-    def sync(self, descriptor: int) -> None:
+    def sync(self, descriptor: int, /) -> None:
         """Return once data and size are on the disk."""
         ...
 
-    def truncate(self, descriptor: int, size: int) -> None:
+    def truncate(self, descriptor: int, size: int, /) -> None:
         """Cut the file."""
         ...
 
-    def close(self, descriptor: int) -> None:
+    def close(self, descriptor: int, /) -> None:
         """Close it."""
         ...
 

@@ -248,8 +248,10 @@ class PodFold:
         self._begin_again()
 
     def _begin_again(self) -> None:
-        """A new process: what the old one asked, and that it ended, is over. Its turn is not:
-        whoever opens the journal must end it."""
+        """A new process: what the old one asked, and that it ended, is over.
+
+        Its turn is not: whoever opens the journal must end it.
+        """
         self._phase = "starting"
         self.ended = None
         self._paused = False
@@ -316,8 +318,11 @@ class PodFold:
 
     @property
     def unfinished_turn(self) -> int | None:
-        """The turn without an end. At opening a journal, it is one that its process did not
-        survive: the opener owes it a `turn_ended{lost}`."""
+        """The turn without an end.
+
+        At opening a journal, it is one that its process did not survive: the opener owes it a
+        `turn_ended{lost}`.
+        """
         return self.turn
 
     @property

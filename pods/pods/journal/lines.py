@@ -46,8 +46,9 @@ def iterate_lines(descriptor: int, path: str, offset: int, end: int) -> Iterator
 
 
 def find_line(descriptor: int, path: str, end: int, since: int) -> int:
-    """An offset at which a line begins, not after the first line whose seq is above `since` and
-    at most a few reads before it. A binary search over bytes: 14 reads for a gigabyte.
+    """An offset at which a line begins, a little before the first line whose seq is above `since`.
+
+    A binary search over bytes: 14 reads for a gigabyte.
     """
     low, high = 0, end
     while high - low > READ_BYTES:

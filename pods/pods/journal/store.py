@@ -203,7 +203,12 @@ class Journal:
             self.append_many(())
 
     def append(
-        self, type: str, data: Mapping[str, Any], *, turn: int | None = None, durable: bool = False
+        self,
+        type: str,  # noqa: A002 - the field's name in the event, and nothing here needs the builtin
+        data: Mapping[str, Any],
+        *,
+        turn: int | None = None,
+        durable: bool = False,
     ) -> Event:
         """Write one event and flush it to the system.
 
