@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from math import isfinite
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, assert_never, cast
 
 import attrs
 from cattrs import Converter
@@ -93,10 +93,10 @@ def _make_converter(*, strict: bool) -> Converter:
     def unstructure_factory(hint: Any) -> Unstructure:
         return _make_unstructure(converter, hint)
 
-    for kind, structure in _STRUCTURE_PRIMITIVES.items():
+    for kind in _STRUCTURE_PRIMITIVES:
         # cattrs looks these up by class before it asks a factory.
-        converter.register_structure_hook(kind, structure)
-    converter.register_unstructure_hook(float, _unstructure_float)
+        converter.register_structure_hook(kind, structure_factory(kind))
+        converter.register_unstructure_hook(kind, unstructure_factory(kind))
     converter.register_structure_hook_factory(_is_ours, structure_factory)
     converter.register_unstructure_hook_factory(_is_ours, unstructure_factory)
     return converter
@@ -111,7 +111,8 @@ def _is_ours(hint: Any) -> bool:
 
 
 def _make_structure(converter: Converter, hint: Any, *, strict: bool) -> Structure:
-    match shape_of(hint):
+    shape = shape_of(hint)
+    match shape:
         case Primitive(kind):
             return _STRUCTURE_PRIMITIVES[kind]
         case Anything():
@@ -139,6 +140,8 @@ def _make_structure(converter: Converter, hint: Any, *, strict: bool) -> Structu
                 _cattrs_detailed_validation=False,
             )
             return _structure_message(cast("Structure", generated))
+        case _:  # pragma: no cover
+            assert_never(shape)
 
 
 def _structure_choice(words: frozenset[str]) -> Structure:
@@ -231,7 +234,8 @@ def _structure_event_strict(value: Any, hint: Any) -> Any:
 
 
 def _make_unstructure(converter: Converter, hint: Any) -> Unstructure:
-    match shape_of(hint):
+    shape = shape_of(hint)
+    match shape:
         case Primitive(kind):
             return _unstructure_float if kind is float else _unstructure_same
         case Anything() | Choice() | Table(Anything() | Primitive()):
@@ -243,11 +247,13 @@ def _make_unstructure(converter: Converter, hint: Any) -> Unstructure:
             inner = converter.get_unstructure_hook(hint.__args__[0])
             return list if inner is _unstructure_same else _unstructure_array(inner)
         case Table():
-            raise TypeError(f"cannot write {hint!r}: no message has had an object of objects yet")
+            return _unstructure_table(converter.get_unstructure_hook(hint.__args__[1]))
         case Message(cls):
             if cls is Event:
                 return _unstructure_event
             return cast("Unstructure", make_dict_unstructure_fn(cls, converter))
+        case _:  # pragma: no cover
+            assert_never(shape)
 
 
 def _unstructure_same(value: Any) -> Any:
@@ -271,6 +277,13 @@ def _unstructure_nullable(inner: Unstructure) -> Unstructure:
 def _unstructure_array(inner: Unstructure) -> Unstructure:
     def unstructure(value: Any) -> Any:
         return [inner(item) for item in value]
+
+    return unstructure
+
+
+def _unstructure_table(inner: Unstructure) -> Unstructure:
+    def unstructure(value: Any) -> Any:
+        return {name: inner(item) for name, item in value.items()}
 
     return unstructure
 

@@ -118,6 +118,5 @@ def draw() -> str:
             for move, target in moves.items()
             if target is not state
         ]
-        if staying:
-            lines.append(f"    stays at: {', '.join(staying)}")
+        lines.append(f"    stays at: {', '.join(staying)}")
     return "\n".join(lines) + "\n"
