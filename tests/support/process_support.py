@@ -65,10 +65,10 @@ class BlockingClient:
     def __init__(self, path: str, api: Api, token: str = TOKEN) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(WAIT_SECONDS)
-        self.sock.connect(path)
         self.connection = Connection("client", api)
         self.notifications: list[Any] = []
         try:
+            self.sock.connect(path)
             self.hello: HelloResult = self.ask(Hello(token=token, protocol=PROTOCOL_VERSION))
         except BaseException:
             self.sock.close()
@@ -148,9 +148,14 @@ class RunningLauncher:
             start_new_session=True,
         )  # fmt: skip
         os.close(writer)
-        with open(reader, "rb", buffering=0) as pipe:
-            assert select.select([pipe], [], [], WAIT_SECONDS)[0], "the launcher says nothing"
-            assert pipe.read(64) == b"ready\n", self.log()
+        try:
+            with open(reader, "rb", buffering=0) as pipe:
+                assert select.select([pipe], [], [], WAIT_SECONDS)[0], "the launcher says nothing"
+                assert pipe.read(64) == b"ready\n", self.log()
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            raise
 
     @property
     def pid(self) -> int:
@@ -198,8 +203,9 @@ class RunningLauncher:
 
     def close(self) -> None:
         """End it politely; one that does not end is killed, and the test fails."""
-        with contextlib.suppress(Exception), self.connect() as client:
-            client.ask(ShutdownLauncher())
+        if self.process.poll() is None:
+            with contextlib.suppress(OSError, PeerClosed), self.connect() as client:
+                client.ask(ShutdownLauncher())
         try:
             self.process.wait(2.0)
         except subprocess.TimeoutExpired:
@@ -223,7 +229,7 @@ def end_keepers(launcher: RunningLauncher) -> None:
     """Kill the keepers that live, and wait until the launcher says that nothing is left."""
     if launcher.process.poll() is not None:
         return
-    with launcher.connect() as client:
+    with contextlib.suppress(FileNotFoundError, PeerClosed), launcher.connect() as client:
         living = client.ask(ListKeepers()).keepers
         for pid in living.values():
             with contextlib.suppress(Exception):

@@ -247,13 +247,13 @@ class Keeper:
                 return EXIT_UNRECORDED
 
     def _signalled(self) -> None:
-        if signal.SIGTERM in self._wakeup.take():
-            # Somebody ends the session or the machine. Ask the pod, and at the next time make it.
-            self._terminations += 1
-            if self._terminations > 1:
-                self._killing = True
-            else:
-                signal_tree(signal.SIGTERM, signal.SIGCONT)
+        # Somebody ends the session or the machine. Ask the pod, and at the second time make it.
+        told = self._wakeup.take().count(signal.SIGTERM)
+        if told and not self._terminations:
+            signal_tree(signal.SIGTERM, signal.SIGCONT)
+        self._terminations += told
+        if self._terminations > 1:
+            self._killing = True
         self._reap()
 
     def _reap(self) -> None:
@@ -284,9 +284,9 @@ class Keeper:
             # A stopped process gets its SIGTERM only once it goes on.
             reached = signal_tree(signal.SIGTERM, signal.SIGCONT)
         elif request.signal == "pause":
-            reached = signal_tree(signal.SIGSTOP, again=True)
+            reached = signal_tree(signal.SIGSTOP, until_still=True)
         elif request.signal == "resume":
-            reached = signal_tree(signal.SIGCONT, again=True)
+            reached = signal_tree(signal.SIGCONT, until_still=True)
         else:
             before = self._survivors
             reached = 0 if self._wait_status is not None else 1

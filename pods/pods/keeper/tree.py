@@ -2,9 +2,10 @@
 
 Owns every signal that pods sends to what it did not fork itself. Two ways in: a *sweep* kills and
 reaps direct children, which cannot be anybody else's because an unreaped child keeps its pid; a
-*walk* reaches further down and therefore proves each process twice, with a pidfd in hand. This
-process must be a subreaper: then what loses its parent becomes a direct child, and a sweep that
-goes on until there is none has got everything. Used by keeper and launcher; knows nothing of pods.
+*walk* reaches further down and therefore proves each process before it is signalled, with a pidfd.
+This process must be a subreaper: then what loses its parent becomes a direct child, and a sweep
+that goes on until there is none has got everything. Used by keeper and launcher; knows nothing of
+pods.
 """
 
 from __future__ import annotations
@@ -38,15 +39,23 @@ only a kill is meant to hold against that."""
 _PPID_FIELD: Final = 1
 _STATE_FIELD: Final = 0
 _START_TICKS_FIELD: Final = 19
-ENDED_STATES: Final = frozenset({"Z", "X"})
+ENDED_STATES: Final = frozenset({b"Z", b"X"})
 
 
 class Seen(NamedTuple):
-    """A process during a walk; `descriptor` is a pidfd that the walk closes."""
+    """A process that a walk found."""
 
     pid: int
-    state: str
-    descriptor: int
+    start_ticks: int
+    ended: bool
+
+
+class _Look(NamedTuple):
+    """What /proc says of a process."""
+
+    parent: int
+    start_ticks: int
+    ended: bool
 
 
 def children_of(pid: int) -> list[int]:
@@ -108,10 +117,14 @@ def identify_child(pid: int) -> ProcessIdentity:
 
     Unlike `pods.scope.identity.identify` it takes a child that has ended already: until it is
     reaped its pid is its own and its line in /proc stands.
+
+    Raises:
+        ProcessLookupError: there is no such process.
     """
-    with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-        fields = file.readall().rpartition(b")")[2].split()
-    return ProcessIdentity(pid=pid, start_ticks=int(fields[_START_TICKS_FIELD]), boot_id=boot_id())
+    look = _look(pid)
+    if look is None:
+        raise ProcessLookupError(pid, f"cannot identify {pid}: it is no child of this process")
+    return ProcessIdentity(pid=pid, start_ticks=look.start_ticks, boot_id=boot_id())
 
 
 def reap(reaped: Callable[[int, int], None]) -> tuple[bool, bool]:
@@ -128,104 +141,94 @@ def reap(reaped: Callable[[int, int], None]) -> tuple[bool, bool]:
         reaped(pid, status)
 
 
-def signal_tree(*numbers: int, again: bool = False) -> int:
+def signal_tree(*numbers: int, until_still: bool = False) -> int:
     """Send signals to every living process below this one; returns how many were reached.
+
+    All are found before the first is signalled: the children of one that ends move elsewhere.
 
     Args:
         numbers: the signals, in order.
-        again: walk until a walk finds nobody new, for signals after which nobody forks.
+        until_still: look again until nobody new is found, for a signal after which nobody forks.
     """
-    reached: set[int] = set()
-    living: set[int] = set()
-
-    def send(seen: Seen) -> None:
-        if seen.pid in reached:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            for number in numbers:
-                signal.pidfd_send_signal(seen.descriptor, number)
-            reached.add(seen.pid)
-            living.update((seen.pid,) if seen.state not in ENDED_STATES else ())
-
-    for _ in range(MAX_WALKS if again else 1):
-        before = len(reached)
-        walk(send)
-        if len(reached) == before:
+    reached: set[Seen] = set()
+    for _ in range(MAX_WALKS if until_still else 1):
+        found = {seen for seen in find_tree() if seen not in reached}
+        for seen in found:
+            _send(seen, numbers)
+        reached |= found
+        if not found:
             break
-    return len(living)
+    return len(reached)
 
 
 def count_tree() -> int:
     """How many processes live below this one."""
-    count = 0
-
-    def add(seen: Seen) -> None:
-        nonlocal count
-        count += seen.state not in ENDED_STATES
-
-    walk(add)
-    return count
+    return len(find_tree())
 
 
-def walk(visit: Callable[[Seen], None]) -> None:
-    """Visit every descendant of this process, parents before their children.
+def find_tree() -> set[Seen]:
+    """Every living descendant of this process.
 
-    Ended ones too: one whose first thread ended looks like a zombie while its others run.
-
-    A pid read from a list may be another's by the time it is used. So: take its pidfd, read its
-    parent, and see that the parent's pidfd still holds. Only then was it a child of one of ours.
+    Walks until one finds nobody new: a process that ends meanwhile hands its children to this one,
+    behind the walk's back.
     """
     own = os.getpid()
-    pending: list[Seen] = []
-    _visit_children(own, None, visit, pending)
+    found: set[Seen] = set()
+    for _ in range(MAX_WALKS):
+        before = len(found)
+        _walk(own, found)
+        if len(found) == before:
+            break
+    return {seen for seen in found if not seen.ended}
+
+
+def _walk(own: int, found: set[Seen]) -> None:
+    """Add the descendants of `own`.
+
+    A pid read from a list may be another's by the time it is looked at. So the child must name the
+    parent as its own, and the parent must be the same process afterwards still; ended ones count
+    as parents too, because one whose first thread ended looks so while its others run.
+    """
+    pending: list[tuple[int, int | None]] = [(own, None)]
+    while pending:
+        parent, parent_start = pending.pop()
+        children = [
+            Seen(pid, look.start_ticks, look.ended)
+            for pid in children_of(parent)
+            if (look := _look(pid)) is not None and look.parent == parent
+        ]
+        if parent_start is not None:
+            again = _look(parent)
+            if again is None or again.start_ticks != parent_start:
+                continue
+        found.update(children)
+        pending += [(child.pid, child.start_ticks) for child in children]
+
+
+def _send(seen: Seen, numbers: tuple[int, ...]) -> None:
     try:
-        while pending:
-            parent = pending.pop()
-            try:
-                _visit_children(parent.pid, parent.descriptor, visit, pending)
-            finally:
-                os.close(parent.descriptor)
+        descriptor = os.pidfd_open(seen.pid)
+    except OSError:  # it ended, or no descriptor is left: then a sweep must do
+        return
+    try:
+        look = _look(seen.pid)
+        # From `pidfd_open` on the descriptor means one process; here it proves to be the right one.
+        if look is not None and look.start_ticks == seen.start_ticks:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                for number in numbers:
+                    signal.pidfd_send_signal(descriptor, number)
     finally:
-        for seen in pending:
-            os.close(seen.descriptor)
+        os.close(descriptor)
 
 
-def _visit_children(
-    parent: int, parent_descriptor: int | None, visit: Callable[[Seen], None], pending: list[Seen]
-) -> None:
-    for pid in children_of(parent):
-        seen = _look(pid, parent)
-        if seen is None:
-            continue
-        if parent_descriptor is not None and not _holds(parent_descriptor):
-            os.close(seen.descriptor)
-            return
-        pending.append(seen)
-        visit(seen)
-
-
-def _look(pid: int, parent: int) -> Seen | None:
-    try:
-        descriptor = os.pidfd_open(pid)
-    except OSError:  # gone, or no descriptor left: a sweep finds it later
-        return None
+def _look(pid: int) -> _Look | None:
     try:
         with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
             fields = file.readall().rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
-        os.close(descriptor)
         return None
-    state = fields[_STATE_FIELD].decode()
-    if int(fields[_PPID_FIELD]) != parent:
-        os.close(descriptor)
-        return None
-    return Seen(pid, state, descriptor)
-
-
-def _holds(descriptor: int) -> bool:
-    """Whether the process of a pidfd is not reaped yet, so that its pid was its own until now."""
-    try:
-        signal.pidfd_send_signal(descriptor, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    return _Look(
+        parent=int(fields[_PPID_FIELD]),
+        start_ticks=int(fields[_START_TICKS_FIELD]),
+        ended=fields[_STATE_FIELD] in ENDED_STATES,
+    )
