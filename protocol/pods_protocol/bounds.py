@@ -21,8 +21,8 @@ MAX_QUEUE_LENGTH: Final = 50
 """Messages that wait in one pod; a sender that is fifty ahead is not talking to anybody."""
 
 MAX_TEXT_EVENT_BYTES: Final = 16 * 1024
-"""UTF-8 bytes of text in one event; longer output becomes several events. Small enough that a reader
-with a small `max_bytes` always gets at least one."""
+"""UTF-8 bytes of text in one event; longer output becomes several events. Small enough that a
+reader with a small `max_bytes` always gets at least one."""
 
 MAX_INLINE_ARTIFACT_BYTES: Final = 256 * 1024
 """An artifact up to this size travels in its event, a larger one as a path."""
@@ -37,7 +37,8 @@ MAX_READ_BYTES: Final = 768 * 1024
 
 DEFAULT_WAIT_SECONDS: Final = 30.0
 MAX_WAIT_SECONDS: Final = 3600.0
-"""A wait ends within an hour: a client that wants longer asks again, so a lost client frees its task."""
+"""A wait ends within an hour: a client that wants longer asks again, so a lost client frees its
+task."""
 
 HELLO_SECONDS: Final = 10.0
 """A peer that connects and says nothing is let go after this."""

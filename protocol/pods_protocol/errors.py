@@ -83,7 +83,7 @@ class UnknownMethod(PodsError):
 
 
 class InvalidParams(PodsError):
-    """A field is missing, unknown or of the wrong type. `data`: `path`, `nearest` where one is near."""
+    """A field is missing, unknown or of the wrong type. `data`: `path`, and `nearest` if any is."""
 
     CODE = "invalid_params"
     NUMBER = -32602
@@ -283,7 +283,7 @@ class RegistryBroken(PodsError):
 
 
 class UnsafeDirectory(PodsError):
-    """A directory of ours belongs to somebody else or is open to others. `data`: `path`, `detail`."""
+    """A directory of ours is somebody else's or open to others. `data`: `path`, `detail`."""
 
     CODE = "unsafe_directory"
     NUMBER = -32025
@@ -380,7 +380,7 @@ def error_to_wire(error: PodsError) -> dict[str, Any]:
 
 
 def error_from_wire(wire: Mapping[str, Any]) -> PodsError:
-    """The typed error for a JSON-RPC error object; one of an unknown code is a plain `PodsError`."""
+    """The typed error for a JSON-RPC error object; of an unknown code, a plain `PodsError`."""
     raw = wire.get("data")
     data: dict[str, Any] = dict(raw) if isinstance(raw, dict) else {}  # pyright: ignore[reportUnknownArgumentType]
     code = data.pop("code", None)

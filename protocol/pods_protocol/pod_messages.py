@@ -301,4 +301,3 @@ class Ping(Request[Empty]):
     """Are you there?"""
 
     METHOD: ClassVar[str] = "ping"
-

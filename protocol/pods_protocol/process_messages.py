@@ -34,7 +34,7 @@ class PodSpec:
     parent: str | None
     cwd: str
     env: dict[str, str] = field(factory=dict[str, str], repr=False)
-    limits: Limits = Limits()
+    limits: Limits = field(factory=Limits)
     grant: ScopeGrant
     python: str | None
     call_back: bool

@@ -93,7 +93,7 @@ class SpawnPod(Request[SpawnPodResult]):
     delegable: tuple[ScopeRule, ...] | None = None
     cwd: str | None = None
     env: dict[str, str] = field(factory=dict[str, str], repr=False)
-    limits: Limits = Limits()
+    limits: Limits = field(factory=Limits)
     description: str = ""
     on_parent_exit: ParentExit | None = None
     python: str | None = None

@@ -27,7 +27,8 @@ StopReason = Literal[
     "timeout",
     "lost",
 ]
-"""How a turn ended: the words of the Agent Client Protocol, then ours. Success is `end_turn` alone."""
+"""How a turn ended: the words of the Agent Client Protocol, then ours. Success is `end_turn`
+alone."""
 IfBusy = Literal["fail", "queue", "interrupt"]
 StopMode = Literal["finish", "now", "kill"]
 """`finish`: after the running turn. `now`: cancel the turn, then end. `kill`: no farewell."""
