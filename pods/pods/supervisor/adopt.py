@@ -8,6 +8,7 @@ the control socket answers, so that no client ever sees a table that is not true
 from __future__ import annotations
 
 import traceback
+from contextlib import suppress
 
 import trio
 
@@ -61,7 +62,8 @@ async def _judge(supervisor: Supervisor, live: LivePod, record: PodRecord) -> No
         # It may be ending this moment. The watch finds out, by the record or the launcher's word.
         supervisor.log(f"cannot reach the keeper of pod {record.name}: {error.message}")
         live.keeper = None
-    live.catch_up()
+    with suppress(PodsError):  # damaged: what comes over its socket still counts
+        live.catch_up()
     supervisor.nursery.start_soon(watch, supervisor, live)
     if record.life is Life.STOPPING:
         ask_stop(supervisor, live, "now", DEFAULT_GRACE_SECONDS)

@@ -1,7 +1,7 @@
 """What every method of the supervisor works on: the table, the pods, the registry, the launcher.
 
-Owns the supervisor's memory and the one door through which it changes: `record` writes the journal
-and applies the event to the table. Performs nothing by itself; `spawn`, `stop`, `burial` do. Made by
+Owns the supervisor's memory and the one door through which it changes: `record` writes the journal,
+then applies the event to the table. Performs nothing by itself; `acts` and `stop` do. Made by
 `service`, handed to every method.
 """
 

@@ -36,7 +36,9 @@ async def doctor(supervisor: Supervisor, caller: Caller, request: Doctor) -> Doc
             )
         )
     problems += _leases(supervisor, table)
-    states = Counter(supervisor.state_of(record) for record in visible(supervisor, caller))
+    states: Counter[str] = Counter(
+        supervisor.state_of(record) for record in visible(supervisor, caller)
+    )
     return DoctorResult(
         supervisor=SupervisorInfo(
             pid=os.getpid(),

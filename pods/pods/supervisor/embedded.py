@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 
 import trio
@@ -34,7 +34,7 @@ async def open_supervisor(
     max_depth: int = MAX_DEPTH,
     max_children: int = MAX_CHILDREN,
     max_pods: int = MAX_PODS,
-) -> AsyncIterator[aio.PodsClient]:
+) -> AsyncGenerator[aio.PodsClient]:
     """A supervisor of this program's own, and a client with the owner's authority.
 
     Args:
@@ -64,8 +64,9 @@ async def open_supervisor(
     async with trio.open_nursery() as nursery:
         supervisor: Supervisor | None = None
         try:
-            supervisor = await nursery.start(_serve_shielded, options)
-            async with aio.connect_socket(options.places.socket, supervisor.token) as client:
+            started: Supervisor = await nursery.start(_serve_shielded, options)
+            supervisor = started
+            async with aio.connect_socket(options.places.socket, started.token) as client:
                 yield client
         except BaseException as error:
             # Carried past the nursery, which would wrap it in a group.

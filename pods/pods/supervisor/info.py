@@ -5,6 +5,8 @@ Owns the building of `PodInfo` and `Capacity`. Used by spawn, list and inspect.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from pods.journal.reader import last_seq
 from pods.lifecycle import PodRecord
 from pods.scope.identity import memory_bytes
@@ -31,7 +33,8 @@ def pod_info(
     directory = supervisor.places.places.pod_state(record.id)
     newest = _newest(directory)
     if live is not None and newest > live.seen:
-        live.catch_up()
+        with suppress(PodsError):  # damaged: `read` says so
+            live.catch_up()
     parent = None if record.parent_id is None else supervisor.table.get(record.parent_id)
     fold = None if live is None else live.fold
     running = fold is not None and record.living

@@ -13,6 +13,7 @@ from typing import Final
 
 import trio
 
+from pods.keeper.record import read_record
 from pods.lifecycle import PodRecord
 from pods.scope.identity import is_alive
 from pods.supervisor.core import Supervisor
@@ -53,7 +54,7 @@ async def _by_keeper(live: LivePod) -> bool:
             with suppress(PodsError):  # no answer is needed: its end is the answer
                 await keeper.request(SignalTree(signal="kill"))
         await keeper.closed.wait()
-        return os.path.exists(f"{live.directory}/exit.json")
+        return read_record(live.directory) is not None
     return False
 
 

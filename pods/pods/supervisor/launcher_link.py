@@ -19,6 +19,7 @@ from pods.rpc.client import RpcClient
 from pods.rpc.stream import UnixStream, connect_unix
 from pods.supervisor.log import Log
 from pods.supervisor.options import Options
+from pods.supervisor.records import error_tail
 from pods_protocol.api import LAUNCHER_API
 from pods_protocol.errors import NotConnected, PodRunning, PodsError, StartFailed
 from pods_protocol.process_messages import (
@@ -120,7 +121,10 @@ class LauncherLink:
             self._process = None
         reader, writer = os.pipe()
         try:
-            with open(self._places.log, "ab", buffering=0, opener=_private) as log:
+            log = os.open(
+                self._places.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600
+            )
+            try:
                 command = [
                     sys.executable, "-P", "-m", "pods.launcher",
                     "--name", self._places.name,
@@ -137,6 +141,8 @@ class LauncherLink:
                     env=self._options.environ,
                     cwd="/",
                 )
+            finally:
+                os.close(log)
         except BaseException:
             os.close(reader)
             raise
@@ -163,7 +169,8 @@ class LauncherLink:
         if line != b"ready\n":
             raise StartFailed(
                 "cannot start the launcher: it ended or said nothing within "
-                f"{START_SECONDS:g} s; {self._places.log} has what it wrote",
+                f"{START_SECONDS:g} s; the log {self._places.log} ends: "
+                f"{error_tail(self._places.log)}",
                 step="launcher",
                 detail=line.decode("utf-8", "replace"),
             )
@@ -245,7 +252,3 @@ class LauncherLink:
 async def _set_when(first: trio.Event, then: trio.Event) -> None:
     await first.wait()
     then.set()
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)

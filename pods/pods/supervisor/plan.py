@@ -68,7 +68,8 @@ def make_plan(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> Plan
     parent = None if caller.pod_id is None else supervisor.known(caller.pod_id)
     if parent is not None and parent.life is not Life.RUNNING:
         raise CapacityReached(
-            f"cannot spawn pod {request.name}: its parent {parent.name} is being stopped; {GIVE_UP}",
+            f"cannot spawn pod {request.name}: its parent {parent.name} is being stopped; "
+            f"{GIVE_UP}",
             limit_name="children",
             limit=0,
             in_use=0,
@@ -108,8 +109,8 @@ def _check_agent(request: SpawnPod) -> None:
         os.path.isabs(request.python) and os.access(request.python, os.X_OK)
     ):
         raise InvalidParams(
-            f"cannot run the agent in {request.python!r}: it is not the absolute path of a program; "
-            "give the `bin/python` of a virtual environment",
+            f"cannot run the agent in {request.python!r}: it is not the absolute path of a "
+            "program; give the `bin/python` of a virtual environment",
             path="python",
         )
     for name, value in request.env.items():

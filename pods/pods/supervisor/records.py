@@ -30,10 +30,10 @@ MAX_ERROR_TAIL_BYTES = 2000
 """Of a failed start: the end of one traceback."""
 
 
-def error_tail(directory: str) -> str:
-    """The end of what a pod wrote to its standard error; empty where it wrote nothing."""
+def error_tail(path: str) -> str:
+    """The end of what was written to a log; empty where it cannot be read."""
     try:
-        with open(f"{directory}/stderr.log", "rb") as file:
+        with open(path, "rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - MAX_ERROR_TAIL_BYTES))
             return file.read().decode("utf-8", "replace").strip()

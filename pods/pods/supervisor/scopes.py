@@ -73,9 +73,10 @@ async def check(supervisor: Supervisor, caller: Caller, request: CheckScope) -> 
         supervisor=supervisor.places.name,
         parent_id=caller.pod_id,
         grant=ScopeGrant(allow=allow, delegable=allow),
-        holder=supervisor.identity,
+        holder=None,
         pending_nonce=_PROBE,
         pending_deadline=time.time(),
+        spawner=supervisor.identity,
     )
     try:
         table.lend(probe)

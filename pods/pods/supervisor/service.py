@@ -14,9 +14,9 @@ import secrets
 import shutil
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import trio
 
@@ -271,13 +271,14 @@ def _owner_token(places: SupervisorPlaces) -> str:
 
 
 @contextmanager
-def _journal(places: SupervisorPlaces) -> Iterator[Journal]:
+def _journal(places: SupervisorPlaces) -> Generator[Journal]:
     directory = f"{places.state}/journal"
     try:
         journal = Journal.open(directory)
     except OSError as error:
         raise StorageFailed(
-            f"cannot open the supervisor's journal in {directory}: {error.strerror}; check its disk",
+            f"cannot open the supervisor's journal in {directory}: {error.strerror}; check its "
+            "disk",
             path=directory,
             errno=error.errno,
         ) from error
@@ -315,14 +316,23 @@ def _forget(places: SupervisorPlaces, table: PodTable) -> None:
 
 
 @contextmanager
-def _plain_errors() -> Iterator[None]:
+def _plain_errors() -> Generator[None]:
     """Let a failure that nurseries wrapped come out as it was."""
     try:
         yield
     except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]
-        if error is group:
+        alone = _only_one(group)
+        if alone is group:
             raise
-        raise error from error.__cause__
+        raise alone from alone.__cause__
+
+
+def _only_one(group: BaseException) -> BaseException:
+    """The one exception in a group of groups of one; the group, where there are several."""
+    error = group
+    while isinstance(error, BaseExceptionGroup):
+        inside = list(cast("BaseExceptionGroup[BaseException]", error).exceptions)
+        if len(inside) > 1:
+            return group
+        error = inside[0]
+    return error

@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 
 import trio
 
+from pods.keeper.main import STDERR_LOG
 from pods.keeper.record import read_record
 from pods.lifecycle import POD_RESERVED, Life, PodRecord, Trigger, reserved_data
 from pods.scope.rules import Lease, Table
@@ -137,9 +138,10 @@ async def _bring_up(
         supervisor=places.name,
         parent_id=plan.parent_id,
         grant=plan.grant,
-        holder=supervisor.identity,
+        holder=None,
         pending_nonce=nonce,
         pending_deadline=time.time() + LEASE_PENDING_SECONDS,
+        spawner=supervisor.identity,
     )
 
     def lend(table: Table) -> tuple[Table, None]:
@@ -180,7 +182,7 @@ async def _start_failed(live: LivePod, error: PodsError) -> StartFailed:
             await live.keeper.closed.wait()
     seen = read_record(live.directory)
     why = error.message if seen is None else describe_exit(seen)
-    said = error_tail(live.directory)
+    said = error_tail(f"{live.directory}/{STDERR_LOG}")
     return StartFailed(
         f"cannot spawn pod {live.name}: it was launched and did not come up: {why}; "
         + (f"it wrote: {said}" if said else "it wrote nothing; check its agent and cwd"),

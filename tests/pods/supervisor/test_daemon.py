@@ -1,0 +1,157 @@
+"""Supervisors as processes of their own: killed, signalled, idle, side by side."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import trio
+
+from pods_protocol.errors import ScopeConflict
+from supervisor_support import (
+    BUSY,
+    NOTHING,
+    WAIT_SECONDS,
+    client_of,
+    daemon,
+    is_there,
+    left_in,
+    places_of,
+    wait_process_ended,
+    wait_text,
+)
+
+pytestmark = pytest.mark.slow
+
+
+async def test_pods_outlive_a_killed_supervisor_and_the_next_one_goes_on(
+    pods_environ: dict[str, str], short_dir: str
+) -> None:
+    os.mkdir(f"{short_dir}/w")
+    with daemon(pods_environ) as process:
+        async with client_of(pods_environ) as client:
+            with trio.fail_after(WAIT_SECONDS):
+                await client.spawn("busy", prompt=BUSY, write=[f"{short_dir}/w"])
+                await client.spawn("dies", prompt=BUSY)
+                await client.spawn("ended", prompt="echo last words")
+                await wait_text(client, "busy", "up")
+                await wait_text(client, "dies", "up")
+                await client.wait("ended")
+                await client.stop("ended")
+                before = {row.name: row for row in (await client.list()).pods}
+                os.kill(process.pid, signal.SIGKILL)
+        await wait_process_ended(process)
+    dies = before["dies"].pid
+    assert dies is not None
+    os.kill(dies, signal.SIGKILL)
+    with daemon(pods_environ) as process:
+        async with client_of(pods_environ) as client:
+            with trio.fail_after(WAIT_SECONDS):
+                await client.wait("dies", until="ended")
+                rows = {row.name: row for row in (await client.list()).pods}
+                assert rows["busy"].pid == before["busy"].pid
+                assert rows["busy"].state == "working"
+                assert rows["dies"].state == "failed"
+                assert rows["ended"].state == "stopped"
+                assert await client.read_text("ended", since=0) == "last words\n"
+                with pytest.raises(ScopeConflict):
+                    await client.spawn("thief", write=[f"{short_dir}/w"])
+                assert (await client.send("busy", "echo hi", if_busy="queue")).state == "queued"
+                stopped = await client.stop("busy")
+                assert stopped.state == "stopped"
+                await client.spawn("heir", write=[f"{short_dir}/w"], agent="echo")
+                await client.shutdown(stop_pods=True)
+        assert await wait_process_ended(process) == 0
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_sigterm_ends_the_supervisor_and_not_its_pods(pods_environ: dict[str, str]) -> None:
+    with daemon(pods_environ) as process:
+        async with client_of(pods_environ) as client:
+            with trio.fail_after(WAIT_SECONDS):
+                pod = await client.spawn("busy", prompt=BUSY)
+                assert pod.spawned is not None
+                pid = pod.spawned.pod.pid
+                await wait_text(client, "busy", "up")
+                os.kill(process.pid, signal.SIGTERM)
+        assert await wait_process_ended(process) == 0
+    assert is_there(f"/proc/{pid}")
+    assert not is_there(places_of(pods_environ, "test").socket)
+    with daemon(pods_environ) as process:
+        async with client_of(pods_environ) as client:
+            with trio.fail_after(WAIT_SECONDS):
+                (row,) = (await client.list()).pods
+                assert row.pid == pid
+                await client.shutdown(stop_pods=True)
+        assert await wait_process_ended(process) == 0
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_an_idle_supervisor_ends_and_leaves_nothing(pods_environ: dict[str, str]) -> None:
+    with daemon(pods_environ, idle_exit_seconds=0.2) as process:
+        async with client_of(pods_environ) as client:
+            with trio.fail_after(WAIT_SECONDS):
+                await client.spawn("one", agent="echo")
+                await client.stop("one")
+        assert await wait_process_ended(process) == 0
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_supervisors_side_by_side_share_one_registry(
+    pods_environ: dict[str, str], short_dir: str
+) -> None:
+    os.mkdir(f"{short_dir}/w")
+    with daemon(pods_environ, "one") as first, daemon(pods_environ, "two") as second:
+        async with client_of(pods_environ, "one") as one, client_of(pods_environ, "two") as two:
+            with trio.fail_after(WAIT_SECONDS):
+                await one.spawn("same-name", agent="echo", write=[f"{short_dir}/w"])
+                await two.spawn("same-name", agent="echo")
+                with pytest.raises(ScopeConflict) as caught:
+                    await two.spawn("other", agent="echo", write=[f"{short_dir}/w"])
+                assert caught.value.data["owner"] == "same-name"
+                assert {holder.supervisor for holder in await two.scopes()} == {"one", "two"}
+                assert [row.name for row in (await two.list()).pods] == ["same-name"]
+                await one.stop("same-name")
+                await two.spawn("other", agent="echo", write=[f"{short_dir}/w"])
+                await one.shutdown(stop_pods=True)
+                await two.shutdown(stop_pods=True)
+        assert await wait_process_ended(first) == 0
+        assert await wait_process_ended(second) == 0
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_spawn_that_a_killed_supervisor_had_begun_is_rolled_back_by_the_next(
+    pods_environ: dict[str, str],
+) -> None:
+    from pods.journal.store import Journal
+    from pods.lifecycle import POD_RESERVED, reserved_data
+    from pods_protocol.supervisor_messages import SpawnPod
+    from pods_protocol.values import ScopeGrant
+
+    places = places_of(pods_environ, "test")
+    journal = Journal.open(f"{places.state}/journal")
+    for made in (places.state, f"{places.state}/journal", places.places.state):
+        Path(made).chmod(0o700)
+    journal.append(
+        POD_RESERVED,
+        reserved_data(
+            SpawnPod(name="half"),
+            pod_id="0123456789ab",
+            parent_id=None,
+            grant=ScopeGrant(),
+            cwd="/",
+            on_parent_exit="keep",
+            replaces=None,
+        ),
+    )
+    journal.close()
+    with daemon(pods_environ) as process:
+        async with client_of(pods_environ) as client:
+            with trio.fail_after(WAIT_SECONDS):
+                assert (await client.list()).pods == ()
+                await client.spawn("half", agent="echo")
+                await client.shutdown(stop_pods=True)
+        assert await wait_process_ended(process) == 0
+    assert left_in(pods_environ) == NOTHING

@@ -1,0 +1,204 @@
+"""Stopping pods that do not want to, and noticing those that end by themselves."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import trio
+
+from pods.client import aio
+from pods.journal.reader import iterate
+from pods_protocol.supervisor_messages import StopPodResult
+from pods_protocol.values import PodInfo
+from supervisor_support import (
+    BUSY,
+    NOTHING,
+    WAIT_SECONDS,
+    left_in,
+    supervisor_and_client,
+    wait_text,
+)
+
+GRACE = 0.3
+"""Long enough for a pod that means to end; short enough to climb the ladder in a test."""
+
+
+async def test_a_pod_that_hears_nothing_is_ended_by_sigterm(pods_environ: dict[str, str]) -> None:
+    async with supervisor_and_client(pods_environ) as (_, client):
+        with trio.fail_after(WAIT_SECONDS):
+            await client.spawn("deaf", agent="supervisor_support:Deaf", prompt="go")
+            await wait_text(client, "deaf", "begun")
+            stopped = await client.stop("deaf", grace_seconds=GRACE)
+            assert (stopped.step, stopped.state) == ("terminate", "stopped")
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_pod_that_ignores_everything_is_killed_and_its_turn_is_lost(
+    pods_environ: dict[str, str],
+) -> None:
+    async with supervisor_and_client(pods_environ) as (_, client):
+        with trio.fail_after(WAIT_SECONDS):
+            await client.spawn("stubborn", agent="supervisor_support:Stubborn", prompt="go")
+            await wait_text(client, "stubborn", "begun")
+            stopped = await client.stop("stubborn", grace_seconds=GRACE)
+            assert (stopped.step, stopped.state) == ("kill", "stopped")
+            events = (await client.read("stubborn", since=0)).events
+            assert [event.type for event in events[-2:]] == ["turn_ended", "stopped"]
+            assert events[-2].data["stop_reason"] == "lost"
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_stopped_process_is_stopped_too(pods_environ: dict[str, str]) -> None:
+    async with supervisor_and_client(pods_environ) as (_, client):
+        with trio.fail_after(WAIT_SECONDS):
+            pod = await client.spawn("frozen")
+            pid = _row(pod).pid
+            assert pid is not None
+            os.kill(pid, signal.SIGSTOP)
+            stopped = await client.stop("frozen", grace_seconds=GRACE)
+            assert stopped.step in ("terminate", "kill")
+            assert stopped.state == "stopped"
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_several_stops_share_one_ladder_and_a_kill_makes_it_short(
+    pods_environ: dict[str, str],
+) -> None:
+    async with supervisor_and_client(pods_environ) as (_, client):
+        answers: list[StopPodResult] = []
+
+        async def ask(mode: str) -> None:
+            kind = "kill" if mode == "kill" else "now"
+            answers.append(await client.stop("stubborn", mode=kind, grace_seconds=600))
+
+        with trio.fail_after(WAIT_SECONDS):
+            await client.spawn("stubborn", agent="supervisor_support:Stubborn", prompt="go")
+            await wait_text(client, "stubborn", "begun")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ask, "now")
+                nursery.start_soon(ask, "now")
+                while (await client.inspect("stubborn")).pod.state != "stopping":
+                    await trio.lowlevel.checkpoint()
+                nursery.start_soon(ask, "kill")
+            assert [answer.step for answer in answers] == ["kill"] * 3
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_stop_goes_on_when_its_asker_goes_away(pods_environ: dict[str, str]) -> None:
+    async with supervisor_and_client(pods_environ) as (_, client):
+        with trio.fail_after(WAIT_SECONDS):
+            await client.spawn("deaf", agent="supervisor_support:Deaf", prompt="go")
+            await wait_text(client, "deaf", "begun")
+            with trio.move_on_after(0.1):
+                await client.stop("deaf", grace_seconds=GRACE)
+            done = await client.wait("deaf", until="ended")
+            assert done.ready[0].state == "stopped"
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_finish_lets_the_running_turn_end(pods_environ: dict[str, str]) -> None:
+    async with supervisor_and_client(pods_environ) as (_, client):
+        with trio.fail_after(WAIT_SECONDS):
+            await client.spawn("one", prompt="echo begun; sleep 0.3; echo done")
+            await wait_text(client, "one", "begun")
+            stopped = await client.stop("one", mode="finish", grace_seconds=10)
+            assert stopped.step == "shutdown"
+            assert await client.read_text("one", since=0) == "begun\ndone\n"
+
+
+async def test_a_pod_killed_from_outside_is_noticed_and_its_turn_is_lost(
+    pods_environ: dict[str, str],
+) -> None:
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        with trio.fail_after(WAIT_SECONDS):
+            pod = await client.spawn("one", prompt=BUSY)
+            await wait_text(client, "one", "up")
+            pid = _row(pod).pid
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            done = await client.wait("one", until="ended")
+            assert done.ready[0].state == "failed"
+            assert done.ready[0].last_turn is not None
+            assert done.ready[0].last_turn.stop_reason == "lost"
+            found = (await client.inspect("one")).pod
+            assert found.exit is not None
+            assert (found.exit.status, found.exit.reason) == (-9, "signalled")
+            assert found.exit.survivors_killed >= 1
+            assert supervisor.registry.read().leases == {}
+            kinds = [event.type for event in iterate(found.journal)]
+            assert kinds[-2:] == ["turn_ended", "stopped"]
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_keeper_killed_from_outside_takes_its_pod_along(
+    pods_environ: dict[str, str],
+) -> None:
+    async with supervisor_and_client(pods_environ) as (_, client):
+        with trio.fail_after(WAIT_SECONDS):
+            await client.spawn("one", prompt=BUSY)
+            await wait_text(client, "one", "up")
+            keeper = (await client.inspect("one")).keeper_pid
+            assert keeper is not None
+            os.kill(keeper, signal.SIGKILL)
+            done = await client.wait("one", until="ended")
+            assert done.ready[0].state == "lost"
+            assert (await client.stop("one")).step == "already_ended"
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_killed_launcher_is_replaced_and_its_pods_can_be_stopped(
+    pods_environ: dict[str, str],
+) -> None:
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        with trio.fail_after(WAIT_SECONDS):
+            await client.spawn("old")
+            launcher = supervisor.launcher.pid
+            assert launcher is not None
+            os.kill(launcher, signal.SIGKILL)
+            while supervisor.launcher.connected:
+                await trio.lowlevel.checkpoint()
+            assert "launcher_unreachable" in {p.code for p in (await client.doctor()).problems}
+            await client.spawn("new")
+            assert supervisor.launcher.pid != launcher
+            assert (await client.stop("old")).state == "stopped"
+            assert (await client.stop("new")).state == "stopped"
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_children_go_with_their_parent_or_pass_to_its_parent(
+    pods_environ: dict[str, str],
+) -> None:
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        with trio.fail_after(WAIT_SECONDS):
+            top = await client.spawn("top")
+            async with _as(supervisor.places.socket, top) as parent:
+                middle = await parent.spawn("middle")
+                async with _as(supervisor.places.socket, middle) as child:
+                    await child.spawn("leaf")
+                    await child.spawn("kept", on_parent_exit="keep")
+                names = [row.name for row in (await parent.list()).pods]
+                assert names == ["middle", "leaf", "kept"]
+            stopped = await client.stop("middle")
+            assert stopped.stopped_descendants == ("leaf",)
+            rows = {row.name: row for row in (await client.list()).pods}
+            assert rows["leaf"].state == rows["middle"].state == "stopped"
+            assert rows["kept"].state != "stopped"
+            assert rows["kept"].parent == "top"
+            pid = rows["top"].pid
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)  # an end by itself settles children as a stop does
+            await client.wait("top", until="ended")
+            (kept,) = [row for row in (await client.list(ended=False)).pods]
+            assert (kept.name, kept.parent) == ("kept", None)
+    assert left_in(pods_environ) == NOTHING
+
+
+def _row(pod: aio.Pod) -> PodInfo:
+    assert pod.spawned is not None
+    return pod.spawned.pod
+
+
+def _as(path: str, pod: aio.Pod):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    assert pod.spawned is not None
+    return aio.connect_socket(path, pod.spawned.token)

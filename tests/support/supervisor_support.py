@@ -1,0 +1,213 @@
+"""Helpers for tests of supervisors: embedded ones, daemons, and what must not be left of either.
+
+Owns also the agents that make trouble (`supervisor_support:deaf` and its like): this directory is
+on the path of the pods that these helpers start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+
+from pods.client import aio
+from pods.paths import SupervisorPlaces, places_from
+from pods.scope.registry import ScopeRegistry
+from pods.supervisor.core import Supervisor
+from pods.supervisor.embedded import launcher_environment
+from pods.supervisor.options import Options
+from pods.supervisor.records import read_token
+from pods.supervisor.service import serve
+
+ROOT: Final = Path(__file__).parents[2]
+ROOMS: Final = [str(ROOT / name) for name in ("pods", "protocol", "tools", "tests/support")]
+WAIT_SECONDS: Final = 20.0
+"""Round every wait: real processes on a machine that runs other suites beside this one."""
+
+BUSY: Final = "echo up; exec sleep 1000"
+"""For the shell agent: says that it runs, then stays."""
+
+
+# -- agents ----------------------------------------------------------------------------------
+
+
+class Deaf:
+    """Blocks the pod's loop, so that nothing answers; SIGTERM ends it."""
+
+    async def run_turn(self, turn: Any) -> None:
+        """Say that it has begun, then hear nothing any more."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        await _begun(turn)
+        _block()
+
+
+class Stubborn:
+    """Blocks the pod's loop and ignores SIGTERM."""
+
+    async def run_turn(self, turn: Any) -> None:
+        """Say that it has begun, then hear nothing any more."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        await _begun(turn)
+        _block()
+
+
+def _block() -> None:
+    while True:
+        time.sleep(1000)
+
+
+async def _begun(turn: Any) -> None:
+    turn.text("begun\n")
+    await trio.sleep(0.05)  # lets the runtime write it; nobody waits for these agents but for it
+
+
+# -- environments ----------------------------------------------------------------------------
+
+
+def with_rooms(environ: dict[str, str]) -> dict[str, str]:
+    """An environment in which `python -P -m pods...` finds this tree, installed or not."""
+    return {**environ, "PYTHONPATH": os.pathsep.join(ROOMS)}
+
+
+def places_of(environ: dict[str, str], name: str) -> SupervisorPlaces:
+    """Where the supervisor `name` of that environment lies."""
+    return places_from(environ, os.geteuid()).supervisor(name)
+
+
+def processes_of(environ: dict[str, str]) -> list[str]:
+    """Every process that was started with this environment's runtime directory."""
+    mark = f"PODS_RUNTIME_DIR={environ['PODS_RUNTIME_DIR']}".encode()
+    found: list[str] = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit() or int(entry) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            if mark in Path(f"/proc/{entry}/environ").read_bytes().split(b"\0"):
+                command = Path(f"/proc/{entry}/cmdline").read_bytes().replace(b"\0", b" ")
+                found.append(f"{entry}: {command.decode()}")
+    return found
+
+
+def left_in(environ: dict[str, str]) -> dict[str, list[str]]:
+    """What supervisors of this environment have left: nothing in each list is right."""
+    runtime, state = Path(environ["PODS_RUNTIME_DIR"]), Path(environ["PODS_STATE_DIR"])
+    registry = ScopeRegistry(places_from(environ, os.geteuid()).registry)
+    return {
+        "processes": processes_of(environ),
+        "runtime": sorted(
+            str(path.relative_to(runtime))
+            for path in (runtime.rglob("*") if runtime.exists() else ())
+            if not path.name.endswith(".lock")
+        ),
+        "leases": sorted(registry.read().leases) if (state / "scopes").exists() else [],
+    }
+
+
+def is_there(path: str) -> bool:
+    """Whether something lies at a path."""
+    return Path(path).exists()
+
+
+NOTHING: Final[dict[str, list[str]]] = {"processes": [], "runtime": [], "leases": []}
+
+
+# -- embedded --------------------------------------------------------------------------------
+
+
+def options_for(environ: dict[str, str], name: str, **given: Any) -> Options:
+    """Options of a test's supervisor."""
+    places = places_from(environ, os.geteuid())
+    given.setdefault("stop_pods", True)
+    given.setdefault("idle_exit_seconds", None)
+    return Options(
+        places=places.supervisor(name),
+        environ=launcher_environment(with_rooms(environ), places),
+        **given,
+    )
+
+
+@asynccontextmanager
+async def supervisor_and_client(
+    environ: dict[str, str], name: str = "test", **given: Any
+) -> AsyncGenerator[tuple[Supervisor, aio.PodsClient]]:
+    """A supervisor in this process with its inside at hand, and the owner's client."""
+    options = options_for(environ, name, **given)
+    async with trio.open_nursery() as nursery:
+        supervisor: Supervisor = await nursery.start(_shielded, options)
+        try:
+            async with aio.connect_socket(options.places.socket, supervisor.token) as client:
+                yield supervisor, client
+        finally:
+            supervisor.leaving.set()
+
+
+async def _shielded(
+    options: Options, *, task_status: trio.TaskStatus[Supervisor] = trio.TASK_STATUS_IGNORED
+) -> None:
+    with trio.CancelScope(shield=True):
+        await serve(options, signals=False, task_status=task_status)
+
+
+# -- daemons ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def daemon(
+    environ: dict[str, str], name: str = "test", *, idle_exit_seconds: float = 0.0
+) -> Generator[subprocess.Popen[bytes]]:
+    """A supervisor of its own process, ready; killed at the end if it is still there."""
+    reader, writer = os.pipe()
+    process = subprocess.Popen(
+        [
+            sys.executable, "-P", "-m", "pods.supervisor", "--name", name,
+            "--ready-fd", str(writer), "--idle-exit-seconds", str(idle_exit_seconds),
+        ],
+        env=with_rooms(environ),
+        pass_fds=(writer,),
+        start_new_session=True,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    os.close(writer)
+    try:
+        with open(reader, "rb") as ready:
+            assert ready.readline() == b"ready\n", "the supervisor did not come up"
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(WAIT_SECONDS)
+
+
+@asynccontextmanager
+async def client_of(environ: dict[str, str], name: str = "test") -> AsyncGenerator[aio.PodsClient]:
+    """The owner's client of a daemon."""
+    places = places_of(environ, name)
+    token = read_token(places.owner_token)
+    assert token is not None
+    async with aio.connect_socket(places.socket, token) as client:
+        yield client
+
+
+async def wait_process_ended(process: subprocess.Popen[bytes]) -> int:
+    """The exit code of a process, once it has ended."""
+    with trio.fail_after(WAIT_SECONDS):
+        return await trio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
+
+
+async def wait_text(client: aio.PodsClient, pod: str, text: str) -> None:
+    """Wait until the pod has put out `text`."""
+    with trio.fail_after(WAIT_SECONDS):
+        cursor, seen = 0, ""
+        while text not in seen:
+            answer = await client.read(pod, since=cursor, wait_seconds=WAIT_SECONDS)
+            cursor = answer.next
+            seen += "".join(str(event.data.get("text", "")) for event in answer.events)
