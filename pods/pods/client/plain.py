@@ -337,7 +337,10 @@ def _connect(path: str, timeout: float) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.settimeout(timeout)
-        sock.connect(path)
+        try:
+            sock.connect(path)
+        except BlockingIOError:
+            _connect_patiently(sock, path, timeout)
     except BaseException as error:
         sock.close()
         if isinstance(error, TimeoutError):
@@ -351,6 +354,27 @@ def _connect(path: str, timeout: float) -> socket.socket:
             ) from error
         raise
     return sock
+
+
+def _connect_patiently(sock: socket.socket, path: str, timeout: float) -> None:
+    """Connect to a listener whose backlog is full.
+
+    A non-blocking connect to a Unix socket fails at once then, and there is nothing to wait on; a
+    blocking one waits in the kernel, for as long as SO_SNDTIMEO says.
+    """
+    import struct
+
+    whole = int(timeout)
+    sock.setblocking(True)
+    sock.setsockopt(
+        socket.SOL_SOCKET,
+        socket.SO_SNDTIMEO,
+        struct.pack("ll", whole, int((timeout - whole) * 1_000_000)),
+    )
+    try:
+        sock.connect(path)
+    except BlockingIOError as error:
+        raise TimeoutError from error
 
 
 def _outcome(message: Json) -> Json | PodsError:
