@@ -25,6 +25,7 @@ from pods_protocol.shapes import (
     Nullable,
     Primitive,
     Table,
+    fields_of,
     shape_of,
 )
 
@@ -133,6 +134,7 @@ def _make_structure(converter: Converter, hint: Any, *, strict: bool) -> Structu
         case Message(cls):
             if cls is Event:
                 return _structure_event_strict if strict else _structure_event
+            fields_of(cls)  # refuses a hint that cattrs would read in its own, looser way
             generated = make_dict_structure_fn(
                 cls,
                 converter,

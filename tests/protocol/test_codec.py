@@ -337,6 +337,18 @@ def test_shapes_that_no_message_has_yet_are_ready_for_one_that_will() -> None:
     )
 
 
+@frozen(kw_only=True)
+class Loose:
+    """A class with a hint that the wire has no shape for."""
+
+    either: int | str
+
+
+def test_a_class_with_a_hint_of_no_shape_is_refused_whatever_the_value() -> None:
+    with pytest.raises(TypeError, match="no place in the protocol"):
+        codec.from_json(Loose, {"either": 1})
+
+
 def test_warm_makes_the_hooks_of_every_message(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_strict_hooks", "_lenient_hooks", "_writers"):
         monkeypatch.setattr(codec, name, {})
