@@ -22,7 +22,8 @@ PR_SET_CHILD_SUBREAPER = 36
 FAREWELL_SECONDS = 5.0
 """Processes that were told to end at the end of the last test may take this long."""
 
-SHORT_DIRECTORY_PREFIX = "/tmp/pt-"
+SHORT_DIRECTORY_PREFIX = f"/tmp/pt-{os.getpid()}-"
+"""The run's own, so that two runs on one machine do not answer for each other."""
 
 
 def children_of(pid: int) -> list[int]:
@@ -58,7 +59,6 @@ def nothing_is_left_behind() -> Iterator[None]:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     before = set(children_of(os.getpid()))
-    directories = set(Path("/tmp").glob("pt-*"))
     yield
     deadline = time.monotonic() + FAREWELL_SECONDS
     left = [pid for pid in children_of(os.getpid()) if pid not in before and not reap(pid)]
@@ -72,14 +72,14 @@ def nothing_is_left_behind() -> Iterator[None]:
             os.kill(pid, signal.SIGKILL)
         reap(pid)
     assert not described, f"processes survived the tests: {described}"
-    stale = sorted(str(path) for path in set(Path("/tmp").glob("pt-*")) - directories)
+    stale = sorted(str(path) for path in Path("/tmp").glob(f"pt-{os.getpid()}-*"))
     assert not stale, f"directories survived the tests: {stale}"
 
 
 @pytest.fixture
 def short_dir() -> Iterator[str]:
     """A private directory with a short path, for sockets; removed at the end of the test."""
-    path = SHORT_DIRECTORY_PREFIX + secrets.token_hex(4)
+    path = SHORT_DIRECTORY_PREFIX + secrets.token_hex(3)
     os.mkdir(path, 0o700)
     yield path
     shutil.rmtree(path)

@@ -32,7 +32,6 @@ from pods_protocol.errors import (
     InternalError,
     NotAuthorized,
     PodsError,
-    TooLarge,
     UnsupportedProtocol,
 )
 from pods_protocol.pod_messages import Hello, HelloResult
@@ -95,10 +94,10 @@ class Session:
         self._stream.close()
 
     def answer(self, request_id: int | str, result: object) -> None:
-        """Send the one answer to a request; an answer over the line cap becomes an error."""
+        """Send the one answer to a request; one that no line can hold becomes an error."""
         try:
             line = self._connection.send_result(request_id, result)
-        except TooLarge as error:
+        except PodsError as error:
             line = self._connection.send_error(request_id, error)
         self._stream.send(line)
 
