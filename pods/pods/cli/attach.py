@@ -105,6 +105,7 @@ class _Attached:
 
     def follow(self) -> bool:
         """Serve both sides; True when the pod has ended, False when the person left."""
+        self._take(self._following.take_events(read=False))
         with selectors.DefaultSelector() as selector:
             selector.register(self._following, selectors.EVENT_READ, self._events)
             selector.register(sys.stdin.fileno(), selectors.EVENT_READ, self._lines)
@@ -119,6 +120,10 @@ class _Attached:
             events = self._following.take_events()
         except NotConnected:
             return True
+        self._take(events)
+        return None
+
+    def _take(self, events: list[Json]) -> None:
         for event in events:
             self.cursor = event["seq"]
             if event["type"] == "question":
@@ -129,7 +134,6 @@ class _Attached:
                 ]
             self._show(event)
         render.flush()
-        return None
 
     def _lines(self) -> bool | None:
         data = os.read(sys.stdin.fileno(), _CHUNK)

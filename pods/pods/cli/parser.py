@@ -12,6 +12,8 @@ import importlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from pods.cli.options import HelpFormatter
+
 VERBS: Final[dict[str, str]] = {
     "spawn": "start a pod",
     "send": "give a pod a message",
@@ -90,6 +92,7 @@ def build_parser(verbs: Iterable[str]) -> argparse.ArgumentParser:
         description="Supervise many agents on one machine, each in a pod of its own.",
         epilog=EPILOG,
         allow_abbrev=False,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("--version", action=_Version, help="print the version and exit")
     _add_supervisor(parser, default=None)
@@ -102,6 +105,7 @@ def build_parser(verbs: Iterable[str]) -> argparse.ArgumentParser:
                 help=VERBS[verb],
                 description=VERBS[verb].capitalize() + ".",
                 allow_abbrev=False,
+                formatter_class=HelpFormatter,
             )
             _add_supervisor(one, default=argparse.SUPPRESS)
             module = _module(verb)

@@ -14,7 +14,12 @@ from pods_protocol.errors import ERROR_CLASSES, ExitCode, InvalidParams
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     verbs = parser.add_subparsers(dest="scope_verb", metavar="show|check", required=True)
-    show = verbs.add_parser("show", help="who holds what", description="Who holds what.")
+    show = verbs.add_parser(
+        "show",
+        help="who holds what",
+        description="Who holds what.",
+        formatter_class=options.HelpFormatter,
+    )
     action = show.add_argument(
         "pod", metavar="POD", nargs="?", type=options.pod_name, help="this pod alone"
     )
@@ -24,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "check",
         help="would these paths be granted now",
         description="Whether a spawn with these paths would be granted now; changes nothing.",
+        formatter_class=options.HelpFormatter,
     )
     options.add_scope(check)
     options.add_json(check)

@@ -196,19 +196,23 @@ class PlainClient:
             except NotConnected:
                 return
 
-    def take_events(self) -> list[Json]:
-        """What has come and is held, after one read of what the socket has ready.
+    def take_events(self, *, read: bool = True) -> list[Json]:
+        """What has come and is held.
 
-        Call it when a selector says that the descriptor is readable.
+        Args:
+            read: take what the socket has ready first; for when a selector says that it is
+                readable. Call it once without before the first select: events may have come
+                together with an answer.
 
         Raises:
             NotConnected: the other side has hung up and nothing is left.
         """
-        try:
-            self._fill(self._connected())
-        except NotConnected:
-            if not self._events:
-                raise
+        if read:
+            try:
+                self._fill(self._connected())
+            except NotConnected:
+                if not self._events:
+                    raise
         while (line := self._next_line()) is not None:
             self._keep(_decode(line, self.path))
         taken = list(self._events)

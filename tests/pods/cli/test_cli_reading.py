@@ -1,0 +1,434 @@
+"""`pods read`, `logs`, `wait` and `attach`: what is shown, what moves, how it exits."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from cli_support import Cli
+from client_support import HangUp, Json, Peer, World, always, event, pod_status, read_page
+from pods.cli import main, render
+from pods.cli.transcript import TEXT_KINDS
+from pods_protocol.errors import PodEnded, UnknownPod
+from pods_protocol.events import ASSISTANT_TEXT_KINDS
+
+JOURNAL: list[Json] = [
+    event(1, "status", turn=None, state="starting"),
+    event(2, "message_accepted", message_id="m1", input="make", state="started", if_busy="fail"),
+    event(3, "turn_started", message_id="m1"),
+    event(4, "text_delta", text="building"),
+    event(5, "tool_call", call_id="c", name="grep", arguments={"pattern": "x"}),
+    event(6, "tool_result", call_id="c", summary="2 lines", is_error=False),
+    event(7, "thought", text="hm"),
+    event(8, "text", text="done"),
+    event(9, "progress", message="half", step=1, of=2),
+    event(10, "question", question_id="q", prompt="push?", options=["y", "n"], default=None),
+    event(11, "answer", question_id="q", answer="y", by="client"),
+    event(12, "artifact", name="report.md", media_type="text/plain", size=2048, sha256="0"),
+    event(13, "warning", code="odd", message="look"),
+    {**event(14, "child_event"), "data": {"pod": "kid", "type": "text"}},
+    event(15, "from_the_future", x=1),
+    event(16, "gap", first=3, last=4),
+    event(17, "turn_ended", stop_reason="error", exit_status=2, seconds=1.25),
+    event(18, "restarted", turn=None, reason="crash"),
+    event(19, "stopped", turn=None, reason="stopped", message="bye"),
+]
+
+
+def paged(fake: World, *pages: Json) -> None:
+    """Answer `read` with these pages, one after the other."""
+    left = list(pages)
+    fake.supervisor.answers["read"] = lambda _peer, _params: left.pop(0)
+    fake.supervisor.answers["advance"] = always({})
+
+
+def test_the_kinds_of_text_are_those_of_the_protocol() -> None:
+    assert set(TEXT_KINDS) == ASSISTANT_TEXT_KINDS
+
+
+def test_read_prints_the_new_text_and_then_advances_the_mark(fake: World, pods: Cli) -> None:
+    paged(
+        fake,
+        read_page([event(4, "text_delta", text="a")], next=5, truncated=True),
+        read_page([event(6, "text", text="b\n")], next=9),
+    )
+    assert pods("read", "api") == (0, "ab\n", "")
+    assert [one["since"] for one in fake.supervisor.params_of("read")] == [None, None]
+    assert [one["reader"] for one in fake.supervisor.params_of("read")] == ["cli", "cli"]
+    assert fake.supervisor.params_of("advance") == [
+        {"pod": "idapi0000000", "seq": 5, "reader": "cli"},
+        {"pod": "idapi0000000", "seq": 9, "reader": "cli"},
+    ]
+
+
+def test_read_with_nothing_new_says_so_beside_the_output(fake: World, pods: Cli) -> None:
+    paged(fake, read_page([], state="stopped"))
+    assert pods("read", "api") == (0, "", "pods: nothing new; api is stopped\n")
+
+
+def test_what_could_not_be_written_is_not_marked_as_read(
+    fake: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paged(fake, read_page([event(4, "text", text="a")]))
+    monkeypatch.setattr(render, "flush", broken_pipe)
+    read, write = os.pipe()
+    with os.fdopen(read), os.fdopen(write, "w") as out:
+        monkeypatch.setattr("sys.stdout", out)
+        assert main(["read", "api"]) == 0
+    assert fake.supervisor.params_of("advance") == []
+
+
+def broken_pipe() -> None:
+    raise BrokenPipeError
+
+
+@pytest.mark.parametrize(("words", "since"), [(("--all",), 0), (("--since", "7"), 7)])
+def test_looking_back_leaves_the_mark_alone(
+    fake: World, pods: Cli, words: tuple[str, ...], since: int
+) -> None:
+    paged(
+        fake,
+        read_page([event(8, "text", text="a")], next=8, truncated=True),
+        read_page([event(9, "text", text="b")], next=9),
+    )
+    assert pods("read", "api", *words)[:2] == (0, "ab")
+    assert [one["since"] for one in fake.supervisor.params_of("read")] == [since, 8]
+    assert fake.supervisor.params_of("advance") == []
+
+
+def test_read_can_give_every_event_as_a_line(fake: World, pods: Cli) -> None:
+    paged(fake, read_page(JOURNAL))
+    code, out, _ = pods("read", "api", "--events")
+    assert code == 0
+    assert [json.loads(line) for line in out.splitlines()] == JOURNAL
+    assert fake.supervisor.params_of("read")[0]["kinds"] == []
+
+
+def test_read_as_json_is_one_page_as_it_came(fake: World, pods: Cli) -> None:
+    page = read_page(JOURNAL[:2], truncated=True)
+    paged(fake, page)
+    code, out, _ = pods("read", "api", "--json")
+    assert (code, json.loads(out)) == (0, page)
+    assert len(fake.supervisor.params_of("advance")) == 1
+
+
+def test_reading_an_unknown_pod_exits_four(fake: World, pods: Cli) -> None:
+    fake.supervisor.answers["read"] = always(UnknownPod("cannot read x: no such pod"))
+    assert pods("read", "x") == (4, "", "pods: cannot read x: no such pod\n")
+
+
+def test_logs_tells_the_conversation(fake: World, pods: Cli) -> None:
+    paged(fake, read_page(JOURNAL, state="stopped"))
+    code, out, _ = pods("logs", "api")
+    assert code == 0
+    assert out.splitlines() == [
+        "> make",
+        "building",
+        '* grep {"pattern":"x"}',
+        "* -> 2 lines",
+        "~ hm",
+        "done",
+        ". half (1 of 2)",
+        "? push? [y / n]",
+        "= y (by client)",
+        "+ report.md, 2.0K",
+        "! odd: look",
+        "@ kid: text",
+        '? from_the_future {"x":1}',
+        "! events 3 to 4 are gone",
+        "-- turn 1 ended: error (exit status 2), 1.2 s",
+        "-- restarted: crash",
+        "-- the pod has ended: stopped: bye",
+    ]
+
+
+def test_logs_can_show_every_event_on_a_line_with_its_time(fake: World, pods: Cli) -> None:
+    paged(fake, read_page(JOURNAL[:3]))
+    _, out, _ = pods("logs", "api", "--events", "-t")
+    assert [line.split()[1:4] for line in out.splitlines()] == [
+        ["1", "-", "status"],
+        ["2", "1", "message_accepted"],
+        ["3", "1", "turn_started"],
+    ]
+
+
+def test_logs_can_begin_near_the_end(fake: World, pods: Cli) -> None:
+    paged(fake, read_page(JOURNAL[:8], truncated=True), read_page(JOURNAL[8:]))
+    code, out, _ = pods("logs", "api", "--tail", "2", "--json")
+    assert code == 0
+    assert [json.loads(line)["seq"] for line in out.splitlines()] == [18, 19]
+
+
+def test_following_an_ended_pod_ends(fake: World, pods: Cli) -> None:
+    paged(fake, read_page(JOURNAL, state="stopped"))
+    assert pods("logs", "api", "-f")[0] == 0
+    assert fake.supervisor.params_of("connect") == []
+
+
+def follow_events(fake: World, *events: Json, then: Callable[[], None] | None = None) -> None:
+    fake.pod.answers["subscribe"] = always({"last_seq": 0})
+
+    def play(peer: Peer, _params: Json) -> None:
+        for one in events:
+            peer.event(one)
+        if then is None:
+            raise HangUp
+        then()
+
+    fake.pod.answers["after subscribe"] = play
+    fake.supervisor.answers["wait"] = always({"ready": [], "pending": [], "timed_out": False})
+
+
+def test_following_goes_on_live_and_ends_with_the_pod(fake: World, pods: Cli) -> None:
+    paged(fake, read_page(JOURNAL[:4]), read_page([JOURNAL[18]], state="stopped"))
+    follow_events(fake, JOURNAL[7])
+    code, out, _ = pods("logs", "api", "-f")
+    assert code == 0
+    assert out.splitlines()[-3:] == ["building", "done", "-- the pod has ended: stopped: bye"]
+    assert fake.pod.params_of("subscribe") == [{"since": 4, "kinds": []}]
+    assert fake.supervisor.params_of("read")[1]["since"] == 8
+
+
+def test_following_a_pod_that_ends_meanwhile_shows_the_rest(fake: World, pods: Cli) -> None:
+    paged(fake, read_page(JOURNAL[:4]), read_page(JOURNAL[18:], state="stopped"))
+    fake.supervisor.answers["connect"] = always(PodEnded("cannot connect: it has ended"))
+    fake.supervisor.answers["wait"] = always({"ready": [], "pending": [], "timed_out": False})
+    assert pods("logs", "api", "-f")[1].endswith("-- the pod has ended: stopped: bye\n")
+
+
+def test_ctrl_c_while_following_says_that_the_pod_goes_on(
+    fake: World, pods: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_args: object) -> Iterator[Json]:
+        raise KeyboardInterrupt
+
+    paged(fake, read_page(JOURNAL[:4]))
+    monkeypatch.setattr("pods.cli.logs._live", interrupted)
+    code, _, err = pods("logs", "api", "-f")
+    assert code == 130
+    assert "api goes on" in err
+
+
+OUTCOME = {
+    "pod": "api",
+    "state": "idle",
+    "last_turn": {"turn": 2, "stop_reason": "end_turn", "message": "", "exit_status": 0},
+}
+
+
+def test_wait_says_how_it_stands(fake: World, pods: Cli) -> None:
+    fake.supervisor.answers["wait"] = always(
+        {
+            "ready": [OUTCOME, {"pod": "web", "state": "stopped", "last_turn": None}],
+            "pending": [],
+            "timed_out": False,
+        }
+    )
+    assert pods("wait", "api", "web", "--any", "--until", "ended") == (
+        0,
+        "api idle, turn 2: end_turn\nweb stopped\n",
+        "",
+    )
+    (asked,) = fake.supervisor.params_of("wait")
+    assert asked["pods"] == ["api", "web"]
+    assert asked["mode"] == "any"
+    assert asked["until"] == "ended"
+    assert asked["timeout_seconds"] == 3600
+
+
+def test_a_wait_that_runs_out_exits_three(fake: World, pods: Cli) -> None:
+    answer = {
+        "ready": [],
+        "pending": [{"pod": "api", "state": "working", "last_turn": None}],
+        "timed_out": True,
+    }
+    fake.supervisor.answers["wait"] = always(answer)
+    code, out, err = pods("wait", "api", "--timeout", "0")
+    assert (code, out) == (3, "")
+    assert "api (working)" in err
+    assert "go on" in err
+    code, out, _ = pods("wait", "api", "--timeout", "0", "--json")
+    assert (code, json.loads(out)) == (3, answer)
+
+
+def test_a_wait_without_a_deadline_asks_again_when_the_wire_s_own_is_over(
+    fake: World, pods: Cli
+) -> None:
+    answers: list[Json] = [
+        {"ready": [], "pending": [], "timed_out": True},
+        {"ready": [OUTCOME], "pending": [], "timed_out": False},
+    ]
+    fake.supervisor.answers["wait"] = lambda _peer, _params: answers.pop(0)
+    assert pods("wait", "api")[0] == 0
+    assert answers == []
+
+
+def test_ctrl_c_in_wait_leaves_the_pods_running(
+    fake: World, pods: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_args: object) -> Json:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pods.cli.wait._wait", interrupted)
+    assert pods("wait", "api", "web") == (130, "", "pods: no longer waiting; api, web go on\n")
+
+
+@pytest.mark.parametrize("seconds", ["-1", "soon", "nan", "inf"])
+def test_a_wrong_timeout_is_a_usage_error(fake: World, pods: Cli, seconds: str) -> None:
+    assert pods("wait", "api", f"--timeout={seconds}")[0] == 2
+    assert fake.supervisor.requests == []
+
+
+class Terminal:
+    """Standard input for `attach`: a socket, so that a test can type when it is time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._ours, theirs = socket.socketpair()
+        self.stdin = theirs.makefile("r")
+        theirs.close()
+        monkeypatch.setattr("sys.stdin", self.stdin)
+
+    def type(self, text: str) -> None:
+        self._ours.sendall(text.encode())
+
+    def leave(self) -> None:
+        self._ours.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        self._ours.close()
+        self.stdin.close()
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
+    made = Terminal(monkeypatch)
+    yield made
+    made.close()
+
+
+def test_attach_sends_lines_shows_events_and_leaves_the_pod_running(
+    fake: World, pods: Cli, terminal: Terminal
+) -> None:
+    sent = threading.Event()
+
+    def run(_peer: Peer, _params: Json) -> Json:
+        sent.set()
+        return {"message_id": "m", "state": "started", "turn": 1, "position": None}
+
+    def leave_once_sent() -> None:
+        assert sent.wait(5)
+        terminal.leave()
+
+    fake.pod.answers["run"] = run
+    follow_events(fake, event(5, "text", text="hello"), then=leave_once_sent)
+    terminal.type("make all\n\n")
+    code, out, err = pods("attach", "api")
+    assert (code, out) == (0, "hello\n")
+    assert fake.pod.params_of("run") == [{"input": "make all", "if_busy": "queue"}]
+    assert fake.pod.params_of("subscribe") == [{"since": 4, "kinds": []}]
+    assert "attached to api (idle)" in err
+    assert "detached; api goes on" in err
+
+
+def test_a_last_line_without_its_newline_is_sent_too(
+    fake: World, pods: Cli, terminal: Terminal
+) -> None:
+    fake.pod.answers["run"] = always({"message_id": "m", "state": "queued", "position": 1})
+    follow_events(fake, then=lambda: None)
+    terminal.type("make")
+    terminal.leave()
+    pods("attach", "api", "--if-busy", "interrupt")
+    assert fake.pod.params_of("run") == [{"input": "make", "if_busy": "interrupt"}]
+
+
+def test_attach_ends_when_the_pod_does(fake: World, pods: Cli, terminal: Terminal) -> None:
+    paged(fake, read_page([JOURNAL[18]], state="stopped"))
+    follow_events(fake, event(5, "text", text="last words"))
+    code, out, err = pods("attach", "api", "--since", "0")
+    assert (code, out) == (0, "last words\n-- the pod has ended: stopped: bye\n")
+    assert "api has ended" in err
+    assert fake.pod.params_of("subscribe")[0]["since"] == 0
+    assert terminal.stdin.closed is False
+
+
+def test_a_line_answers_the_open_question(fake: World, pods: Cli, terminal: Terminal) -> None:
+    fake.pod.answers["status"] = always(
+        pod_status(
+            state="waiting",
+            questions=[{"question_id": "q1", "prompt": "push?", "options": [], "default": None}],
+        )
+    )
+    fake.pod.answers["answer"] = always({})
+    follow_events(fake, then=lambda: None)
+    terminal.type("yes\n")
+    terminal.leave()
+    _, _, err = pods("attach", "api", "--json")
+    assert fake.pod.params_of("answer") == [{"question_id": "q1", "answer": "yes"}]
+    assert "it asks: push?" in err
+
+
+def test_questions_that_come_and_go_while_attached_are_minded(
+    fake: World, pods: Cli, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[int] = []
+
+    def show(event: Json) -> None:
+        shown.append(event["seq"])
+        if event["seq"] == 7:
+            terminal.type("the second\nno more\n")
+            terminal.leave()
+
+    monkeypatch.setattr(render, "say_json", show)
+    fake.pod.answers["run"] = always({"message_id": "m", "state": "queued", "position": 1})
+    fake.pod.answers["answer"] = always({})
+    follow_events(
+        fake,
+        event(5, "question", question_id="q1", prompt="a?", options=[], default=None),
+        event(6, "answer", question_id="q1", answer="y", by="default"),
+        event(7, "question", question_id="q2", prompt="b?", options=[], default=None),
+        then=lambda: None,
+    )
+    pods("attach", "api", "--json")
+    assert shown == [5, 6, 7]
+    assert fake.pod.params_of("answer") == [{"question_id": "q2", "answer": "the second"}]
+    assert fake.pod.params_of("run") == [{"input": "no more", "if_busy": "queue"}]
+
+
+def test_a_refused_line_is_told_and_the_attach_goes_on(
+    fake: World, pods: Cli, terminal: Terminal
+) -> None:
+    fake.pod.answers["run"] = always(UnknownPod("cannot send: queue full"))
+    follow_events(fake, then=lambda: None)
+    terminal.type("a\nb\n")
+    terminal.leave()
+    code, _, err = pods("attach", "api")
+    assert code == 0
+    assert err.count("queue full") == 2
+
+
+def test_a_line_without_an_end_is_refused(
+    fake: World, pods: Cli, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pods.cli.attach.MAX_LINE_BYTES", 10)
+    follow_events(fake, then=lambda: None)
+    terminal.type("x" * 50)
+    assert pods("attach", "api")[0] == 2
+
+
+def test_ctrl_c_detaches(
+    fake: World, pods: Cli, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_self: object) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pods.cli.attach._Attached.follow", interrupted)
+    follow_events(fake, then=lambda: None)
+    code, _, err = pods("attach", "api")
+    assert code == 0
+    assert "detached; api goes on" in err
+    assert terminal.stdin.closed is False
