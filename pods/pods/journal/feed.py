@@ -16,9 +16,10 @@ from typing import Final, NamedTuple, Protocol
 import trio
 
 from pods.journal.events import encode_event
-from pods.journal.reader import Place, Scan, gap_event
+from pods.journal.reader import Place, Scan
 from pods.journal.store import Journal
 from pods_protocol.codec import encode_event_notification
+from pods_protocol.errors import StorageFailed
 from pods_protocol.events import Event
 
 MAX_BATCH_BYTES: Final = 64 * 1024
@@ -53,13 +54,14 @@ class Sink(Protocol):
 class _Subscriber:
     """One `pump`: `position` is the last event that its sink was given (or that was left out)."""
 
-    __slots__ = ("fallen_behind", "fault", "kinds", "place", "position", "sink")
+    __slots__ = ("fallen_behind", "fault", "kinds", "live", "place", "position", "sink")
 
     def __init__(self, sink: Sink, kinds: frozenset[str], position: int) -> None:
         self.sink = sink
         self.kinds = kinds
         self.position = position
         self.place: Place | None = None
+        self.live = False
         self.fallen_behind = trio.Event()
         self.fault: Exception | None = None
 
@@ -76,10 +78,20 @@ class Feed:
 
     Args:
         journal: its appends are followed from here on.
+        batch_bytes: joined into one `try_send`.
+        tail_bytes: kept for subscribers that are a little behind.
     """
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        batch_bytes: int = MAX_BATCH_BYTES,
+        tail_bytes: int = MAX_TAIL_BYTES,
+    ) -> None:
         self._journal = journal
+        self._batch_limit = batch_bytes
+        self._tail_limit = tail_bytes
         self._live: list[_Subscriber] = []
         self._subscribers = 0
         self._news: trio.Event | None = None
@@ -95,7 +107,7 @@ class Feed:
 
     @property
     def tail_bytes(self) -> int:
-        """Bytes kept for subscribers that are behind; at most `MAX_TAIL_BYTES` and one event."""
+        """Bytes kept for subscribers that are behind; at most `tail_bytes` and one event."""
         return self._tail_bytes
 
     async def wait_beyond(self, seq: int) -> None:
@@ -127,8 +139,8 @@ class Feed:
                     raise subscriber.fault
                 await sink.drained()
         finally:
-            if subscriber in self._live:
-                self._live.remove(subscriber)
+            if subscriber.live:
+                self._take_off(subscriber)
             self._subscribers -= 1
             if not self._subscribers:
                 self._drop_tail()
@@ -145,7 +157,13 @@ class Feed:
         # From the comparison above to here nothing else runs.
         subscriber.place = None
         subscriber.fallen_behind = trio.Event()
+        subscriber.live = True
         self._live.append(subscriber)
+
+    def _take_off(self, subscriber: _Subscriber) -> None:
+        subscriber.live = False
+        self._live.remove(subscriber)
+        subscriber.fallen_behind.set()
 
     # Live ----------------------------------------------------------------------------------------
 
@@ -159,23 +177,29 @@ class Feed:
         first = events[0].seq
         if not self._tail:
             self._tail_first = first
+        elif first != self._tail_first + len(self._tail):
+            # Another callback appended while it was told of these, and we heard of that first.
+            # Whoever is live falls behind below and is served from the file, in order.
+            self._drop_tail()
+            self._tail_first = first
         encoded = [
             (event.type, encode_event_notification(line))
             for event, line in zip(events, lines, strict=True)
         ]
         self._tail += encoded
         self._tail_bytes += sum([len(data) for _, data in encoded])
-        if self._tail_bytes > MAX_TAIL_BYTES:
+        if self._tail_bytes > self._tail_limit:
             self._trim_tail()
         batches: dict[frozenset[str], list[_Batch]] = {}
         for subscriber in self._live.copy():
             kinds = subscriber.kinds
+            if not subscriber.live:
+                continue  # an append from inside a sink, just now, found it out of step
             mine = batches.get(kinds)
             if mine is None:
-                mine = batches[kinds] = _join(first, encoded, kinds)
-            if not self._give(subscriber, first, mine):
-                self._live.remove(subscriber)
-                subscriber.fallen_behind.set()
+                mine = batches[kinds] = _join(first, encoded, kinds, self._batch_limit)
+            if not self._give(subscriber, first, mine) and subscriber.live:
+                self._take_off(subscriber)
 
     def _give(self, subscriber: _Subscriber, first: int, batches: list[_Batch]) -> bool:
         """Whether the subscriber is still up to date after these."""
@@ -200,7 +224,7 @@ class Feed:
     def _trim_tail(self) -> None:
         """Drop the older half, so that the cost of dropping is spread over many appends."""
         count = 0
-        while self._tail_bytes > MAX_TAIL_BYTES // 2 and count < len(self._tail) - 1:
+        while self._tail_bytes > self._tail_limit // 2 and count < len(self._tail) - 1:
             self._tail_bytes -= len(self._tail[count][1])
             count += 1
         del self._tail[:count]
@@ -215,7 +239,7 @@ class Feed:
     def _next_batch(self, subscriber: _Subscriber) -> _Batch:
         """What a subscriber that is behind gets next: from memory where that reaches back."""
         following = subscriber.position + 1
-        if self._tail and following >= self._tail_first:
+        if self._tail_first <= following < self._tail_first + len(self._tail):
             return self._batch_from_tail(following, subscriber.kinds)
         return self._batch_from_disk(subscriber)
 
@@ -227,7 +251,7 @@ class Feed:
             kind, data = self._tail[index]
             if not kinds or kind in kinds:
                 size += len(data)
-                if pieces and size > MAX_BATCH_BYTES:
+                if pieces and size > self._batch_limit:
                     break
                 pieces.append(data)
             seq += 1
@@ -241,24 +265,32 @@ class Feed:
         seq = subscriber.position
         if scan.gap is not None:
             seq = scan.gap[1]
-            gap = encode_event(gap_event(directory, *scan.gap))
+            gap = encode_event(scan.gap_event())
             return _Batch(seq, encode_event_notification(gap))
         place = subscriber.place
-        for found, kind, line in scan.lines():
-            scanned += len(line)
-            if not kinds or kind in kinds:
-                size += len(line)
-                if pieces and size > MAX_BATCH_BYTES:
+        try:
+            for found, kind, line in scan.lines():
+                scanned += len(line)
+                if not kinds or kind in kinds:
+                    data = encode_event_notification(line)
+                    size += len(data)
+                    if pieces and size > self._batch_limit:
+                        break
+                    pieces.append(data)
+                seq, place = found, scan.place
+                if scanned > MAX_SCANNED_BYTES:
                     break
-                pieces.append(encode_event_notification(line))
-            seq, place = found, scan.place
-            if scanned > MAX_SCANNED_BYTES:
-                break
+        except StorageFailed:
+            if seq == subscriber.position:
+                raise
+            # What comes before the damage is good; the next step says what is wrong.
         subscriber.place = place
         return _Batch(seq, b"".join(pieces))
 
 
-def _join(first: int, encoded: Sequence[tuple[str, bytes]], kinds: frozenset[str]) -> list[_Batch]:
+def _join(
+    first: int, encoded: Sequence[tuple[str, bytes]], kinds: frozenset[str], limit: int
+) -> list[_Batch]:
     """The notifications of one append for the subscribers that want the same kinds."""
     if len(encoded) == 1:
         kind, data = encoded[0]
@@ -269,7 +301,7 @@ def _join(first: int, encoded: Sequence[tuple[str, bytes]], kinds: frozenset[str
     seq = first - 1
     for kind, data in encoded:
         if not kinds or kind in kinds:
-            if pieces and size + len(data) > MAX_BATCH_BYTES:
+            if pieces and size + len(data) > limit:
                 batches.append(_Batch(seq, b"".join(pieces)))
                 pieces, size = [], 0
             pieces.append(data)

@@ -13,8 +13,11 @@ from typing import Final
 from pods.journal.events import MAX_EVENT_BYTES, peek
 from pods.journal.segments import damaged
 
+FIRST_READ_BYTES: Final = 4 * 1024
+"""The first read of a row of lines: whoever wants one line should not pay for hundreds."""
+
 READ_BYTES: Final = 64 * 1024
-"""One read: hundreds of usual events, a small part of a millisecond."""
+"""Reads grow to this: hundreds of usual events, a small part of a millisecond."""
 
 
 def iterate_lines(descriptor: int, path: str, offset: int, end: int) -> Iterator[tuple[int, bytes]]:
@@ -31,8 +34,10 @@ def iterate_lines(descriptor: int, path: str, offset: int, end: int) -> Iterator
     """
     rest = b""
     start = offset
+    want = FIRST_READ_BYTES
     while offset < end:
-        piece = os.pread(descriptor, min(READ_BYTES, end - offset), offset)
+        piece = os.pread(descriptor, min(want, end - offset), offset)
+        want = min(want * 4, READ_BYTES)
         if not piece:
             return
         offset += len(piece)
@@ -48,10 +53,10 @@ def iterate_lines(descriptor: int, path: str, offset: int, end: int) -> Iterator
 def find_line(descriptor: int, path: str, end: int, since: int) -> int:
     """An offset at which a line begins, a little before the first line whose seq is above `since`.
 
-    A binary search over bytes: 14 reads for a gigabyte.
+    A binary search over bytes: 18 small reads for a gigabyte.
     """
     low, high = 0, end
-    while high - low > READ_BYTES:
+    while high - low > FIRST_READ_BYTES:
         middle = (low + high) // 2
         found = _line_after(descriptor, path, middle, high)
         if found is None:
@@ -88,7 +93,7 @@ def last_lines(descriptor: int, end: int) -> tuple[int, list[bytes]]:
     Returns:
         The offset after the last newline, and the lines, the last one last.
     """
-    want = READ_BYTES
+    want = FIRST_READ_BYTES
     while True:
         start = max(0, end - want)
         tail = os.pread(descriptor, end - start, start)

@@ -73,6 +73,7 @@ class Scan:
     """
 
     def __init__(self, directory: str, since: int, until: int, place: Place | None = None) -> None:
+        self._directory = directory
         self._segments = list_segments(directory)
         self._since = since
         self._until = until
@@ -108,6 +109,30 @@ class Scan:
                     os.path.getsize(segment.path),
                     f"event {expected} should follow, and the next file begins with {following}",
                 )
+
+        if segments and expected <= self._until:
+            newest = segments[-1].path
+            raise damaged(
+                newest,
+                os.path.getsize(newest),
+                f"event {expected} should stand here, and the file ends",
+            )
+
+    def gap_event(self) -> Event:
+        """What stands for the events that are gone (`gap` says which).
+
+        Its seq is that of the last of them, so that a cursor that takes it goes on right; its time
+        is that of the first event that is left.
+        """
+        assert self.gap is not None, "the caller has looked"
+        first, last = self.gap
+        time = 0.0
+        scan = Scan(self._directory, last, min(last + 1, self._until))
+        for _, _, line in scan.lines():
+            time = _decode(scan, line).time
+        return Event(
+            seq=last, time=time, turn=None, type="gap", data={"first": first, "last": last}
+        )
 
     def _lines_of(self, segment: Segment, expected: int) -> Iterator[tuple[int, str, bytes, int]]:
         try:
@@ -177,7 +202,7 @@ def read_events(
     reached, size, scanned = since, 0, 0
     if scan.gap is not None:
         reached = scan.gap[1]
-        events.append(gap_event(directory, *scan.gap))
+        events.append(scan.gap_event())
     try:
         for seq, kind, line in scan.lines():
             if not kinds or kind in kinds:
@@ -207,19 +232,6 @@ def _decode(scan: Scan, line: bytes) -> Event:
             scan.place.offset - len(line) - 1,
             f"this is no event ({error})",
         ) from None
-
-
-def gap_event(directory: str, first: int, last: int) -> Event:
-    """What stands for the events `first` to `last`, which are no longer stored.
-
-    Its seq is `last`, so that a cursor that takes it goes on right; its time is that of the first
-    event that is left.
-    """
-    time = 0.0
-    scan = Scan(directory, last, last + 1)
-    for _, _, line in scan.lines():
-        time = _decode(scan, line).time
-    return Event(seq=last, time=time, turn=None, type="gap", data={"first": first, "last": last})
 
 
 def last_seq(directory: str) -> int:
@@ -259,6 +271,6 @@ def iterate(directory: str, since: int = 0) -> Iterator[Event]:
     """
     scan = Scan(directory, since, last_seq(directory))
     if scan.gap is not None:
-        yield gap_event(directory, *scan.gap)
+        yield scan.gap_event()
     for _, _, line in scan.lines():
         yield _decode(scan, line)
