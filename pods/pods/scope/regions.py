@@ -60,10 +60,15 @@ def ancestors_of(path: str) -> Iterator[str]:
 
 def is_below(path: str, ancestor: str) -> bool:
     """Whether `path` is `ancestor` or stands in the tree below it, by whole components."""
-    if path == ancestor or ancestor == "/":
-        return True
-    # The slash makes the comparison one of components: `/a/bc` is not below `/a/b`.
-    return path.startswith(ancestor + "/")
+    return path == ancestor or path.startswith(tree_prefix(ancestor))
+
+
+def tree_prefix(path: str) -> str:
+    """What every path below `path` begins with, and no other.
+
+    The slash makes the comparison one of components: `/a/bc` is not below `/a/b`.
+    """
+    return "/" if path == "/" else path + "/"
 
 
 def region_of(rule: ScopeRule) -> Region:

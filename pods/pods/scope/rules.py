@@ -29,10 +29,10 @@ from pods.scope.regions import (
     contains,
     has_path,
     intersect,
-    is_below,
     is_canonical,
     is_cut,
     region_of,
+    tree_prefix,
 )
 from pods_protocol.errors import (
     InvalidScope,
@@ -440,9 +440,9 @@ class Table:
         for rule in lease.territory:
             for target in ancestors_of(rule.target):
                 found.update(self._by_target.get(target, ()))
-            for target, pod_ids in self._by_target.items():
-                if is_below(target, rule.target):
-                    found.update(pod_ids)
+            prefix = tree_prefix(rule.target)
+            below = [ids for at, ids in self._by_target.items() if at.startswith(prefix)]
+            found.update(*below)
         return found
 
 

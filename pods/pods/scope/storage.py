@@ -18,6 +18,7 @@ from typing import Any, Final, cast
 import orjson
 from attrs import field, frozen
 
+from pods.scope.lease_lines import decode_lease, encode_lease
 from pods.scope.rules import Lease, Table
 from pods_protocol import codec
 from pods_protocol.errors import PodsError, RegistryBroken, StorageFailed, UnsafeDirectory
@@ -201,11 +202,6 @@ def write(path: str, table: Table, base: Snapshot) -> Snapshot:
     )
 
 
-def encode_lease(lease: Lease) -> bytes:
-    """A lease as one line of the file, without comma and newline."""
-    return orjson.dumps(codec.to_json(lease))
-
-
 def _load_file(path: str, known: Snapshot) -> Snapshot | None:
     """One file; None if there is none."""
     try:
@@ -272,7 +268,7 @@ def _patch(raw: list[bytes], known: Snapshot) -> tuple[Table, dict[str, bytes]]:
     for line in raw:
         pod_id = ids.get(line)
         if pod_id is None:
-            lease = codec.from_json(Lease, orjson.loads(line))
+            lease = decode_lease(line)
             come.append(lease)
             pod_id = lease.pod_id
         if pod_id in lines:
