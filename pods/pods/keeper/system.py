@@ -20,6 +20,9 @@ PR_SET_CHILD_SUBREAPER: Final = 36
 PYTHON_IGNORES: Final = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
 """Python ignores these from its start, so that writes fail with an error that can be caught."""
 
+ALL_SIGNALS: Final = tuple(sorted(map(int, signal.valid_signals())))
+"""Made once: in a forked child each object that is made or touched costs a copied page."""
+
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
@@ -58,7 +61,7 @@ def reset_signals(*, keep_ignored: Collection[int] = ()) -> None:
         keep_ignored: those that stay ignored where they are.
     """
     signal.set_wakeup_fd(-1)
-    for number in signal.valid_signals():
+    for number in ALL_SIGNALS:
         handler = signal.getsignal(number)
         if handler is signal.SIG_DFL or (handler is signal.SIG_IGN and number in keep_ignored):
             continue

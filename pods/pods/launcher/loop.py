@@ -19,6 +19,7 @@ from pods import __version__
 from pods.keeper.main import keep
 from pods.keeper.pod_start import RunPod
 from pods.keeper.rpc_loop import FAREWELL_SECONDS, Client, Log, RpcLoop
+from pods.keeper.system import ALL_SIGNALS
 from pods.keeper.tree import identify_child, reap, sweep
 from pods.keeper.wakeup import Wakeup
 from pods.launcher.prepare import abandon, prepare
@@ -163,6 +164,12 @@ class Launcher:
                 id=spec.id,
                 keeper=self._pids[spec.id],
             )
+        if any(ended.id == spec.id for _, ended, _ in self._unproven):
+            raise InvalidRequest(
+                f"cannot start pod {spec.name}: processes of its last life are still being ended; "
+                "wait for `keeper_ended`",
+                id=spec.id,
+            )
         pod_listener, keeper_listener = prepare(spec)
         with contextlib.closing(pod_listener), contextlib.closing(keeper_listener):
             pid = self._fork_keeper(spec, pod_listener, keeper_listener)
@@ -177,7 +184,7 @@ class Launcher:
     ) -> int:
         # Blocked over the fork: a signal in the child before its handlers are its own would be
         # written into our wakeup.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ALL_SIGNALS)
         try:
             pid = self._fork()
             if pid == 0:
@@ -253,9 +260,7 @@ class Launcher:
         Returns:
             When to try again, where something does not end; None where all is clear.
         """
-        for proven in [end for end in self._unproven if end[2] == 0]:
-            self._unproven.remove(proven)
-            self._tell_end(*proven, strays=0)
+        self._tell_proven()
         if not self._unproven and not self._stray_seen:
             return None
         self._stray_seen = False
@@ -266,6 +271,7 @@ class Launcher:
             return deadline
         self._stray_seen = False
         self._retry = FIRST_RETRY_SECONDS
+        self._tell_proven()
         # Which stray was whose cannot be known; they are told with the first that may own them.
         for end in self._unproven:
             abandon(end[1])
@@ -273,6 +279,11 @@ class Launcher:
             self._strays = 0
         self._unproven.clear()
         return None
+
+    def _tell_proven(self) -> None:
+        for end in [end for end in self._unproven if end[2] == 0]:
+            self._unproven.remove(end)
+            self._tell_end(*end, strays=0)
 
     def _tell_end(self, pid: int, spec: PodSpec, status: int, *, strays: int) -> None:
         end = KeeperEnded(pid=pid, id=spec.id, status=status, strays_killed=strays)

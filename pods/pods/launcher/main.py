@@ -109,6 +109,7 @@ def _become_daemon() -> None:
         # Refused to the leader of a process group: a shell's job, whose terminal stays its own.
         with contextlib.suppress(PermissionError):
             os.setsid()
+    os.chdir("/")  # keep no directory from being unmounted or removed
     become_subreaper()
     set_process_name("pods-launcher")
 

@@ -248,3 +248,22 @@ def test_a_socket_left_by_a_killed_launcher_is_taken_over_and_a_living_one_is_no
                 RunningLauncher(pods_environ)
             with second.connect() as client:
                 client.ask(Ping())
+
+
+def test_keeper_and_pod_outlive_a_launcher_that_is_killed(pods_environ: dict[str, str]) -> None:
+    with running_launcher(pods_environ) as running:
+        spec = running.spec()
+        with running.connect() as client:
+            keeper = running.launch(client, spec).keeper
+        pod = ask_pod(spec)["pid"]
+        running.process.kill()
+        running.process.wait()
+        assert ask_pod(spec)["pid"] == pod
+        with running.connect_keeper(spec) as connection:
+            connection.ask(SignalTree(signal="kill"))
+            connection.wait_end()
+        # The test process is a subreaper: the keeper became its child.
+        assert os.waitpid(keeper.pid, 0) == (keeper.pid, 0)
+    record = read_record(spec.state_directory)
+    assert record is not None
+    assert record.status == -signal.SIGKILL

@@ -1,0 +1,41 @@
+"""The environment of a pod: a short list, then the pod's own."""
+
+from __future__ import annotations
+
+from pods.keeper.pod_start import pod_environ
+from pods_protocol.process_messages import PodSpec
+from pods_protocol.values import ScopeGrant
+
+
+def spec_with(env: dict[str, str]) -> PodSpec:
+    return PodSpec(
+        id="0123456789ab", name="worker", agent="echo", parent=None, cwd="/", env=env,
+        grant=ScopeGrant(), python=None, call_back=False, supervisor="default",
+        supervisor_socket="/r/d/ctl.sock", pod_socket="/r/d/p/pod.sock",
+        keeper_socket="/r/d/p/keeper.sock", state_directory="/s/p", runtime_directory="/r/d/p",
+        token="secret", owner_digest="",
+    )  # fmt: skip
+
+
+def test_keys_and_sockets_of_the_launcher_are_not_inherited() -> None:
+    inherited = {
+        "PATH": "/bin", "LC_TIME": "C", "API_KEY": "x", "SSH_AUTH_SOCK": "y",
+        "PODS_TOKEN_FILE": "z", "PYTHONPATH": "/tmp", "LD_PRELOAD": "/tmp/x.so", "TMPDIR": "/tmp",
+    }  # fmt: skip
+    assert pod_environ(spec_with({}), inherited) == {
+        "PATH": "/bin",
+        "LC_TIME": "C",
+        "TMPDIR": "/r/d/p/tmp",
+        "PODS_NAME": "worker",
+        "PODS_ID": "0123456789ab",
+    }
+
+
+def test_the_pods_own_variables_win_except_over_who_it_is() -> None:
+    environ = pod_environ(
+        spec_with({"PATH": "/usr/bin", "TMPDIR": "/elsewhere", "PODS_NAME": "liar"}),
+        {"PATH": "/bin"},
+    )
+    assert environ["PATH"] == "/usr/bin"
+    assert environ["TMPDIR"] == "/elsewhere"
+    assert environ["PODS_NAME"] == "worker"
