@@ -75,7 +75,8 @@ async def _begun(turn: Any) -> None:
 
 def with_rooms(environ: dict[str, str]) -> dict[str, str]:
     """An environment in which `python -P -m pods...` finds this tree, installed or not."""
-    return {**environ, "PYTHONPATH": os.pathsep.join(ROOMS)}
+    before = environ.get("PYTHONPATH")
+    return {**environ, "PYTHONPATH": os.pathsep.join(ROOMS + ([before] if before else []))}
 
 
 def places_of(environ: dict[str, str], name: str) -> SupervisorPlaces:

@@ -173,10 +173,11 @@ async def _front(
             task_status.started(supervisor)
             await supervisor.leaving.wait()
             # Nobody finds us any more; what is under way is cancelled, and rolls itself back.
-            _stop_listening(supervisor.places, listener)
+            _unlink(supervisor.places.socket)
             front.cancel_scope.cancel()
     finally:
-        _stop_listening(supervisor.places, listener)
+        _unlink(supervisor.places.socket)
+        listener.close()
 
 
 async def _accept(
@@ -290,18 +291,13 @@ def _journal(places: SupervisorPlaces) -> Generator[Journal]:
 
 def _listen(places: SupervisorPlaces) -> socket.socket:
     # We hold the life lock, so whatever lies at the path is dead.
-    with suppress(FileNotFoundError):
-        os.unlink(places.socket)
+    _unlink(places.socket)
     return bind_unix(places.socket)
 
 
-def _stop_listening(places: SupervisorPlaces, listener: socket.socket) -> None:
-    if listener.fileno() < 0:
-        return
+def _unlink(path: str) -> None:
     with suppress(FileNotFoundError):
-        os.unlink(places.socket)
-    trio.lowlevel.notify_closing(listener)
-    listener.close()
+        os.unlink(path)
 
 
 def _forget(places: SupervisorPlaces, table: PodTable) -> None:
@@ -311,8 +307,7 @@ def _forget(places: SupervisorPlaces, table: PodTable) -> None:
             shutil.rmtree(places.places.pod_state(record.id), ignore_errors=True)
     if not table.living():
         shutil.rmtree(places.state, ignore_errors=True)
-        with suppress(FileNotFoundError):
-            os.unlink(places.life_lock)  # its name is this process's alone: nobody waits for it
+        _unlink(places.life_lock)  # its name is this process's alone: nobody waits for it
 
 
 @contextmanager

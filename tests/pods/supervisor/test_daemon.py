@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
 import trio
 
+from pods.journal.store import Journal
+from pods.lifecycle import POD_RESERVED, reserved_data
+from pods.rpc.unix import ensure_private_directory
 from pods_protocol.errors import ScopeConflict
+from pods_protocol.supervisor_messages import SpawnPod
+from pods_protocol.values import ScopeGrant
 from supervisor_support import (
     BUSY,
     NOTHING,
@@ -125,15 +129,10 @@ async def test_supervisors_side_by_side_share_one_registry(
 async def test_a_spawn_that_a_killed_supervisor_had_begun_is_rolled_back_by_the_next(
     pods_environ: dict[str, str],
 ) -> None:
-    from pods.journal.store import Journal
-    from pods.lifecycle import POD_RESERVED, reserved_data
-    from pods_protocol.supervisor_messages import SpawnPod
-    from pods_protocol.values import ScopeGrant
-
     places = places_of(pods_environ, "test")
+    for directory in (places.places.state, places.state):
+        ensure_private_directory(directory)
     journal = Journal.open(f"{places.state}/journal")
-    for made in (places.state, f"{places.state}/journal", places.places.state):
-        Path(made).chmod(0o700)
     journal.append(
         POD_RESERVED,
         reserved_data(

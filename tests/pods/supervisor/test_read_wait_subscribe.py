@@ -223,7 +223,7 @@ async def test_lifecycle_events_are_replayed_and_live_and_each_callers_own(
                     await as_first.remove("child")
                 await client.stop("second")
                 seen = await _take_until(to_owner, "pod_ended", "second")
-                assert [kind for kind, name in seen if name == "first"][0] == "pod_spawned"
+                assert next(kind for kind, name in seen if name == "first") == "pod_spawned"
                 spawns = [name for kind, name in seen if kind == "pod_spawned"]
                 assert spawns == ["first", "second", "child"]
                 seen = await _take_until(to_pod, "pod_removed", "child")

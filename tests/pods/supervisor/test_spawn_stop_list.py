@@ -31,7 +31,7 @@ from pods_protocol.errors import (
     TooLarge,
     UnknownPod,
 )
-from pods_protocol.supervisor_messages import ConnectPod, RestorePod, SpawnPod
+from pods_protocol.supervisor_messages import ConnectPod, RestorePod, SpawnPod, WaitPods
 from pods_protocol.values import Limits, ScopeRule
 from supervisor_support import (
     BUSY,
@@ -143,7 +143,7 @@ async def test_bad_requests_are_refused_with_a_reason_and_leave_nothing(
             with pytest.raises(InvalidParams):
                 await client.stop("x", grace_seconds=-1)
             with pytest.raises(InvalidParams):
-                await client.wait("x", timeout_seconds=-1)
+                await client.request(WaitPods(pods=("x",), timeout_seconds=-1.0))
     assert left_in(pods_environ) == NOTHING
 
 

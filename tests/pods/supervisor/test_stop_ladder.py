@@ -189,7 +189,7 @@ async def test_children_go_with_their_parent_or_pass_to_its_parent(
             assert pid is not None
             os.kill(pid, signal.SIGKILL)  # an end by itself settles children as a stop does
             await client.wait("top", until="ended")
-            (kept,) = [row for row in (await client.list(ended=False)).pods]
+            (kept,) = list((await client.list(ended=False)).pods)
             assert (kept.name, kept.parent) == ("kept", None)
     assert left_in(pods_environ) == NOTHING
 
