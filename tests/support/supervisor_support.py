@@ -40,34 +40,43 @@ BUSY: Final = "echo up; exec sleep 1000"
 # -- agents ----------------------------------------------------------------------------------
 
 
+BEGUN: Final = "TROUBLE_BEGUN"
+"""The variable with the path of a named pipe: an agent that makes trouble says there that it is
+about to."""
+
+
 class Deaf:
     """Blocks the pod's loop, so that nothing answers; SIGTERM ends it."""
 
-    async def run_turn(self, turn: Any) -> None:
-        """Say that it has begun, then hear nothing any more."""
+    async def run_turn(self, turn: object) -> None:
+        """Say that it begins, then hear nothing any more."""
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        await _begun(turn)
         _block()
 
 
 class Stubborn:
     """Blocks the pod's loop and ignores SIGTERM."""
 
-    async def run_turn(self, turn: Any) -> None:
-        """Say that it has begun, then hear nothing any more."""
+    async def run_turn(self, turn: object) -> None:
+        """Say that it begins, then hear nothing any more."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        await _begun(turn)
         _block()
 
 
 def _block() -> None:
+    with open(os.environ[BEGUN], "wb") as said:
+        said.write(b"begun")
     while True:
         time.sleep(1000)
 
 
-async def _begun(turn: Any) -> None:
-    turn.text("begun\n")
-    await trio.sleep(0.05)  # lets the runtime write it; nobody waits for these agents but for it
+async def spawn_trouble(client: aio.PodsClient, directory: str, name: str, kind: str) -> None:
+    """Spawn a pod with one of these agents and wait until its trouble has begun."""
+    pipe = f"{directory}/{name}.pipe"
+    os.mkfifo(pipe, 0o600)
+    await client.spawn(name, agent=f"supervisor_support:{kind}", prompt="go", env={BEGUN: pipe})
+    said = await trio.to_thread.run_sync(Path(pipe).read_bytes, abandon_on_cancel=True)
+    assert said == b"begun"
 
 
 # -- environments ----------------------------------------------------------------------------

@@ -111,6 +111,7 @@ async def _spawn(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> S
     try:
         with trio.CancelScope() as live.spawning:
             message = await _bring_up(supervisor, live, plan, request)
+            await trio.lowlevel.checkpoint_if_cancelled()  # the last chance to have never been
             await _finish(supervisor, live, plan, message)
             return _answer(supervisor, caller, supervisor.known(pod_id))
         raise StartFailed(

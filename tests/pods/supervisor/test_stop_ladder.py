@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import AbstractAsyncContextManager
 
 import trio
 
@@ -16,6 +17,7 @@ from supervisor_support import (
     NOTHING,
     WAIT_SECONDS,
     left_in,
+    spawn_trouble,
     supervisor_and_client,
     wait_text,
 )
@@ -24,23 +26,23 @@ GRACE = 0.3
 """Long enough for a pod that means to end; short enough to climb the ladder in a test."""
 
 
-async def test_a_pod_that_hears_nothing_is_ended_by_sigterm(pods_environ: dict[str, str]) -> None:
+async def test_a_pod_that_hears_nothing_is_ended_by_sigterm(
+    pods_environ: dict[str, str], short_dir: str
+) -> None:
     async with supervisor_and_client(pods_environ) as (_, client):
         with trio.fail_after(WAIT_SECONDS):
-            await client.spawn("deaf", agent="supervisor_support:Deaf", prompt="go")
-            await wait_text(client, "deaf", "begun")
+            await spawn_trouble(client, short_dir, "deaf", "Deaf")
             stopped = await client.stop("deaf", grace_seconds=GRACE)
             assert (stopped.step, stopped.state) == ("terminate", "stopped")
     assert left_in(pods_environ) == NOTHING
 
 
 async def test_a_pod_that_ignores_everything_is_killed_and_its_turn_is_lost(
-    pods_environ: dict[str, str],
+    pods_environ: dict[str, str], short_dir: str
 ) -> None:
     async with supervisor_and_client(pods_environ) as (_, client):
         with trio.fail_after(WAIT_SECONDS):
-            await client.spawn("stubborn", agent="supervisor_support:Stubborn", prompt="go")
-            await wait_text(client, "stubborn", "begun")
+            await spawn_trouble(client, short_dir, "stubborn", "Stubborn")
             stopped = await client.stop("stubborn", grace_seconds=GRACE)
             assert (stopped.step, stopped.state) == ("kill", "stopped")
             events = (await client.read("stubborn", since=0)).events
@@ -63,7 +65,7 @@ async def test_a_stopped_process_is_stopped_too(pods_environ: dict[str, str]) ->
 
 
 async def test_several_stops_share_one_ladder_and_a_kill_makes_it_short(
-    pods_environ: dict[str, str],
+    pods_environ: dict[str, str], short_dir: str
 ) -> None:
     async with supervisor_and_client(pods_environ) as (_, client):
         answers: list[StopPodResult] = []
@@ -73,8 +75,7 @@ async def test_several_stops_share_one_ladder_and_a_kill_makes_it_short(
             answers.append(await client.stop("stubborn", mode=kind, grace_seconds=600))
 
         with trio.fail_after(WAIT_SECONDS):
-            await client.spawn("stubborn", agent="supervisor_support:Stubborn", prompt="go")
-            await wait_text(client, "stubborn", "begun")
+            await spawn_trouble(client, short_dir, "stubborn", "Stubborn")
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(ask, "now")
                 nursery.start_soon(ask, "now")
@@ -85,11 +86,12 @@ async def test_several_stops_share_one_ladder_and_a_kill_makes_it_short(
     assert left_in(pods_environ) == NOTHING
 
 
-async def test_a_stop_goes_on_when_its_asker_goes_away(pods_environ: dict[str, str]) -> None:
+async def test_a_stop_goes_on_when_its_asker_goes_away(
+    pods_environ: dict[str, str], short_dir: str
+) -> None:
     async with supervisor_and_client(pods_environ) as (_, client):
         with trio.fail_after(WAIT_SECONDS):
-            await client.spawn("deaf", agent="supervisor_support:Deaf", prompt="go")
-            await wait_text(client, "deaf", "begun")
+            await spawn_trouble(client, short_dir, "deaf", "Deaf")
             with trio.move_on_after(0.1):
                 await client.stop("deaf", grace_seconds=GRACE)
             done = await client.wait("deaf", until="ended")
@@ -199,6 +201,6 @@ def _row(pod: aio.Pod) -> PodInfo:
     return pod.spawned.pod
 
 
-def _as(path: str, pod: aio.Pod):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _as(path: str, pod: aio.Pod) -> AbstractAsyncContextManager[aio.PodsClient]:
     assert pod.spawned is not None
     return aio.connect_socket(path, pod.spawned.token)

@@ -1,0 +1,195 @@
+"""A spawn that is cancelled, at whatever point, has never been."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+import trio
+
+from pods.rpc.client import RpcClient, open_rpc
+from pods.rpc.server import Session
+from pods.supervisor.authority import Caller
+from pods.supervisor.core import Supervisor
+from pods.supervisor.shutdown import stop_everything
+from pods.supervisor.spawn import spawn
+from pods.supervisor.stop import ask_stop
+from pods_protocol.api import SUPERVISOR_API
+from pods_protocol.errors import NotConnected, StartFailed, StorageFailed
+from pods_protocol.events import Event
+from pods_protocol.supervisor_messages import SpawnPod, SpawnPodResult
+from pods_protocol.values import ScopeRule
+from supervisor_support import NOTHING, WAIT_SECONDS, left_in, supervisor_and_client
+
+# The owner, as a handler sees it; spawn asks nothing of the session.
+OWNER = Caller(pod_id=None, session=cast("Session", None))
+
+MOST_STEPS = 200
+"""Far more than a spawn has; a spawn that never succeeds must fail the test, not hang it."""
+
+
+class ActAtStep(trio.abc.Instrument):
+    """Does something before the n-th step of one task."""
+
+    def __init__(self, step: int, act: Callable[[], object]) -> None:
+        self.task = trio.lowlevel.current_task()
+        self.left = step
+        self.act = act
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Count, and act when the count is down."""
+        if task is self.task and self.left:
+            self.left -= 1
+            if not self.left:
+                self.act()
+
+
+def _request(directory: str) -> SpawnPod:
+    rule = ScopeRule(target=f"{directory}/w", permission="write")
+    return SpawnPod(name="x", agent="echo", prompt="hi", allow=(rule,))
+
+
+async def _spawn_disturbed(
+    supervisor: Supervisor, request: SpawnPod, step: int, act: Callable[[], object]
+) -> tuple[SpawnPodResult, bool]:
+    """The answer, and whether the disturbance came after it."""
+    instrument = ActAtStep(step, act)
+    trio.lowlevel.add_instrument(instrument)
+    try:
+        return await spawn(supervisor, OWNER, request), bool(instrument.left)
+    finally:
+        trio.lowlevel.remove_instrument(instrument)
+
+
+async def _nothing_is_left(supervisor: Supervisor) -> None:
+    assert len(supervisor.table) == 0
+    assert supervisor.pods == {}
+    assert supervisor.callers == {}
+    assert supervisor.registry.read().leases == {}
+    assert await supervisor.launcher.keepers() == {}
+    with os.scandir(supervisor.places.runtime) as entries:
+        assert [entry.name for entry in entries if entry.is_dir()] == []
+    assert os.listdir(f"{supervisor.places.places.state}/pods") == []
+
+
+@pytest.mark.slow
+async def test_a_spawn_that_is_cancelled_at_any_checkpoint_leaves_nothing(
+    pods_environ: dict[str, str], short_dir: str
+) -> None:
+    os.mkdir(f"{short_dir}/w")
+    async with supervisor_and_client(pods_environ) as (supervisor, _):
+        for step in range(1, MOST_STEPS):
+            with trio.fail_after(WAIT_SECONDS):
+                with trio.CancelScope() as scope:
+                    _, undisturbed = await _spawn_disturbed(
+                        supervisor, _request(short_dir), step, scope.cancel
+                    )
+                    if undisturbed:
+                        break
+                    raise AssertionError(f"the cancellation at step {step} went unheard")
+                assert scope.cancelled_caught
+                await _nothing_is_left(supervisor)
+        else:
+            raise AssertionError("no spawn succeeded")
+        assert step > 5, "a spawn waits more often than that"
+    assert left_in(pods_environ) == NOTHING
+
+
+async def _stopped_at(
+    supervisor: Supervisor, request: SpawnPod, step: int, stop: Callable[[], object]
+) -> StartFailed | None:
+    try:
+        _, undisturbed = await _spawn_disturbed(supervisor, request, step, stop)
+    except StartFailed as error:
+        return error
+    assert undisturbed, f"the stop at step {step} went unheard"
+    return None
+
+
+@pytest.mark.slow
+async def test_a_pod_that_is_stopped_while_it_starts_leaves_nothing(
+    pods_environ: dict[str, str], short_dir: str
+) -> None:
+    os.mkdir(f"{short_dir}/w")
+    async with supervisor_and_client(pods_environ) as (supervisor, _):
+
+        def stop() -> None:
+            for live in list(supervisor.pods.values()):
+                ask_stop(supervisor, live, "now", 1.0)
+
+        for step in range(2, MOST_STEPS):
+            with trio.fail_after(WAIT_SECONDS):
+                failed = await _stopped_at(supervisor, _request(short_dir), step, stop)
+                if failed is None:
+                    break
+                assert failed.data["step"] == "stopped"
+                await _nothing_is_left(supervisor)
+        with trio.fail_after(WAIT_SECONDS):
+            await stop_everything(supervisor, 1.0)
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_pod_whose_record_cannot_be_written_is_rolled_back(
+    pods_environ: dict[str, str], short_dir: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkdir(f"{short_dir}/w")
+    async with supervisor_and_client(pods_environ) as (supervisor, _):
+        append = supervisor.journal.append
+
+        def full(type: str, *rest: object, **given: object) -> Event:  # noqa: A002
+            if type == "pod_spawned":
+                raise StorageFailed("cannot write: the disk is full; free some", path="", errno=28)
+            return append(type, *rest, **given)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(supervisor.journal, "append", full)
+        with trio.fail_after(WAIT_SECONDS):
+            with pytest.raises(StorageFailed):
+                await spawn(supervisor, OWNER, _request(short_dir))
+            await _nothing_is_left(supervisor)
+        monkeypatch.undo()
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_spawn_without_a_launcher_leaves_nothing(
+    pods_environ: dict[str, str], short_dir: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkdir(f"{short_dir}/w")
+    async with supervisor_and_client(pods_environ) as (supervisor, _):
+
+        async def gone(*_: object) -> None:
+            raise NotConnected("cannot reach the launcher: it is not there; try again")
+
+        monkeypatch.setattr(supervisor.launcher, "launch", gone)
+        with trio.fail_after(WAIT_SECONDS):
+            with pytest.raises(NotConnected):
+                await spawn(supervisor, OWNER, _request(short_dir))
+            await _nothing_is_left(supervisor)
+        monkeypatch.undo()
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_client_that_leaves_before_the_answer_has_no_pod(
+    pods_environ: dict[str, str], short_dir: str
+) -> None:
+    os.mkdir(f"{short_dir}/w")
+    async with supervisor_and_client(pods_environ) as (supervisor, _):
+        with trio.fail_after(WAIT_SECONDS):
+            async with (
+                open_rpc(supervisor.places.socket, SUPERVISOR_API, token=supervisor.token) as rpc,
+                trio.open_nursery() as nursery,
+            ):
+                nursery.start_soon(_ask_in_vain, rpc, _request(short_dir))
+                while not supervisor.pods:
+                    await trio.lowlevel.checkpoint()
+                rpc.close()
+            while supervisor.pods:
+                await trio.lowlevel.checkpoint()
+            await _nothing_is_left(supervisor)
+    assert left_in(pods_environ) == NOTHING
+
+
+async def _ask_in_vain(rpc: RpcClient, request: SpawnPod) -> None:
+    with pytest.raises(NotConnected):
+        await rpc.request(request)
