@@ -31,7 +31,7 @@ _OPTIONS: Final = (
 """What is not plain JSON is refused: it would read back as something else."""
 
 _HEAD: Final = re.compile(
-    rb'\{"seq":(\d+),"time":[-+.eE\d]+,"turn":(?:\d+|null),"type":"([^"\\]*)","data":\{'
+    rb'\{"seq":([1-9]\d*),"time":[-+.eE\d]+,"turn":(?:\d+|null),"type":"([^"\\]*)","data":\{'
 )
 
 

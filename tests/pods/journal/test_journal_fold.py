@@ -1,0 +1,521 @@
+"""The state that follows from the events, case by case and against a plain model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from pods.journal import fold as fold_module
+from pods.journal.fold import (
+    MAX_HISTORY_CHARACTERS,
+    MAX_HISTORY_ENTRIES,
+    MAX_REMEMBERED_MESSAGES,
+    MAX_TURN_TEXT_CHARACTERS,
+    STATE_KINDS,
+    Note,
+    PodFold,
+)
+from pods_protocol.events import EVENT_KINDS, Event
+from pods_protocol.pod_messages import HistoryEntry, RunResult
+from pods_protocol.values import OpenQuestion, PodStatus, QueuedMessage, TurnSummary
+
+
+class Story:
+    """A fold that is told events by their kind."""
+
+    def __init__(self) -> None:
+        self.fold = PodFold()
+        self.events: list[Event] = []
+
+    def tell(self, kind: str, turn: int | None = None, **data: Any) -> Event:
+        seq = len(self.events) + 1
+        event = Event(seq=seq, time=float(seq), turn=turn, type=kind, data=data)
+        self.events.append(event)
+        self.fold.apply(event)
+        return event
+
+    def start(self, turn: int, message_id: str = "m", text: str = "do it") -> None:
+        self.tell(
+            "message_accepted",
+            turn,
+            message_id=message_id,
+            input=text,
+            if_busy="fail",
+            state="started",
+        )
+        self.tell("turn_started", turn, message_id=message_id)
+
+    def queue(self, message_id: str, if_busy: str = "queue", position: int = 1) -> None:
+        self.tell(
+            "message_accepted",
+            message_id=message_id,
+            input=f"input of {message_id}",
+            if_busy=if_busy,
+            state="queued",
+            position=position,
+        )
+
+    def state(self) -> str:
+        return self.fold.state
+
+    def notes(self) -> list[Note]:
+        return list(self.fold.notes)
+
+    def waiting(self) -> list[str]:
+        return [message.message_id for message in self.fold.queue]
+
+
+@pytest.fixture
+def story() -> Story:
+    """A pod that is idle."""
+    story = Story()
+    story.tell("status", state="starting")
+    story.tell("status", state="idle", agent="echo")
+    return story
+
+
+def test_a_new_fold_is_starting_and_knows_nothing() -> None:
+    fold = PodFold()
+    assert fold.status() == PodStatus(
+        state="starting",
+        turn=None,
+        turn_started=None,
+        queue=(),
+        questions=(),
+        last_seq=0,
+        last_turn=None,
+    )
+    assert (fold.notes, fold.history(), fold.usage, fold.ended) == ((), [], {}, None)
+    assert fold.message("m") is None
+
+
+def test_a_turn_from_its_message_to_its_end(story: Story) -> None:
+    assert story.state() == "idle"
+    story.start(1)
+    assert story.state() == "working"
+    assert (story.fold.turn, story.fold.turn_started, story.fold.turns) == (1, 4.0, 1)
+    assert story.fold.unfinished_turn == 1
+    story.tell("text_delta", 1, text="one ")
+    story.tell("thought", 1, text="not said")
+    story.tell("text", 1, text="two")
+    assert story.fold.running_text == "one two"
+    story.tell("turn_ended", 1, stop_reason="end_turn", message="fine", exit_status=0)
+    assert story.state() == "idle"
+    assert story.fold.unfinished_turn is None
+    assert story.fold.last_turn == TurnSummary(
+        turn=1, stop_reason="end_turn", message="fine", exit_status=0
+    )
+    assert story.fold.history() == [
+        HistoryEntry(role="user", text="do it", turn=1, seq=4),
+        HistoryEntry(role="assistant", text="one two", turn=1, seq=8),
+    ]
+    assert story.fold.running_text == ""
+
+
+def test_a_stop_reason_of_a_newer_version_is_not_taken_for_a_success(story: Story) -> None:
+    story.start(1)
+    story.tell("turn_ended", 1, stop_reason="splendid", exit_status="none")
+    assert story.fold.last_turn == TurnSummary(turn=1, stop_reason="error")
+
+
+def test_questions_make_a_turn_wait_until_all_are_answered(story: Story) -> None:
+    story.start(1)
+    story.tell("question", 1, question_id="q1", prompt="sure?", options=["y", "n"], default="n")
+    story.tell("question", 1, question_id="q2", prompt="why?", options=None, default=None)
+    assert story.state() == "waiting"
+    assert story.fold.questions == (
+        OpenQuestion(question_id="q1", prompt="sure?", options=("y", "n"), default="n"),
+        OpenQuestion(question_id="q2", prompt="why?"),
+    )
+    story.tell("answer", 1, question_id="q1", answer="y", by="client")
+    assert story.state() == "waiting"
+    story.tell("answer", 1, question_id="q2", answer=None, by="cancelled")
+    story.tell("answer", 1, question_id="q2", answer=None, by="cancelled")
+    assert story.state() == "working"
+    story.tell("question", 1, question_id="q3", prompt="?", options=[], default=None)
+    story.tell("turn_ended", 1, stop_reason="cancelled")
+    assert story.fold.questions == ()
+
+
+def test_pause_and_resume_show_while_the_turn_runs(story: Story) -> None:
+    story.start(1)
+    story.tell("status", state="paused")
+    assert story.state() == "paused"
+    story.tell("status", state="working")
+    assert story.state() == "working"
+    story.tell("status", state="paused")
+    story.tell("turn_ended", 1, stop_reason="cancelled")
+    assert story.state() == "idle"
+    story.tell("status", state="paused")
+    assert story.state() == "paused"
+    story.tell("status", state="unheard of")
+    story.tell("status", state="idle")
+    assert story.state() == "idle"
+
+
+@pytest.mark.parametrize("reason", ["stopped", "failed", "lost"])
+def test_an_end_is_final_until_a_new_process_goes_on(story: Story, reason: str) -> None:
+    story.tell("status", state="stopping")
+    assert story.state() == "stopping"
+    story.tell("stopped", reason=reason)
+    assert (story.state(), story.fold.ended) == (reason, reason)
+    story.tell("restarted", reason="restore")
+    assert (story.state(), story.fold.ended) == ("starting", None)
+    story.tell("status", state="idle")
+    assert story.state() == "idle"
+
+
+def test_an_end_for_an_unknown_reason_is_a_failure(story: Story) -> None:
+    story.tell("stopped", reason="tired")
+    assert story.state() == "failed"
+
+
+def test_a_restart_forgets_questions_and_leaves_the_turn_to_whoever_opens(story: Story) -> None:
+    story.start(3)
+    story.tell("question", 3, question_id="q", prompt="?", options=[], default=None)
+    story.tell("restarted", reason="crash")
+    assert story.fold.questions == ()
+    assert story.fold.unfinished_turn == 3
+    story.tell("turn_ended", 3, stop_reason="lost")
+    assert story.fold.last_turn == TurnSummary(turn=3, stop_reason="lost")
+    assert story.state() == "starting"
+
+
+def test_the_queue_keeps_its_order_and_an_interrupt_goes_to_its_front(story: Story) -> None:
+    story.start(1)
+    story.queue("a")
+    story.queue("b", position=2)
+    story.queue("c", if_busy="interrupt")
+    assert story.fold.queue == (
+        QueuedMessage(message_id="c", input="input of c", position=1),
+        QueuedMessage(message_id="a", input="input of a", position=2),
+        QueuedMessage(message_id="b", input="input of b", position=3),
+    )
+    story.tell("message_withdrawn", message_id="a", reason="withdrawn")
+    story.tell("message_withdrawn", message_id="unknown", reason="withdrawn")
+    assert story.waiting() == ["c", "b"]
+    assert story.fold.queue_length == 2
+    story.tell("turn_ended", 1, stop_reason="cancelled")
+    story.tell("turn_started", 2, message_id="c")
+    assert story.waiting() == ["b"]
+    assert story.fold.history()[-1] == HistoryEntry(
+        role="user", text="input of c", turn=2, seq=story.fold.last_seq
+    )
+
+
+def test_a_repeated_message_id_gets_its_first_answer(story: Story) -> None:
+    story.start(1, message_id="first")
+    story.queue("second", position=4)
+    assert story.fold.message("first") == RunResult(message_id="first", state="started", turn=1)
+    assert story.fold.message("second") == RunResult(
+        message_id="second", state="queued", position=4
+    )
+    story.tell("turn_ended", 1, stop_reason="end_turn")
+    story.tell("turn_started", 2, message_id="second")
+    assert story.fold.message("second") == RunResult(
+        message_id="second", state="queued", position=4
+    )
+
+
+def test_the_turn_that_a_message_started_may_stand_in_its_data(story: Story) -> None:
+    story.tell("message_accepted", message_id="m", input="", state="started", turn=None)
+    assert story.fold.message("m") == RunResult(message_id="m", state="started", turn=None)
+    event = Event(
+        seq=9,
+        time=9.0,
+        turn=None,
+        type="message_accepted",
+        data={"message_id": "n", "state": "started", "turn": 7},
+    )
+    story.fold.apply_many([event])
+    assert story.fold.message("n") == RunResult(message_id="n", state="started", turn=7)
+
+
+def test_notes_wait_for_the_next_turn_and_are_no_turns_themselves(story: Story) -> None:
+    def note(message_id: str, state: str, turn: int | None = None) -> None:
+        story.tell(
+            "message_accepted",
+            turn,
+            message_id=message_id,
+            input=f"about {message_id}",
+            if_busy="queue",
+            state=state,
+            notify=True,
+        )
+
+    note("n1", "queued")
+    note("n2", "queued")
+    assert story.notes() == [Note("n1", "about n1"), Note("n2", "about n2")]
+    assert (story.waiting(), story.state()) == ([], "idle")
+    story.tell("message_withdrawn", message_id="n1", reason="withdrawn")
+    note("n3", "started", 1)
+    assert [one.message_id for one in story.fold.notes] == ["n2"]
+    story.tell("turn_started", 1, message_id="n3")
+    assert story.notes() == []
+    note("n4", "queued")
+    assert story.fold.message("n4") == RunResult(message_id="n4", state="queued")
+    story.tell("turn_ended", 1, stop_reason="end_turn")
+    assert story.notes() == [Note("n4", "about n4")]
+
+
+def test_usage_is_what_the_turns_cost_together(story: Story) -> None:
+    story.start(1)
+    story.tell("usage", 1, input_tokens=5)
+    story.tell("usage", 1, input_tokens=10, cost_usd=0.5, output_tokens=None)
+    story.tell("turn_ended", 1, stop_reason="end_turn")
+    story.tell("turn_started", 2, message_id="none")
+    story.tell("usage", 2, input_tokens=1, output_tokens=2)
+    assert story.fold.usage == {"input_tokens": 11, "output_tokens": 2, "cost_usd": 0.5}
+
+
+def test_a_turn_without_a_number_or_a_message_still_counts(story: Story) -> None:
+    story.tell("turn_started")
+    assert story.fold.turn == 1
+    story.tell("turn_ended")
+    assert story.fold.history() == []
+    assert story.fold.last_turn == TurnSummary(turn=1, stop_reason="error")
+    story.tell("turn_ended", stop_reason="lost")
+    assert story.fold.last_turn == TurnSummary(turn=1, stop_reason="lost")
+    story.tell("turn_ended", 9, stop_reason="lost")
+    assert story.fold.last_turn == TurnSummary(turn=9, stop_reason="lost")
+
+
+def test_history_pages_by_cursor(story: Story) -> None:
+    for turn in (1, 2, 3):
+        story.start(turn, text=f"ask {turn}")
+        story.tell("text", turn, text=f"say {turn}")
+        story.tell("turn_ended", turn, stop_reason="end_turn")
+    seen: list[str] = []
+    since = 0
+    while page := story.fold.history(since, limit=4):
+        seen += [entry.text for entry in page]
+        since = page[-1].seq
+    assert seen == ["ask 1", "say 1", "ask 2", "say 2", "ask 3", "say 3"]
+
+
+def test_a_turn_that_says_too_much_is_cut_and_says_so(story: Story) -> None:
+    story.start(1)
+    for _ in range(3):
+        story.tell("text_delta", 1, text="x" * (MAX_TURN_TEXT_CHARACTERS // 2))
+    story.tell("turn_ended", 1, stop_reason="end_turn")
+    text = story.fold.history()[-1].text
+    kept, _, remark = text.partition("\n")
+    assert len(kept) == MAX_TURN_TEXT_CHARACTERS
+    assert (
+        remark == f"[cut here: {MAX_TURN_TEXT_CHARACTERS // 2} more characters are in the journal]"
+    )
+
+
+def test_the_kept_conversation_is_bounded_in_entries_and_characters(story: Story) -> None:
+    for turn in range(1, MAX_HISTORY_ENTRIES + 10):
+        story.start(turn, text=str(turn))
+        story.tell("turn_ended", turn, stop_reason="end_turn")
+    history = story.fold.history(limit=10**6)
+    assert [entry.turn for entry in history] == list(range(10, MAX_HISTORY_ENTRIES + 10))
+    for turn in (5000, 5001):
+        story.start(turn, text="x" * (MAX_HISTORY_CHARACTERS + turn))
+    assert [entry.turn for entry in story.fold.history()] == [5001]
+
+
+def test_message_ids_are_forgotten_at_the_bound_but_never_one_that_still_waits(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert MAX_REMEMBERED_MESSAGES >= 1000
+    monkeypatch.setattr(fold_module, "MAX_REMEMBERED_MESSAGES", 5)
+    story.queue("waits")
+    for turn in range(1, 10):
+        story.start(turn, message_id=f"m{turn}")
+        story.tell("turn_ended", turn, stop_reason="end_turn")
+    assert story.fold.message("waits") is not None
+    assert story.fold.message("m1") is None
+    assert story.fold.message("m9") is not None
+
+
+def test_every_kind_passes_with_nothing_in_it_and_so_does_an_unknown_one() -> None:
+    story = Story()
+    for kind in [*EVENT_KINDS, "invented later"] * 2:
+        story.tell(kind)
+        story.fold.status()
+    assert story.fold.last_seq == len(story.events)
+
+
+# Against a model ----------------------------------------------------------------------------------
+
+
+class FoldMachine(RuleBasedStateMachine):
+    """Legal events of a pod, told to a fold and to a model that remembers plainly."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.story = Story()
+        self.count = 0
+        self.turn: int | None = None
+        self.turns = 0
+        self.queued: list[str] = []
+        self.notes: list[str] = []
+        self.open_questions: list[str] = []
+        self.said = ""
+        self.conversation: list[tuple[str, str]] = []
+        self.answers: dict[str, tuple[str, int | None]] = {}
+        self.phase = "starting"
+        self.story.tell("status", state="starting")
+
+    def new_id(self) -> str:
+        self.count += 1
+        return f"m{self.count}"
+
+    @property
+    def alive(self) -> bool:
+        return self.phase in ("idle", "stopping")
+
+    @precondition(lambda self: self.phase == "starting" and self.turn is None)
+    @rule()
+    def ready(self) -> None:
+        self.phase = "idle"
+        self.story.tell("status", state="idle")
+
+    @precondition(lambda self: self.phase == "idle" and self.turn is None and not self.queued)
+    @rule(wakes=st.booleans())
+    def run(self, wakes: bool) -> None:
+        message_id = self.new_id()
+        self.turn = self.turns = self.turns + 1
+        self.answers[message_id] = ("started", self.turn)
+        self.conversation.append(("user", message_id))
+        self.notes = []
+        self.accept(message_id, "fail", "started", wakes)
+        self.story.tell("turn_started", self.turn, message_id=message_id)
+
+    def accept(self, message_id: str, if_busy: str, state: str, notify: bool) -> None:
+        self.story.tell(
+            "message_accepted",
+            self.turn if state == "started" else None,
+            message_id=message_id,
+            input=message_id,
+            if_busy=if_busy,
+            state=state,
+            notify=notify,
+        )
+
+    @precondition(lambda self: self.phase == "idle" and self.turn is not None)
+    @rule(interrupt=st.booleans())
+    def queue(self, interrupt: bool) -> None:
+        message_id = self.new_id()
+        self.queued.insert(0 if interrupt else len(self.queued), message_id)
+        self.answers[message_id] = ("queued", None)
+        self.accept(message_id, "interrupt" if interrupt else "queue", "queued", False)
+
+    @precondition(lambda self: self.alive)
+    @rule()
+    def note(self) -> None:
+        message_id = self.new_id()
+        self.notes.append(message_id)
+        self.answers[message_id] = ("queued", None)
+        self.accept(message_id, "queue", "queued", True)
+
+    @precondition(lambda self: bool(self.queued))
+    @rule(data=st.data())
+    def withdraw(self, data: st.DataObject) -> None:
+        message_id = data.draw(st.sampled_from(self.queued))
+        self.queued.remove(message_id)
+        self.story.tell("message_withdrawn", message_id=message_id, reason="withdrawn")
+
+    @precondition(lambda self: self.phase == "idle" and self.turn is None and bool(self.queued))
+    @rule()
+    def start_queued(self) -> None:
+        message_id = self.queued.pop(0)
+        self.turn = self.turns = self.turns + 1
+        self.conversation.append(("user", message_id))
+        self.notes = []
+        self.story.tell("turn_started", self.turn, message_id=message_id)
+
+    @precondition(lambda self: self.turn is not None)
+    @rule(text=st.text("ab\n", max_size=5), kind=st.sampled_from(["text", "text_delta"]))
+    def say(self, text: str, kind: str) -> None:
+        self.said += text
+        self.story.tell(kind, self.turn, text=text)
+
+    @precondition(lambda self: self.turn is not None)
+    @rule()
+    def ask(self) -> None:
+        question_id = self.new_id()
+        self.open_questions.append(question_id)
+        self.story.tell(
+            "question", self.turn, question_id=question_id, prompt="?", options=[], default=None
+        )
+
+    @precondition(lambda self: bool(self.open_questions))
+    @rule()
+    def answer(self) -> None:
+        question_id = self.open_questions.pop()
+        self.story.tell("answer", self.turn, question_id=question_id, answer="y", by="client")
+
+    @precondition(lambda self: self.turn is not None)
+    @rule(reason=st.sampled_from(["end_turn", "cancelled", "lost", "timeout"]))
+    def end_turn(self, reason: str) -> None:
+        if self.said:
+            self.conversation.append(("assistant", self.said))
+        self.said = ""
+        self.open_questions = []
+        self.story.tell("turn_ended", self.turn, stop_reason=reason)
+        self.turn = None
+
+    @precondition(lambda self: self.phase == "idle")
+    @rule()
+    def begin_to_stop(self) -> None:
+        self.phase = "stopping"
+        self.story.tell("status", state="stopping")
+
+    @precondition(lambda self: self.turn is None and self.phase == "stopping")
+    @rule(reason=st.sampled_from(["stopped", "failed", "lost"]))
+    def stop(self, reason: str) -> None:
+        self.phase = reason
+        self.story.tell("stopped", reason=reason)
+
+    @rule()
+    def restart(self) -> None:
+        self.phase = "starting"
+        self.open_questions = []
+        self.story.tell("restarted", reason="crash")
+
+    @rule(kind=st.sampled_from(["warning", "thought", "invented later"]))
+    def other(self, kind: str) -> None:
+        self.story.tell(kind)
+
+    @invariant()
+    def the_fold_agrees(self) -> None:
+        fold = self.story.fold
+        if self.phase in ("stopped", "failed", "lost", "stopping"):
+            state = self.phase
+        elif self.turn is not None:
+            state = "waiting" if self.open_questions else "working"
+        else:
+            state = self.phase
+        assert fold.state == state
+        assert fold.turn == self.turn
+        assert fold.turns == self.turns
+        assert self.story.waiting() == self.queued
+        assert [one.message_id for one in fold.notes] == self.notes
+        assert [one.question_id for one in fold.questions] == self.open_questions
+        assert [(one.role, one.text) for one in fold.history()] == self.conversation
+        assert fold.running_text == self.said
+        for message_id, (kind, turn) in self.answers.items():
+            known = fold.message(message_id)
+            assert known is not None
+            assert (known.state, known.turn) == (kind, turn)
+        assert fold.last_seq == len(self.story.events)
+
+    def teardown(self) -> None:
+        again, narrow = PodFold(), PodFold()
+        again.apply_many(self.story.events)
+        assert again.status() == self.story.fold.status()
+        narrow.apply_many(event for event in self.story.events if event.type in STATE_KINDS)
+        narrow.last_seq = again.last_seq
+        assert narrow.status() == again.status()
+
+
+TestFoldMachine = FoldMachine.TestCase
+TestFoldMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
