@@ -8,7 +8,7 @@ never refuses and never lets through what the codec would not. `storage` calls i
 
 from __future__ import annotations
 
-from typing import Any, Final, cast
+from typing import Any, Final, TypeGuard, cast
 
 import attrs
 import orjson
@@ -79,10 +79,13 @@ def _lease(data: Any) -> Lease:
 
 
 def _rules(data: Any) -> tuple[ScopeRule, ...]:
-    if type(data) is not list:
+    if not _is_list(data):
         raise _Unusual
-    items: list[Any] = data
-    return tuple(map(_rule, items))
+    return tuple(map(_rule, data))
+
+
+def _is_list(data: Any) -> TypeGuard[list[Any]]:
+    return type(data) is list
 
 
 def _rule(data: Any) -> ScopeRule:
