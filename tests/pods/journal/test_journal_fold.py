@@ -62,6 +62,12 @@ class Story:
     def state(self) -> str:
         return self.fold.state
 
+    def unfinished(self) -> int | None:
+        return self.fold.unfinished_turn
+
+    def questions(self) -> list[OpenQuestion]:
+        return list(self.fold.questions)
+
     def notes(self) -> list[Note]:
         return list(self.fold.notes)
 
@@ -98,14 +104,14 @@ def test_a_turn_from_its_message_to_its_end(story: Story) -> None:
     story.start(1)
     assert story.state() == "working"
     assert (story.fold.turn, story.fold.turn_started, story.fold.turns) == (1, 4.0, 1)
-    assert story.fold.unfinished_turn == 1
+    assert story.unfinished() == 1
     story.tell("text_delta", 1, text="one ")
     story.tell("thought", 1, text="not said")
     story.tell("text", 1, text="two")
     assert story.fold.running_text == "one two"
     story.tell("turn_ended", 1, stop_reason="end_turn", message="fine", exit_status=0)
     assert story.state() == "idle"
-    assert story.fold.unfinished_turn is None
+    assert story.unfinished() is None
     assert story.fold.last_turn == TurnSummary(
         turn=1, stop_reason="end_turn", message="fine", exit_status=0
     )
@@ -127,10 +133,10 @@ def test_questions_make_a_turn_wait_until_all_are_answered(story: Story) -> None
     story.tell("question", 1, question_id="q1", prompt="sure?", options=["y", "n"], default="n")
     story.tell("question", 1, question_id="q2", prompt="why?", options=None, default=None)
     assert story.state() == "waiting"
-    assert story.fold.questions == (
+    assert story.questions() == [
         OpenQuestion(question_id="q1", prompt="sure?", options=("y", "n"), default="n"),
         OpenQuestion(question_id="q2", prompt="why?"),
-    )
+    ]
     story.tell("answer", 1, question_id="q1", answer="y", by="client")
     assert story.state() == "waiting"
     story.tell("answer", 1, question_id="q2", answer=None, by="cancelled")
@@ -138,7 +144,7 @@ def test_questions_make_a_turn_wait_until_all_are_answered(story: Story) -> None
     assert story.state() == "working"
     story.tell("question", 1, question_id="q3", prompt="?", options=[], default=None)
     story.tell("turn_ended", 1, stop_reason="cancelled")
-    assert story.fold.questions == ()
+    assert story.questions() == []
 
 
 def test_pause_and_resume_show_while_the_turn_runs(story: Story) -> None:
@@ -178,7 +184,7 @@ def test_a_restart_forgets_questions_and_leaves_the_turn_to_whoever_opens(story:
     story.start(3)
     story.tell("question", 3, question_id="q", prompt="?", options=[], default=None)
     story.tell("restarted", reason="crash")
-    assert story.fold.questions == ()
+    assert story.questions() == []
     assert story.fold.unfinished_turn == 3
     story.tell("turn_ended", 3, stop_reason="lost")
     assert story.fold.last_turn == TurnSummary(turn=3, stop_reason="lost")
