@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from pods.journal.events import MAX_EVENT_BYTES, peek
-from pods.journal.segments import damaged
+from pods.journal.segments import damaged, failed
 
 FIRST_READ_BYTES: Final = 4 * 1024
 """The first read of a row of lines: whoever wants one line should not pay for hundreds."""
@@ -36,7 +36,7 @@ def iterate_lines(descriptor: int, path: str, offset: int, end: int) -> Iterator
     start = offset
     want = FIRST_READ_BYTES
     while offset < end:
-        piece = os.pread(descriptor, min(want, end - offset), offset)
+        piece = _read(descriptor, path, min(want, end - offset), offset)
         want = min(want * 4, READ_BYTES)
         if not piece:
             return
@@ -87,7 +87,7 @@ def _line_after(descriptor: int, path: str, offset: int, end: int) -> tuple[int,
         return start, None
 
 
-def last_lines(descriptor: int, end: int) -> tuple[int, list[bytes]]:
+def last_lines(descriptor: int, path: str, end: int) -> tuple[int, list[bytes]]:
     """The last two whole lines before `end` (or what there is), from the tail alone.
 
     Returns:
@@ -96,10 +96,17 @@ def last_lines(descriptor: int, end: int) -> tuple[int, list[bytes]]:
     want = FIRST_READ_BYTES
     while True:
         start = max(0, end - want)
-        tail = os.pread(descriptor, end - start, start)
+        tail = _read(descriptor, path, end - start, start)
         whole, newline, _ = tail.rpartition(b"\n")
         lines = whole.split(b"\n") if newline else []
         if start == 0 or len(lines) > 2:
             # Unless the tail is the whole file, its first line may have begun before it.
             return start + len(whole) + len(newline), lines[-2:]
         want *= 4
+
+
+def _read(descriptor: int, path: str, size: int, offset: int) -> bytes:
+    try:
+        return os.pread(descriptor, size, offset)
+    except OSError as error:
+        raise failed("read", path, error) from error

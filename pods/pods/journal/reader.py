@@ -249,7 +249,7 @@ def last_seq(directory: str) -> int:
     except OSError as error:
         raise failed("read", newest.path, error) from error
     try:
-        end, lines = last_lines(descriptor, os.fstat(descriptor).st_size)
+        end, lines = last_lines(descriptor, newest.path, os.fstat(descriptor).st_size)
     finally:
         os.close(descriptor)
     for line in reversed(lines):

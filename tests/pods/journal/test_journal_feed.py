@@ -89,6 +89,21 @@ async def test_a_filter_leaves_events_out_of_replay_live_and_bursts(
         nursery.cancel_scope.cancel()
 
 
+async def test_a_filtered_replay_lets_others_run_between_its_steps(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    with Journal.open(str(tmp_path)) as journal:
+        for _ in range(5):
+            journal.append("text", {"text": "x" * 500_000})
+        journal.append("status", {"state": "idle"})
+        feed = Feed(journal)
+        sink = FakeSink()
+        nursery.start_soon(partial(feed.pump, sink, since=0, kinds=frozenset({"status"})))
+        await trio.testing.wait_all_tasks_blocked()
+        assert sink.seqs == [6]
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_burst_is_one_gift_for_each_subscriber(
     tmp_path: Path, nursery: trio.Nursery
 ) -> None:

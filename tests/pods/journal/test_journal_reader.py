@@ -9,6 +9,7 @@ import pytest
 
 from journal_support import an_event, damage, write_segment
 from pods.journal.events import MAX_EVENT_BYTES, encode_event
+from pods.journal.lines import iterate_lines
 from pods.journal.reader import MAX_SCAN_BYTES, Place, Scan, iterate, last_seq, read_events
 from pods.journal.store import Journal
 from pods_protocol.errors import StorageFailed
@@ -122,6 +123,26 @@ def test_a_line_whose_head_alone_is_good_is_damage_too(tmp_path: Path) -> None:
     assert read(tmp_path, 0) == ([1], 1, 3, True)
     with pytest.raises(StorageFailed, match="no event"):
         read(tmp_path, 1)
+
+
+def test_a_file_that_cannot_be_read_is_typed(tmp_path: Path) -> None:
+    path = tmp_path / FILE
+    path.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(StorageFailed, match="cannot read"):
+        last_seq(str(tmp_path))
+    with pytest.raises(StorageFailed, match="cannot read"):
+        list(Scan(str(tmp_path), 0, 1).lines())
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(StorageFailed, match="Is a directory"):
+        last_seq(str(tmp_path))
+
+
+def test_a_file_that_gets_shorter_while_it_is_read_just_ends(tmp_path: Path) -> None:
+    path = write_segment(tmp_path, [an_event(1)])
+    with path.open("rb") as file:
+        lines = list(iterate_lines(file.fileno(), str(path), 0, 10**6))
+    assert [offset for offset, _ in lines] == [0]
 
 
 def test_a_hole_between_lines_or_files_is_damage(tmp_path: Path) -> None:
