@@ -1,0 +1,153 @@
+"""The one running turn: the agent's task, its cancellation, its questions, its end.
+
+Owns what of a turn is not in the journal: the task's cancel scope and the waiters of its questions.
+Called by `server`, which owns the machine and the journal.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Final, cast
+
+import trio
+
+from pods.agents.base import Agent, TurnEnd
+from pods.agents.jsonl import STOP_REASONS
+from pods.agents.loading import describe_error
+from pods.agents.text import shorten
+from pods.agents.turn import Host, Turn
+from pods.pod.stimuli import Finished, StartTurn
+from pods_protocol.errors import PodsError, StorageFailed
+from pods_protocol.values import StopReason
+
+MAX_END_MESSAGE_BYTES: Final = 2000
+"""Why a turn ended; it travels in every `status` and every `read`."""
+
+
+class Waiter:
+    """Somebody in the agent who waits for an answer."""
+
+    def __init__(self) -> None:
+        self.settled = trio.Event()
+        self.answer: str | None = None
+
+    def settle(self, answer: str | None) -> None:
+        """Let it go on; None is no answer."""
+        self.answer = answer
+        self.settled.set()
+
+
+class RunningTurn:
+    """A turn from its start to the moment its agent is out.
+
+    Args:
+        start: what runs.
+        turn_seconds: how long it may take; None is as long as it likes.
+        log: takes the traceback of what the agent raised.
+
+    Attributes:
+        number: the turn's.
+        waiters: of its open questions, by their ids.
+    """
+
+    def __init__(
+        self, start: StartTurn, *, turn_seconds: float | None, log: Callable[[str], None]
+    ) -> None:
+        self.number = start.turn
+        self.waiters: dict[str, Waiter] = {}
+        self._start = start
+        self._turn_seconds = turn_seconds
+        self._log = log
+        self._scope = trio.CancelScope()
+        self._cancelled = ""
+        self._storage_fault: StorageFailed | None = None
+
+    def cancel(self, reason: str) -> None:
+        """Cancel the agent's task; the first reason counts."""
+        self._cancelled = self._cancelled or reason
+        self._scope.cancel()
+
+    def storage_failed(self, error: StorageFailed) -> None:
+        """What the agent said could not be kept: the turn must not end as a success."""
+        self._storage_fault = self._storage_fault or error
+        self._scope.cancel()
+
+    async def run(self, agent: Agent, host: Host) -> Finished:
+        """Let the agent run to its end, whatever that is. Raises only the outer cancellation."""
+        start = self._start
+        turn = Turn(
+            host,
+            number=start.turn,
+            message_id=start.message_id,
+            input=start.input,
+            notes=start.notes,
+        )
+        began = trio.current_time()
+        if self._turn_seconds is not None:
+            self._scope.deadline = began + self._turn_seconds
+        end = TurnEnd()
+        failure: BaseException | None = None
+        with self._scope:
+            try:
+                end = _checked(await agent.run_turn(turn))
+            except trio.Cancelled:
+                raise
+            except (Exception, SystemExit, KeyboardInterrupt) as error:
+                failure = error
+            except BaseExceptionGroup as error:
+                # Tasks of the agent: some were cancelled with it, others failed.
+                cancelled, failure = error.split(trio.Cancelled)  # pyright: ignore[reportUnknownMemberType]  # of a bare group
+                if failure is None:
+                    assert cancelled is not None, "a group is one or the other"
+                    raise
+        end = self._judge(end, failure)
+        return Finished(
+            start.turn,
+            end.stop_reason,
+            shorten(end.message, MAX_END_MESSAGE_BYTES),
+            end.exit_status,
+            seconds=round(trio.current_time() - began, 4),
+        )
+
+    def _judge(self, end: TurnEnd, failure: BaseException | None) -> TurnEnd:
+        """Nothing but an explicit success is success."""
+        if self._storage_fault is not None:
+            return TurnEnd("error", self._storage_fault.message)
+        if failure is not None:
+            words = failure.message if isinstance(failure, PodsError) else describe_error(failure)
+            if self._cancelled:
+                return TurnEnd("cancelled", f"while it was cancelled, the agent raised {words}")
+            self._log(
+                f"turn {self.number}: the agent raised\n"
+                + "".join(traceback.format_exception(failure))
+            )
+            return TurnEnd("error", words)
+        if not self._scope.cancelled_caught:
+            return end
+        if self._cancelled:
+            return TurnEnd("cancelled", _CANCELLED[self._cancelled])
+        return TurnEnd("timeout", f"over the limit of {self._turn_seconds:g} s a turn")
+
+
+_CANCELLED: Final = {
+    "cancel": "",
+    "interrupt": "another message interrupted it",
+    "shutdown": "the pod was told to stop",
+}
+
+
+def _checked(returned: object) -> TurnEnd:
+    """What the agent returned, if it is something an agent may return."""
+    if returned is None:
+        return TurnEnd()
+    end = returned if isinstance(returned, TurnEnd) else None
+    if isinstance(returned, str):
+        end = TurnEnd(cast("StopReason", returned))
+    if end is None or end.stop_reason not in STOP_REASONS:
+        return TurnEnd(
+            "error",
+            f"the agent returned {shorten(repr(returned), 200)}; it may return None, a TurnEnd, or "
+            f"one of {', '.join(STOP_REASONS)}",
+        )
+    return end

@@ -1,0 +1,93 @@
+"""The pod's own client of its supervisor, for agents that have children.
+
+Owns one connection, made when it is first wanted and again when it broke, and closed with the pod.
+Also the file with the pod's token, for programs that are meant to call back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from pods.rpc.unix import write_private_file
+from pods_protocol.errors import NotConnected, PodsError
+from pods_protocol.pod_messages import Ping
+from pods_protocol.process_messages import PodSpec
+
+if TYPE_CHECKING:
+    from pods.client.aio import PodsClient
+
+TOKEN_FILE: Final = "token"
+
+
+def token_file(spec: PodSpec) -> str:
+    """Where a pod with `call_back` has its own token, readable by its user alone."""
+    return f"{spec.runtime_directory}/{TOKEN_FILE}"
+
+
+def write_token_file(spec: PodSpec) -> None:
+    """Write it.
+
+    Raises:
+        StorageFailed: the disk refuses.
+    """
+    write_private_file(token_file(spec), spec.token.encode(), durable=False)
+
+
+class OwnClient:
+    """One client for all turns.
+
+    Args:
+        spec: the pod's.
+        nursery: outlives the turns.
+        log: takes what went wrong with the connection later.
+    """
+
+    def __init__(self, spec: PodSpec, nursery: trio.Nursery, log: Callable[[str], None]) -> None:
+        self._spec = spec
+        self._nursery = nursery
+        self._log = log
+        self._lock = trio.Lock()
+        self._client: PodsClient | None = None
+        self._scope = trio.CancelScope()
+
+    async def get(self) -> PodsClient:
+        """The client, over a connection that has just answered.
+
+        Raises:
+            NotConnected: the supervisor does not answer.
+            PodsError: it refuses this pod.
+        """
+        async with self._lock:
+            if self._client is not None:
+                try:
+                    await self._client.request(Ping())
+                except NotConnected:
+                    self._client = None
+                    self._scope.cancel()
+                else:
+                    return self._client
+            client: PodsClient = await self._nursery.start(self._keep)
+            self._client = client
+            return client
+
+    async def _keep(self, *, task_status: trio.TaskStatus[PodsClient]) -> None:
+        # Imported here: most pods have no children, and every pod carries what is imported above.
+        from pods.client.aio import connect_socket
+
+        opened = False
+        scope = self._scope = trio.CancelScope()
+        try:
+            async with connect_socket(
+                self._spec.supervisor_socket, self._spec.token, client=f"pod {self._spec.name}"
+            ) as client:
+                opened = True
+                task_status.started(client)
+                with scope:
+                    await trio.sleep_forever()
+        except PodsError as error:
+            if not opened:
+                raise
+            self._log(f"the connection to the supervisor ended: {error.message}")

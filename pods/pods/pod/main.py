@@ -1,0 +1,197 @@
+"""The pod's process: opens what the server needs, serves, ends.
+
+Owns the order of the start and the exit code: 0 after a stop that was asked for, 1 where the pod
+could not start (whoever says hello is told why). Called by the keeper in the forked child, or by
+`python -m pods.pod FD` under another interpreter.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Final, cast
+
+import orjson
+import trio
+
+from pods import __version__
+from pods.agents.loading import load_agent
+from pods.journal.store import Journal
+from pods.pod.children import write_token_file
+from pods.pod.server import PodServer
+from pods.rpc.server import Session, check_token, serve_connection, serve_unix
+from pods.rpc.stream import UnixStream
+from pods_protocol.api import POD_API
+from pods_protocol.bounds import HELLO_SECONDS, PROTOCOL_VERSION
+from pods_protocol.codec import from_json
+from pods_protocol.errors import NotAuthorized, PodsError
+from pods_protocol.pod_messages import Hello, HelloResult
+from pods_protocol.process_messages import PodSpec
+
+MAX_SPEC_BYTES: Final = 4 * 1024 * 1024
+"""The line that hands a spec over: a launch request fits the wire's cap, with room."""
+
+EXIT_OK: Final = 0
+EXIT_CANNOT_START: Final = 1
+EXIT_USAGE: Final = 2
+
+
+def run_pod(spec: PodSpec, listener: socket.socket) -> int:
+    """Live as this pod until it is told to end.
+
+    Args:
+        spec: what to be.
+        listener: the pod's own socket, listening; closed here.
+
+    Returns:
+        The process's exit code.
+    """
+    try:
+        journal = Journal.open(f"{spec.state_directory}/journal")
+    except PodsError as error:
+        return _refuse(spec, listener, error)
+    with journal:
+        try:
+            agent = load_agent(spec.agent, spec.options, cwd=spec.cwd)
+            if spec.call_back:
+                write_token_file(spec)
+            server = PodServer(spec, journal, agent, log)
+            commands = server.take_over()
+        except PodsError as error:
+            _note_failure(journal, error)
+            return _refuse(spec, listener, error)
+
+        async def live() -> None:
+            async def serve(nursery: trio.Nursery) -> None:
+                await nursery.start(_watch_sigterm, server)
+                await nursery.start(_serve, spec, listener, server)
+
+            await server.live(serve, commands)
+
+        try:
+            trio.run(live)
+        finally:
+            listener.close()
+    return EXIT_OK
+
+
+def log(line: str) -> None:
+    """Write a line to standard error, which is the pod's `stderr.log`."""
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - the log of a pod is its standard error
+
+
+async def _watch_sigterm(
+    server: PodServer, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        task_status.started()
+        async for _ in signals:
+            server.shut_down_now()
+
+
+async def _serve(
+    spec: PodSpec,
+    listener: socket.socket,
+    server: PodServer,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    hello = _hello_result(spec)
+
+    async def serve_one(stream: UnixStream) -> None:
+        joined: list[Session] = []
+
+        def authenticate(session: Session, message: Hello) -> HelloResult:
+            _check(spec, message)
+            server.greet(session)
+            joined.append(session)
+            return hello
+
+        try:
+            await serve_connection(
+                stream, POD_API, authenticate=authenticate, handlers=server.handlers, log=log
+            )
+        finally:
+            for session in joined:
+                server.forget(session)
+
+    await serve_unix(listener, serve_one, log=log, task_status=task_status)
+
+
+def _hello_result(spec: PodSpec) -> HelloResult:
+    return HelloResult(
+        protocol=PROTOCOL_VERSION,
+        server="pod",
+        version=__version__,
+        name=spec.name,
+        id=spec.id,
+        pid=os.getpid(),
+    )
+
+
+def _check(spec: PodSpec, message: Hello) -> None:
+    if not check_token(message.token, spec.token):
+        raise NotAuthorized(
+            f"cannot command pod {spec.name}: the token is not this pod's; ask the supervisor for "
+            "the pod's connection"
+        )
+
+
+def _note_failure(journal: Journal, error: PodsError) -> None:
+    """Leave the reason in the journal, for those who come when the process is gone."""
+    try:
+        journal.append("stopped", {"reason": "failed", "message": error.message}, durable=True)
+    except PodsError as second:
+        log(second.message)
+
+
+def _refuse(spec: PodSpec, listener: socket.socket, error: PodsError) -> int:
+    """Answer the first hello with the reason, then end."""
+    log(error.message)
+
+    async def answer_one() -> None:
+        told = trio.Event()
+
+        def authenticate(_: Session, message: Hello) -> HelloResult:
+            _check(spec, message)
+            told.set()
+            raise error
+
+        async def serve_one(stream: UnixStream) -> None:
+            await serve_connection(stream, POD_API, authenticate=authenticate, handlers={}, log=log)
+
+        with trio.move_on_after(HELLO_SECONDS):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(partial(serve_unix, listener, serve_one, log=log))
+                await told.wait()
+                nursery.cancel_scope.cancel()
+
+    try:
+        trio.run(answer_one)
+    finally:
+        listener.close()
+    return EXIT_CANNOT_START
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Take the spec and the listener over from the keeper, then be the pod."""
+    if len(arguments) != 1 or not arguments[0].isdecimal():
+        log("usage: python -P -m pods.pod FD (the keeper starts this; use `pods spawn`)")
+        return EXIT_USAGE
+    try:
+        with open(int(arguments[0]), "rb") as file:
+            line = file.read(MAX_SPEC_BYTES)
+        handed: Any = orjson.loads(line)
+        spec = from_json(PodSpec, handed["spec"])
+        descriptor = cast("int", handed["listener_fd"])
+        os.set_inheritable(descriptor, False)
+        listener = socket.socket(fileno=descriptor)
+    except (OSError, ValueError, KeyError, TypeError, PodsError) as error:
+        # Not the line itself: it holds the pod's token.
+        log(f"cannot start a pod: descriptor {arguments[0]} holds no spec ({type(error).__name__})")
+        return EXIT_USAGE
+    return run_pod(spec, listener)

@@ -1,0 +1,451 @@
+"""A living pod: its socket, its journal, its turns.
+
+Owns the order of everything: a stimulus comes in, the machine decides, the events are written, the
+asker is answered, the commands are performed. Persist, then answer, then act. The requests that
+change something are plain functions, so that nothing can come between those three. `main` makes
+it; agents see it as their `Host`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import attrs
+import trio
+
+from pods.agents.base import Agent
+from pods.journal.feed import Feed
+from pods.journal.store import Journal
+from pods.pod import answers
+from pods.pod.actor import RunningTurn, Waiter
+from pods.pod.children import OwnClient, token_file
+from pods.pod.stimuli import (
+    Answered,
+    Asked,
+    Cancel,
+    CancelTurn,
+    Command,
+    EndPod,
+    GiveAnswer,
+    Hold,
+    Notify,
+    Opened,
+    QuestionClosed,
+    Run,
+    Shutdown,
+    StartTurn,
+    Stimulus,
+    Withdraw,
+)
+from pods.pod.turns import TurnMachine
+from pods.rpc.server import Handler, Session
+from pods_protocol import pod_messages as messages
+from pods_protocol.errors import InvalidRequest, PodsError, StorageFailed, TimedOut
+from pods_protocol.process_messages import PodSpec
+from pods_protocol.values import ScopeGrant
+
+if TYPE_CHECKING:
+    from pods.client.aio import PodsClient
+
+STORAGE_RETRY_SECONDS: Final = 0.5
+"""While the disk refuses the end of a turn, it is tried again after this; nothing else can be done
+for the turn, and the pod goes on answering."""
+
+FAREWELL_SECONDS: Final = 1.0
+"""At the end, time for answers and last events to reach those who read them."""
+
+CLOSE_SECONDS: Final = 2.0
+"""At the end, time for the agent's `close`: short of the grace of a stop (5 s)."""
+
+
+class _Caller:
+    """What is known of one connection."""
+
+    def __init__(self) -> None:
+        self.subscribed = False
+
+
+class PodServer:
+    """One pod.
+
+    Args:
+        spec: what it is.
+        journal: open; the caller closes it.
+        agent: what answers turns.
+        log: takes lines for the pod's `stderr.log`.
+    """
+
+    def __init__(
+        self, spec: PodSpec, journal: Journal, agent: Agent, log: Callable[[str], None]
+    ) -> None:
+        self.spec = spec
+        self._journal = journal
+        self._fold = journal.fold
+        self._feed = Feed(journal)
+        self._agent = agent
+        self._log = log
+        self._machine = TurnMachine(self._fold, new_id=_new_message_id)
+        self._running: RunningTurn | None = None
+        self._turns: trio.Nursery | None = None
+        self._own_client: OwnClient | None = None
+        self._sessions: set[Session] = set()
+        self._answering = 0
+        self._all_answered = trio.Event()
+        self._ended = trio.Event()
+        self.handlers: Mapping[str, Handler] = {
+            "run": self._run,
+            "notify": self._notify,
+            "cancel": self._cancel,
+            "withdraw": self._withdraw,
+            "answer": self._answer,
+            "pause": self._pause,
+            "resume": self._resume,
+            "shutdown": self._shutdown,
+            "status": self._status,
+            "history": self._history,
+            "ping": self._ping,
+            "subscribe": self._subscribe,
+            "read": self._read,
+            "wait": self._wait,
+        }
+
+    # Life ----------------------------------------------------------------------------------------
+
+    def take_over(self) -> tuple[Command, ...]:
+        """Write that this process goes on with the journal; first of all, before anybody asks.
+
+        Returns:
+            What to perform once the pod lives.
+
+        Raises:
+            StorageFailed: the disk refuses.
+        """
+        decision = self._machine.decide(Opened(self.spec.agent, self.spec.name, os.getpid()))
+        self._journal.append_many(decision.events, durable=decision.durable)
+        self._machine.opened()
+        return decision.commands
+
+    async def live(
+        self,
+        serve: Callable[[trio.Nursery], Awaitable[None]],
+        commands: Sequence[Command] = (),
+    ) -> None:
+        """Serve until the pod has ended.
+
+        The nesting is the order of the end: turns first, then answers, then connections, then the
+        connection to the supervisor.
+
+        Args:
+            serve: starts what accepts connections in the nursery it is given.
+            commands: from `take_over`.
+        """
+        async with trio.open_nursery() as own:
+            self._own_client = OwnClient(self.spec, own, self._log)
+            async with trio.open_nursery() as connections:
+                await serve(connections)
+                async with trio.open_nursery() as turns:
+                    self._turns = turns
+                    self._perform(commands)
+                    await self._ended.wait()
+                await self._close_agent()
+                await self._farewell()
+                connections.cancel_scope.cancel()
+            own.cancel_scope.cancel()
+
+    def shut_down_now(self) -> None:
+        """What SIGTERM asks for."""
+        with contextlib.suppress(StorageFailed):  # then its sender's next step ends the pod
+            self._apply(Shutdown("now"))
+
+    async def _close_agent(self) -> None:
+        close = getattr(self._agent, "close", None)
+        if close is None:
+            return
+        try:
+            with trio.move_on_after(CLOSE_SECONDS):
+                await close()
+        except Exception as error:
+            self._log(f"the agent's close raised {error!r}")
+
+    async def _farewell(self) -> None:
+        with trio.move_on_after(FAREWELL_SECONDS):
+            if self._answering:
+                await self._all_answered.wait()
+            for session in tuple(self._sessions):
+                await session.drained()
+
+    # Deciding ------------------------------------------------------------------------------------
+
+    def _apply(self, stimulus: Stimulus) -> Any:
+        """Persist, answer, act: the answer leaves before any task that `_perform` starts runs."""
+        decision = self._machine.decide(stimulus)
+        if decision.events:
+            self._journal.append_many(decision.events, durable=decision.durable)
+        if decision.commands:
+            self._perform(decision.commands)
+        reply = decision.reply
+        if isinstance(reply, PodsError):
+            raise reply
+        return reply
+
+    def _perform(self, commands: Sequence[Command]) -> None:
+        running = self._running
+        for command in commands:
+            match command:
+                case StartTurn():
+                    assert self._turns is not None, "commands are performed while the pod lives"
+                    self._running = RunningTurn(
+                        command, turn_seconds=self.spec.limits.turn_seconds, log=self._log
+                    )
+                    self._turns.start_soon(self._run_turn, self._running)
+                case CancelTurn(_, reason):
+                    if running is not None:
+                        running.cancel(reason)
+                case GiveAnswer(question_id, answer):
+                    if running is not None and question_id in running.waiters:
+                        running.waiters[question_id].settle(answer)
+                case EndPod():
+                    self._ended.set()
+
+    async def _run_turn(self, running: RunningTurn) -> None:
+        finished = await running.run(self._agent, self)
+        self._running = None
+        while True:
+            try:
+                self._apply(finished)
+            except StorageFailed as error:
+                self._log(f"turn {finished.turn} has ended and cannot be written: {error.message}")
+                if finished.stop_reason == "end_turn":
+                    # The disk may have lost more than this line: not a success.
+                    finished = attrs.evolve(finished, stop_reason="error", message=error.message)
+                await trio.sleep(STORAGE_RETRY_SECONDS)
+            else:
+                return
+
+    # Handlers ------------------------------------------------------------------------------------
+
+    def greet(self, session: Session) -> None:
+        """Take a connection whose token is right."""
+        session.caller = _Caller()
+        self._sessions.add(session)
+
+    def forget(self, session: Session) -> None:
+        """Its connection has ended."""
+        self._sessions.discard(session)
+
+    def _run(self, _: Session, message: messages.Run) -> messages.RunResult:
+        return cast(
+            "messages.RunResult",
+            self._apply(Run(message.input, message.if_busy, message.message_id)),
+        )
+
+    def _notify(self, _: Session, message: messages.Notify) -> messages.NotifyResult:
+        result = cast(
+            "messages.RunResult",
+            self._apply(Notify(message.message, message.wake, message.message_id)),
+        )
+        return messages.NotifyResult(
+            message_id=result.message_id,
+            state="started" if result.state == "started" else "noted",
+            turn=result.turn,
+        )
+
+    def _cancel(self, _: Session, __: messages.Cancel) -> messages.CancelResult:
+        return messages.CancelResult(turn=self._apply(Cancel()))
+
+    def _withdraw(self, _: Session, message: messages.Withdraw) -> messages.Empty:
+        self._apply(Withdraw(message.message_id))
+        return _EMPTY
+
+    def _answer(self, _: Session, message: messages.AnswerQuestion) -> messages.Empty:
+        self._apply(Answered(message.question_id, message.answer))
+        return _EMPTY
+
+    def _pause(self, _: Session, __: messages.Pause) -> messages.Empty:
+        self._apply(Hold("pause"))
+        return _EMPTY
+
+    def _resume(self, _: Session, __: messages.Resume) -> messages.Empty:
+        self._apply(Hold("resume"))
+        return _EMPTY
+
+    def _shutdown(self, _: Session, message: messages.Shutdown) -> messages.Empty:
+        self._apply(Shutdown(message.mode))
+        return _EMPTY
+
+    def _status(self, _: Session, __: messages.GetStatus) -> object:
+        return answers.status(self._fold)
+
+    def _history(self, _: Session, message: messages.GetHistory) -> object:
+        return answers.history(self._fold, message)
+
+    def _ping(self, _: Session, __: messages.Ping) -> messages.Empty:
+        return _EMPTY
+
+    def _subscribe(self, session: Session, message: messages.Subscribe) -> messages.SubscribeResult:
+        answers.check_range("since", message.since, 0, None)
+        caller = cast("_Caller", session.caller)
+        if caller.subscribed:
+            raise InvalidRequest(
+                "cannot subscribe: this connection already is; open another one for a second "
+                "subscription"
+            )
+        caller.subscribed = True
+        session.nursery.start_soon(self._pump, session, message.since, frozenset(message.kinds))
+        return messages.SubscribeResult(last_seq=self._journal.last_seq)
+
+    async def _pump(self, session: Session, since: int, kinds: frozenset[str]) -> None:
+        try:
+            await self._feed.pump(session, since=since, kinds=kinds)
+        except PodsError as error:
+            # There is no request left to answer: the end of the connection tells.
+            self._log(f"a subscription ended: {error.message}")
+            session.close()
+
+    async def _read(self, _: Session, message: messages.ReadEvents) -> messages.ReadEventsResult:
+        with self._under_way():
+            return await answers.read(
+                self._journal.directory, self._fold, self._feed.wait_beyond, message
+            )
+
+    async def _wait(self, _: Session, message: messages.WaitFor) -> messages.WaitForResult:
+        with self._under_way():
+            return await answers.wait(self._fold, self._feed.wait_beyond, message)
+
+    @contextlib.contextmanager
+    def _under_way(self) -> Generator[None]:
+        self._answering += 1
+        try:
+            yield
+        finally:
+            self._answering -= 1
+            if not self._answering:
+                self._all_answered.set()
+                self._all_answered = trio.Event()
+
+    # Host of the agent ---------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The pod's name."""
+        return self.spec.name
+
+    @property
+    def cwd(self) -> str:
+        """Its working directory."""
+        return self.spec.cwd
+
+    @property
+    def grant(self) -> ScopeGrant:
+        """What it may touch."""
+        return self.spec.grant
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What it was spawned with for its agent."""
+        return self.spec.options
+
+    @property
+    def artifacts_directory(self) -> str:
+        """Beside the journal, so that results live as long as it."""
+        return f"{self.spec.state_directory}/artifacts"
+
+    def emit(self, turn: int, kind: str, data: dict[str, Any]) -> None:
+        """Journal an event of the running turn.
+
+        Raises:
+            InvalidRequest: the turn has ended.
+            StorageFailed: the disk refuses; the turn will end as an error.
+            TooLarge, InvalidParams: the event cannot be one.
+        """
+        running = self._check_running(turn)
+        try:
+            self._journal.append(kind, data, turn=turn)
+        except StorageFailed as error:
+            running.storage_failed(error)
+            raise
+
+    async def ask(
+        self,
+        turn: int,
+        prompt: str,
+        options: tuple[str, ...],
+        default: str | None,
+        timeout_seconds: float | None,
+    ) -> str:
+        """Put a question of the running turn and wait.
+
+        Raises:
+            TimedOut: nobody answered in time, and there is no default.
+            Busy: too many are open.
+            StorageFailed: the disk refuses.
+        """
+        running = self._check_running(turn)
+        deadline = None if timeout_seconds is None else time.time() + timeout_seconds
+        waiter = Waiter()
+        question_id = cast("str", self._apply(Asked(turn, prompt, options, default, deadline)))
+        running.waiters[question_id] = waiter
+        try:
+            with trio.move_on_after(_forever(timeout_seconds)):
+                await waiter.settled.wait()
+            if not waiter.settled.is_set():
+                self._apply(QuestionClosed(question_id, "default"))
+        finally:
+            if not waiter.settled.is_set():
+                with contextlib.suppress(StorageFailed):  # the end of the turn closes it
+                    self._apply(QuestionClosed(question_id, "cancelled"))
+            del running.waiters[question_id]
+        if waiter.answer is None:
+            raise TimedOut(
+                f"cannot go on: nobody answered in {timeout_seconds:g} s; give the question a "
+                "default, or more time",
+                timeout_seconds=timeout_seconds,
+            )
+        return waiter.answer
+
+    def history(self, since: int, limit: int) -> Sequence[messages.HistoryEntry]:
+        """The conversation so far."""
+        return self._fold.history(since, limit)
+
+    def environment(self) -> dict[str, str]:
+        """What the agent's programs get: the pod's own, its scope, its way home if it has one."""
+        spec = self.spec
+        environ = dict(os.environ)
+        environ["PODS_NAME"] = spec.name
+        for name, permission in (("PODS_SCOPE_WRITE", "write"), ("PODS_SCOPE_READ", "read")):
+            environ[name] = os.pathsep.join(
+                rule.target for rule in spec.grant.allow if rule.permission == permission
+            )
+        if spec.call_back:
+            environ["PODS_SOCKET"] = spec.supervisor_socket
+            environ["PODS_TOKEN_FILE"] = token_file(spec)
+        return environ
+
+    async def client(self) -> PodsClient:
+        """The pod's own client of its supervisor."""
+        assert self._own_client is not None, "agents run while the pod lives"
+        return await self._own_client.get()
+
+    def _check_running(self, turn: int) -> RunningTurn:
+        running = self._running
+        if running is None or running.number != turn:
+            raise InvalidRequest(
+                f"cannot add to turn {turn}: it has ended; end the tasks of a turn with it"
+            )
+        return running
+
+
+_EMPTY: Final = messages.Empty()
+
+
+def _new_message_id() -> str:
+    return secrets.token_hex(8)
+
+
+def _forever(seconds: float | None) -> float:
+    return float("inf") if seconds is None else seconds

@@ -1,0 +1,185 @@
+"""What may happen to a pod, and what the turn machine tells the server to do about it.
+
+Owns the words between `turns` (which decides) and `server` (which performs). Pure data.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+from attrs import frozen
+
+from pods_protocol.errors import PodsError
+from pods_protocol.pod_messages import RunResult
+from pods_protocol.values import IfBusy, StopReason
+
+Item: TypeAlias = tuple[str, dict[str, Any], int | None]
+"""Kind, data and turn of an event to be written."""
+
+
+# Stimuli ------------------------------------------------------------------------------------------
+
+
+@frozen
+class Opened:
+    """This process has opened the journal and goes on with it.
+
+    Attributes:
+        agent, name, pid: what it is, for the `status` event.
+    """
+
+    agent: str
+    name: str
+    pid: int
+
+
+@frozen
+class Run:
+    """A client gives a message."""
+
+    input: str
+    if_busy: IfBusy
+    message_id: str | None
+
+
+@frozen
+class Notify:
+    """A client tells something that needs no turn of its own, unless it wakes."""
+
+    message: str
+    wake: bool
+    message_id: str | None
+
+
+@frozen
+class Cancel:
+    """A client ends the running turn."""
+
+
+@frozen
+class Withdraw:
+    """A client takes a queued message back."""
+
+    message_id: str
+
+
+@frozen
+class Answered:
+    """A client answers a question."""
+
+    question_id: str
+    answer: str
+
+
+@frozen
+class Shutdown:
+    """The pod is to end: after the running turn, or at once."""
+
+    mode: Literal["finish", "now"]
+
+
+@frozen
+class Hold:
+    """A client pauses or resumes the turn."""
+
+    feature: Literal["pause", "resume"]
+
+
+@frozen
+class Asked:
+    """The agent asks. `deadline` is seconds since the epoch, for readers; the server keeps it."""
+
+    turn: int
+    prompt: str
+    options: tuple[str, ...]
+    default: str | None
+    deadline: float | None
+
+
+@frozen
+class QuestionClosed:
+    """A question's deadline passed, or its asker no longer waits. `by`: which of the two."""
+
+    question_id: str
+    by: Literal["default", "cancelled"]
+
+
+@frozen
+class Finished:
+    """The agent is done with its turn, however it ended."""
+
+    turn: int
+    stop_reason: StopReason
+    message: str = ""
+    exit_status: int | None = None
+    seconds: float | None = None
+
+
+Stimulus: TypeAlias = (
+    Opened
+    | Run
+    | Notify
+    | Cancel
+    | Withdraw
+    | Answered
+    | Shutdown
+    | Hold
+    | Asked
+    | QuestionClosed
+    | Finished
+)
+
+
+# Decisions ----------------------------------------------------------------------------------------
+
+
+@frozen
+class StartTurn:
+    """Let the agent run. `notes`: what it is told besides the message."""
+
+    turn: int
+    message_id: str
+    input: str
+    notes: tuple[str, ...] = ()
+
+
+@frozen
+class CancelTurn:
+    """Cancel the agent's task; `Finished` follows when it is out."""
+
+    turn: int
+    reason: Literal["cancel", "interrupt", "shutdown"]
+
+
+@frozen
+class GiveAnswer:
+    """Let the agent that asked go on; None where there is no answer."""
+
+    question_id: str
+    answer: str | None
+
+
+@frozen
+class EndPod:
+    """Nothing runs and nothing waits: end the process."""
+
+
+Command: TypeAlias = StartTurn | CancelTurn | GiveAnswer | EndPod
+Reply: TypeAlias = RunResult | str | int | None
+
+
+@frozen
+class Decision:
+    """What follows from one stimulus: write the events, then reply, then perform the commands.
+
+    Attributes:
+        events: to be journaled with one write, or the whole decision is void.
+        durable: whether they must be on disk before anything else.
+        reply: what the asker gets (see the machine's methods), or the error it gets.
+        commands: what to perform, in order.
+    """
+
+    events: tuple[Item, ...] = ()
+    durable: bool = False
+    reply: Reply | PodsError = None
+    commands: tuple[Command, ...] = ()

@@ -1,0 +1,572 @@
+"""The rules of turns: what a pod does about everything that can happen to it.
+
+Owns one literal table of legal moves, `MOVES`, and the rule behind each. Pure, and without a memory
+of its own: the state is the fold over the journal, so that a decision whose events could not be
+written never was, and a pod that died goes on where its journal ends. `server` calls `decide`,
+writes the events, answers, and performs the commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
+
+from pods.journal.fold import PodFold
+from pods.pod.stimuli import (
+    Answered,
+    Asked,
+    Cancel,
+    CancelTurn,
+    Command,
+    Decision,
+    EndPod,
+    Finished,
+    GiveAnswer,
+    Hold,
+    Item,
+    Notify,
+    Opened,
+    QuestionClosed,
+    Run,
+    Shutdown,
+    StartTurn,
+    Stimulus,
+    Withdraw,
+)
+from pods_protocol.bounds import MAX_QUEUE_LENGTH
+from pods_protocol.errors import (
+    AlreadyRunning,
+    Busy,
+    InvalidParams,
+    NotSupported,
+    PodEnded,
+    PodsError,
+    QueueFull,
+    UnknownMessage,
+    UnknownQuestion,
+)
+from pods_protocol.pod_messages import RunResult
+from pods_protocol.values import OpenQuestion
+
+MAX_NOTES: Final = 128
+"""Notes that wait for the next turn. One more is refused, so that its sender knows: dropping the
+oldest in silence loses what somebody was told is on its way."""
+
+MAX_OPEN_QUESTIONS: Final = 8
+"""Questions of one turn that are open at once; they travel in every `status`."""
+
+MAX_MESSAGE_ID_LENGTH: Final = 200
+"""A message id is kept in memory for long; a UUID has 36 characters."""
+
+MachineState: TypeAlias = Literal["closed", "idle", "working", "waiting", "stopping", "ended"]
+"""`closed`: the process has not yet taken the journal over. The others are states of the pod, with
+`ended` for the moments between its `stopped` event and the end of its process."""
+
+MACHINE_STATES: Final[tuple[MachineState, ...]] = get_args(MachineState)
+
+_OF_FOLD: Final[Mapping[str, MachineState]] = {
+    "idle": "idle",
+    "working": "working",
+    "waiting": "waiting",
+    "stopping": "stopping",
+    "stopped": "ended",
+    "failed": "ended",
+    "lost": "ended",
+}
+
+
+class Move(NamedTuple):
+    """One legal move: the rule that decides, and the states it may lead to."""
+
+    rule: str
+    leads_to: tuple[MachineState, ...]
+
+
+MOVES: Final[Mapping[MachineState, Mapping[type, Move]]] = {
+    "closed": {
+        Opened: Move("take_over", ("idle", "working")),
+    },
+    "idle": {
+        Run: Move("begin", ("idle", "working")),
+        Notify: Move("note", ("idle", "working")),
+        Cancel: Move("nothing_runs", ("idle",)),
+        Withdraw: Move("withdraw", ("idle",)),
+        Answered: Move("answer", ("idle",)),
+        Hold: Move("cannot_hold", ("idle",)),
+        Shutdown: Move("end", ("ended",)),
+    },
+    "working": {
+        Run: Move("busy", ("working",)),
+        Notify: Move("note", ("working",)),
+        Cancel: Move("cancel", ("working",)),
+        Withdraw: Move("withdraw", ("working",)),
+        Answered: Move("answer", ("working",)),
+        Hold: Move("cannot_hold", ("working",)),
+        Asked: Move("ask", ("working", "waiting")),
+        QuestionClosed: Move("close_question", ("working",)),
+        Finished: Move("next_turn", ("idle", "working")),
+        Shutdown: Move("wind_down", ("stopping",)),
+    },
+    "waiting": {
+        Run: Move("busy", ("waiting",)),
+        Notify: Move("note", ("waiting",)),
+        Cancel: Move("cancel", ("waiting",)),
+        Withdraw: Move("withdraw", ("waiting",)),
+        Answered: Move("answer", ("waiting", "working")),
+        Hold: Move("cannot_hold", ("waiting",)),
+        Asked: Move("ask", ("waiting",)),
+        QuestionClosed: Move("close_question", ("waiting", "working")),
+        Finished: Move("next_turn", ("idle", "working")),
+        Shutdown: Move("wind_down", ("stopping",)),
+    },
+    "stopping": {
+        Run: Move("too_late", ("stopping",)),
+        Notify: Move("too_late", ("stopping",)),
+        Cancel: Move("cancel", ("stopping",)),
+        Withdraw: Move("withdraw", ("stopping",)),
+        Answered: Move("answer", ("stopping",)),
+        Hold: Move("cannot_hold", ("stopping",)),
+        Asked: Move("ask", ("stopping",)),
+        QuestionClosed: Move("close_question", ("stopping",)),
+        Finished: Move("last_turn", ("ended",)),
+        Shutdown: Move("hurry", ("stopping",)),
+    },
+    "ended": {
+        Run: Move("too_late", ("ended",)),
+        Notify: Move("too_late", ("ended",)),
+        Cancel: Move("nothing_runs", ("ended",)),
+        Withdraw: Move("withdraw", ("ended",)),
+        Answered: Move("answer", ("ended",)),
+        Hold: Move("cannot_hold", ("ended",)),
+        Shutdown: Move("nothing_runs", ("ended",)),
+    },
+}
+"""What is legal in each state. What is not listed cannot come from outside: it is a bug of ours."""
+
+
+class IllegalMove(RuntimeError):
+    """A stimulus that the state does not allow: a bug of the caller."""
+
+
+class TurnMachine:
+    """Decides what follows from each stimulus.
+
+    Args:
+        fold: the state; somebody else applies the events of each decision to it.
+        new_id: makes the id of a message that came without one.
+        max_queue_length: messages that may wait.
+    """
+
+    def __init__(
+        self,
+        fold: PodFold,
+        *,
+        new_id: Callable[[], str],
+        max_queue_length: int = MAX_QUEUE_LENGTH,
+    ) -> None:
+        self._fold = fold
+        self._new_id = new_id
+        self._max_queue_length = max_queue_length
+        self._opened = False
+        self._rules: dict[MachineState, dict[type, Callable[[Any], Decision]]] = {
+            state: {kind: getattr(self, f"_{move.rule}") for kind, move in moves.items()}
+            for state, moves in MOVES.items()
+        }
+
+    @property
+    def state(self) -> MachineState:
+        """Where the machine stands."""
+        if not self._opened:
+            return "closed"
+        return _OF_FOLD[self._fold.state]
+
+    def opened(self) -> None:
+        """Note that the events of the decision about `Opened` are written."""
+        self._opened = True
+
+    def decide(self, stimulus: Stimulus) -> Decision:
+        """What follows from the stimulus now. Changes nothing.
+
+        Raises:
+            IllegalMove: the state has no such move.
+        """
+        state = self.state
+        rule = self._rules[state].get(type(stimulus))
+        if rule is None:
+            raise IllegalMove(f"{type(stimulus).__name__} while {state}")
+        return rule(stimulus)
+
+    # A process takes the journal over ----------------------------------------------------------
+
+    def _take_over(self, opened: Opened) -> Decision:
+        """End what an earlier process left, say who goes on, run what waits."""
+        fold = self._fold
+        events: list[Item] = []
+        if fold.turn is not None:
+            lost = Finished(fold.turn, "lost", "the pod's process ended in the middle of this turn")
+            events += self._end_of_turn(lost)
+        if fold.last_seq:
+            events.append(("restarted", {"reason": fold.ended or "lost"}, None))
+        status = {"state": "idle", "agent": opened.agent, "name": opened.name, "pid": opened.pid}
+        events.append(("status", status, None))
+        commands = self._start_next(events)
+        return Decision(tuple(events), durable=len(events) > 1, commands=commands)
+
+    # Messages ----------------------------------------------------------------------------------
+
+    def _begin(self, run: Run) -> Decision:
+        """Start a turn with this message. Replies a `RunResult`."""
+        return self._known(run.message_id) or self._start(
+            run.message_id or self._new_id(), run.input, {"if_busy": run.if_busy}
+        )
+
+    def _start(self, message_id: str, text: str, extra: dict[str, Any]) -> Decision:
+        turn = self._fold.turns + 1
+        accepted = {
+            "message_id": message_id, "input": text, "state": "started", "turn": turn, **extra
+        }  # fmt: skip
+        return Decision(
+            (
+                ("message_accepted", accepted, turn),
+                ("turn_started", {"message_id": message_id}, turn),
+            ),
+            durable=True,
+            reply=RunResult(message_id=message_id, state="started", turn=turn),
+            commands=(StartTurn(turn, message_id, text, self._waiting_notes()),),
+        )
+
+    def _busy(self, run: Run) -> Decision:
+        """Refuse, queue or interrupt. Replies a `RunResult`."""
+        known = self._known(run.message_id)
+        if known is not None:
+            return known
+        if run.if_busy == "fail":
+            return Decision(reply=self._already_running())
+        return self._enqueue(run.message_id, run.input, interrupts=run.if_busy == "interrupt")
+
+    def _enqueue(self, given_id: str | None, text: str, *, interrupts: bool) -> Decision:
+        waiting = self._fold.queue_length
+        if waiting >= self._max_queue_length:
+            return Decision(reply=_queue_full(waiting, self._max_queue_length))
+        message_id = given_id or self._new_id()
+        position = 1 if interrupts else waiting + 1
+        accepted = {
+            "message_id": message_id, "input": text, "state": "queued", "position": position,
+            "if_busy": "interrupt" if interrupts else "queue",
+        }  # fmt: skip
+        return Decision(
+            (("message_accepted", accepted, None),),
+            durable=True,
+            reply=RunResult(message_id=message_id, state="queued", position=position),
+            commands=self._cancel_running("interrupt") if interrupts else (),
+        )
+
+    def _note(self, notify: Notify) -> Decision:
+        """Keep it for the next turn, or wake an idle agent. Replies a `RunResult`.
+
+        One that is to wake a busy agent is queued as a message of its own: it must not wait for a
+        next message that may never come.
+        """
+        known = self._known(notify.message_id)
+        if known is not None:
+            return known
+        fold = self._fold
+        if notify.wake:
+            if fold.turn is not None:
+                return self._enqueue(notify.message_id, notify.message, interrupts=False)
+            return self._start(
+                notify.message_id or self._new_id(),
+                notify.message,
+                {"if_busy": "queue", "notify": True},
+            )
+        if len(fold.notes) >= MAX_NOTES:
+            return Decision(
+                reply=QueueFull(
+                    f"cannot note the message: {MAX_NOTES} notes wait for the pod's next turn; "
+                    "send it as a message, or notify with `wake`",
+                    queue_length=len(fold.notes),
+                    limit=MAX_NOTES,
+                )
+            )
+        message_id = notify.message_id or self._new_id()
+        accepted = {
+            "message_id": message_id, "input": notify.message, "if_busy": "queue",
+            "state": "queued", "notify": True,
+        }  # fmt: skip
+        return Decision(
+            (("message_accepted", accepted, None),),
+            durable=True,
+            reply=RunResult(message_id=message_id, state="queued"),
+        )
+
+    def _too_late(self, message: Run | Notify) -> Decision:
+        """The pod takes no more messages; what it took before keeps its answer."""
+        state = self._fold.state
+        return self._known(message.message_id) or Decision(
+            reply=PodEnded(
+                f"cannot take the message: the pod is {state}; what it left can be read, restore "
+                "it or spawn another one",
+                state=state,
+            )
+        )
+
+    def _withdraw(self, withdraw: Withdraw) -> Decision:
+        """Take a message back that waits."""
+        message_id = withdraw.message_id
+        if any(one.message_id == message_id for one in self._fold.queue) or any(
+            one.message_id == message_id for one in self._fold.notes
+        ):
+            return Decision((_withdrawn(message_id, "withdrawn"),), durable=True)
+        known = self._fold.message(message_id)
+        if known is None:
+            why, state = "the pod was never given it", "unknown"
+        else:
+            why, state = "its turn has begun, or it was withdrawn", "taken"
+        return Decision(
+            reply=UnknownMessage(
+                f"cannot withdraw message {message_id!r}: {why}; `status` lists what waits, "
+                "`cancel` ends the running turn",
+                message_id=message_id,
+                state=state,
+            )
+        )
+
+    # The running turn --------------------------------------------------------------------------
+
+    def _nothing_runs(self, _: Cancel | Shutdown) -> Decision:
+        """There is no turn to cancel. Replies None."""
+        return Decision()
+
+    def _cancel(self, _: Cancel) -> Decision:
+        """Cancel the running turn. Replies its number."""
+        return Decision(reply=self._fold.turn, commands=self._cancel_running("cancel"))
+
+    def _cancel_running(
+        self, reason: Literal["cancel", "interrupt", "shutdown"]
+    ) -> tuple[Command, ...]:
+        return (CancelTurn(self._running(), reason),)
+
+    def _cannot_hold(self, hold: Hold) -> Decision:
+        return Decision(
+            reply=NotSupported(
+                f"cannot {hold.feature} the turn: this pod's agent cannot be held; `cancel` ends "
+                "the turn and keeps what it has produced",
+                feature=hold.feature,
+            )
+        )
+
+    def _next_turn(self, finished: Finished) -> Decision:
+        """Write the turn's one end and start what waits."""
+        self._check_turn(finished.turn)
+        events = self._end_of_turn(finished)
+        commands = self._start_next(events)
+        return Decision(tuple(events), durable=True, commands=commands)
+
+    def _last_turn(self, finished: Finished) -> Decision:
+        """Write the turn's one end and the pod's."""
+        self._check_turn(finished.turn)
+        events = [*self._end_of_turn(finished), _STOPPED]
+        return Decision(tuple(events), durable=True, commands=(EndPod(),))
+
+    def _end_of_turn(self, finished: Finished) -> list[Item]:
+        turn = finished.turn
+        events = [_answer(one.question_id, None, "cancelled", turn) for one in self._fold.questions]
+        data: dict[str, Any] = {"stop_reason": finished.stop_reason}
+        if finished.message:
+            data["message"] = finished.message
+        if finished.exit_status is not None:
+            data["exit_status"] = finished.exit_status
+        if finished.seconds is not None:
+            data["seconds"] = finished.seconds
+        return [*events, ("turn_ended", data, turn)]
+
+    def _start_next(self, events: list[Item]) -> tuple[Command, ...]:
+        """Add the start of the next turn to the events, if a message waits."""
+        queue = self._fold.queue
+        if not queue:
+            return ()
+        first, turn = queue[0], self._fold.turns + 1
+        events.append(("turn_started", {"message_id": first.message_id}, turn))
+        return (StartTurn(turn, first.message_id, first.input, self._waiting_notes()),)
+
+    # Questions ---------------------------------------------------------------------------------
+
+    def _ask(self, asked: Asked) -> Decision:
+        """Put a question. Replies its id, which is the seq of its event."""
+        self._check_turn(asked.turn)
+        open_now = len(self._fold.questions)
+        if open_now >= MAX_OPEN_QUESTIONS:
+            return Decision(
+                reply=Busy(
+                    f"cannot ask: {open_now} questions of this turn are open; wait for an answer",
+                    limit_name="open_questions",
+                    limit=MAX_OPEN_QUESTIONS,
+                )
+            )
+        question_id = f"q{self._fold.last_seq + 1}"
+        question = {
+            "question_id": question_id, "prompt": asked.prompt, "options": list(asked.options),
+            "default": asked.default, "deadline": asked.deadline,
+        }  # fmt: skip
+        return Decision((("question", question, asked.turn),), durable=True, reply=question_id)
+
+    def _answer(self, answered: Answered) -> Decision:
+        """Give the agent its answer."""
+        question = self._open_question(answered.question_id)
+        if question is None:
+            return Decision(
+                reply=UnknownQuestion(
+                    f"cannot answer question {answered.question_id!r}: it is not open; `status` "
+                    "lists those that are",
+                    question_id=answered.question_id,
+                    open=[one.question_id for one in self._fold.questions],
+                )
+            )
+        if question.options and answered.answer not in question.options:
+            return Decision(
+                reply=InvalidParams(
+                    f"cannot answer {answered.answer!r}: the question takes one of "
+                    f"{', '.join(map(repr, question.options))}; answer with one of them",
+                    path="answer",
+                    options=list(question.options),
+                )
+            )
+        return self._settle(question, answered.answer, "client")
+
+    def _close_question(self, closed: QuestionClosed) -> Decision:
+        """End a question that nobody answered; one that is closed already stays as it is."""
+        question = self._open_question(closed.question_id)
+        if question is None:
+            return Decision()
+        if closed.by == "default" and question.default is not None:
+            return self._settle(question, question.default, "default")
+        return self._settle(question, None, "cancelled")
+
+    def _settle(self, question: OpenQuestion, answer: str | None, by: str) -> Decision:
+        return Decision(
+            (_answer(question.question_id, answer, by, self._running()),),
+            durable=True,
+            commands=(GiveAnswer(question.question_id, answer),),
+        )
+
+    # The end -----------------------------------------------------------------------------------
+
+    def _end(self, _: Shutdown) -> Decision:
+        """End an idle pod."""
+        return Decision(
+            (_STOPPING, *self._undelivered(), _STOPPED), durable=True, commands=(EndPod(),)
+        )
+
+    def _wind_down(self, shutdown: Shutdown) -> Decision:
+        """Take no more messages, tell whose will not run, end with the turn."""
+        return Decision(
+            (_STOPPING, *self._undelivered()),
+            durable=True,
+            commands=self._cancel_running("shutdown") if shutdown.mode == "now" else (),
+        )
+
+    def _hurry(self, shutdown: Shutdown) -> Decision:
+        """The pod is on its way; `now` no longer waits for the turn."""
+        hurried = shutdown.mode == "now"
+        return Decision(commands=self._cancel_running("shutdown") if hurried else ())
+
+    def _undelivered(self) -> list[Item]:
+        fold = self._fold
+        return [
+            _withdrawn(message_id, "undelivered")
+            for message_id in (
+                *(one.message_id for one in fold.queue),
+                *(one.message_id for one in fold.notes),
+            )
+        ]
+
+    # Helpers -----------------------------------------------------------------------------------
+
+    def _known(self, message_id: str | None) -> Decision | None:
+        """The same answer as before to a message that was accepted before."""
+        if message_id is None:
+            return None
+        if not 0 < len(message_id) <= MAX_MESSAGE_ID_LENGTH:
+            return Decision(
+                reply=InvalidParams(
+                    f"cannot use a message id of {len(message_id)} characters: it has 1 to "
+                    f"{MAX_MESSAGE_ID_LENGTH}; choose another, or leave it out",
+                    path="message_id",
+                )
+            )
+        result = self._fold.message(message_id)
+        return None if result is None else Decision(reply=result)
+
+    def _already_running(self) -> AlreadyRunning:
+        fold = self._fold
+        waiting = fold.queue_length
+        return AlreadyRunning(
+            f"cannot run the message: already running turn {fold.turn}, {waiting} more queued; "
+            "wait until the pod is idle, or send it with if_busy `queue` (it runs after those) or "
+            "`interrupt` (it ends the running turn and comes next)",
+            turn=fold.turn,
+            since=fold.turn_started,
+            queue_length=waiting,
+        )
+
+    def _waiting_notes(self) -> tuple[str, ...]:
+        return tuple(note.message for note in self._fold.notes)
+
+    def _open_question(self, question_id: str) -> OpenQuestion | None:
+        for question in self._fold.questions:
+            if question.question_id == question_id:
+                return question
+        return None
+
+    def _running(self) -> int:
+        turn = self._fold.turn
+        if turn is None:
+            raise IllegalMove("no turn runs")
+        return turn
+
+    def _check_turn(self, turn: int) -> None:
+        if turn != self._fold.turn:
+            raise IllegalMove(f"turn {turn} is not the running one, {self._fold.turn}")
+
+
+_STOPPING: Final[Item] = ("status", {"state": "stopping"}, None)
+_STOPPED: Final[Item] = ("stopped", {"reason": "stopped"}, None)
+
+
+def _withdrawn(message_id: str, reason: str) -> Item:
+    return ("message_withdrawn", {"message_id": message_id, "reason": reason}, None)
+
+
+def _answer(question_id: str, answer: str | None, by: str, turn: int) -> Item:
+    return ("answer", {"question_id": question_id, "answer": answer, "by": by}, turn)
+
+
+def _queue_full(waiting: int, limit: int) -> PodsError:
+    return QueueFull(
+        f"cannot queue the message: {waiting} wait, and {limit} is the most a pod keeps; wait for "
+        "its turns to end, or withdraw some",
+        queue_length=waiting,
+        limit=limit,
+    )
+
+
+def as_markdown() -> str:
+    """`MOVES` as the table that the room's README shows."""
+    kinds = list(dict.fromkeys(kind for moves in MOVES.values() for kind in moves))
+    lines = [
+        "| | " + " | ".join(MACHINE_STATES) + " |",
+        "|---" * (len(MACHINE_STATES) + 1) + "|",
+    ]
+    for kind in kinds:
+        cells = [_cell(state, MOVES[state].get(kind)) for state in MACHINE_STATES]
+        lines.append(f"| **{kind.__name__}** | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(state: MachineState, move: Move | None) -> str:
+    if move is None:
+        return ""
+    rule = move.rule.replace("_", " ")
+    if move.leads_to == (state,):
+        return rule
+    return f"{rule} → {' or '.join(move.leads_to)}"
