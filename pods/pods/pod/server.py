@@ -147,10 +147,10 @@ class PodServer:
         async with trio.open_nursery() as own:
             self._own_client = OwnClient(self.spec, own, self._log)
             async with trio.open_nursery() as connections:
-                await serve(connections)
                 async with trio.open_nursery() as turns:
-                    self._turns = turns
+                    self._turns = turns  # before anybody can ask: the first `run` needs it
                     self._perform(commands)
+                    await serve(connections)
                     await self._ended.wait()
                 await self._close_agent()
                 await self._farewell()

@@ -141,7 +141,7 @@ async def end_journal(supervisor: Supervisor, record: PodRecord, facts: Facts) -
                 "stopped" if asked else "lost" if exit_record.reason == "lost" else "failed"
             )
             message = describe_exit(exit_record)
-            await trio.to_thread.run_sync(_write_end, live.directory, state, message)
+            await trio.to_thread.run_sync(_write_end, live.journal, state, message)
             live.catch_up()
         state = live.fold.state
     except PodsError as error:

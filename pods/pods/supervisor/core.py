@@ -20,7 +20,7 @@ from pods.paths import SupervisorPlaces
 from pods.scope.registry import RegistryWorker, ScopeRegistry
 from pods.supervisor.hub import Hub
 from pods.supervisor.launcher_link import LauncherLink
-from pods.supervisor.live import LivePod
+from pods.supervisor.live import JOURNAL_NAME, LivePod
 from pods.supervisor.log import Log
 from pods.supervisor.options import Options
 from pods_protocol.errors import NotConnected
@@ -119,6 +119,10 @@ class Supervisor:
         self.callers[token_digest(token)] = pod_id
         self.touch()
         return live
+
+    def journal_of(self, pod_id: str) -> str:
+        """The directory of a pod's journal."""
+        return f"{self.places.places.pod_state(pod_id)}/{JOURNAL_NAME}"
 
     def drop_live(self, live: LivePod) -> None:
         """Hold a pod no longer: its links close and its token commands nothing."""

@@ -30,7 +30,7 @@ def pod_info(
     if children is None:
         children = supervisor.table.living_children().get(record.id, 0)
     live = supervisor.pods.get(record.id)
-    directory = supervisor.places.places.pod_state(record.id)
+    directory = supervisor.journal_of(record.id)
     newest = _newest(directory)
     if live is not None and newest > live.seen:
         with suppress(PodsError):  # damaged: `read` says so

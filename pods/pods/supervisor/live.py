@@ -22,6 +22,9 @@ from pods_protocol.events import Event
 from pods_protocol.pod_messages import HelloResult
 from pods_protocol.values import PodState, ProcessIdentity, StopMode, StopStep
 
+JOURNAL_NAME: Final = "journal"
+"""The directory of a pod's journal within the pod's state directory; the pod makes it."""
+
 STATE_KINDS_ASKED: Final = frozenset(STATE_KINDS)
 
 
@@ -31,7 +34,7 @@ class LivePod:
     Args:
         pod_id, name: its own.
         token: what commands it.
-        directory: of its journal.
+        directory: of what stays of it; its journal lies in there.
 
     Attributes:
         fold: its state, by the events that state depends on.
@@ -58,6 +61,7 @@ class LivePod:
         self.name = name
         self.token = token
         self.directory = directory
+        self.journal = f"{directory}/{JOURNAL_NAME}"
         self.fold = PodFold()
         self.keeper_identity: ProcessIdentity | None = None
         self.pod_pid: int | None = None
@@ -101,7 +105,7 @@ class LivePod:
         """Take what its journal has on disk: a pod writes before it tells anybody."""
         while True:
             piece = read_events(
-                self.directory,
+                self.journal,
                 self._seen,
                 kinds=STATE_KINDS_ASKED,
                 limit=MAX_READ_LIMIT,

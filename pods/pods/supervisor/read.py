@@ -64,7 +64,7 @@ def _read_now(
     supervisor: Supervisor, record: PodRecord, request: ReadOutput, since: int
 ) -> ReadOutputResult:
     piece = read_events(
-        supervisor.places.places.pod_state(record.id),
+        supervisor.journal_of(record.id),
         since,
         kinds=frozenset(request.kinds),
         limit=request.limit,
@@ -121,7 +121,7 @@ def advance(supervisor: Supervisor, caller: Caller, request: AdvanceCursor) -> E
     known = supervisor.table.cursor(record.id, reader)
     if seq <= known:
         return Empty()
-    newest = last_seq(supervisor.places.places.pod_state(record.id))
+    newest = last_seq(supervisor.journal_of(record.id))
     check_count(seq, "seq", lowest=0, highest=newest)
     if reader not in record.cursors and len(record.cursors) >= MAX_READERS:
         raise InvalidParams(
