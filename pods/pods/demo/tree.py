@@ -1,0 +1,95 @@
+"""The tree that the demo works on: a copy, so that nobody's sources are touched.
+
+Owns choosing what to copy and naming the packages in it. Called by `main`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from typing import Final
+
+from attrs import frozen
+
+from pods_protocol.errors import InvalidScope
+
+OWN_PACKAGES: Final = ("pods", "pods_protocol", "pods_tools")
+
+MAX_PACKAGES: Final = 6
+"""Children at work at once: fewer than the default cap, leaving room for an heir."""
+
+MIN_PACKAGES: Final = 2
+"""Somebody has to stand in somebody's way."""
+
+MAX_COPY_BYTES: Final = 256 * 1024 * 1024
+"""A demo is over in seconds; a tree above this would be copied for longer than that."""
+
+_SKIPPED: Final = shutil.ignore_patterns(
+    "__pycache__", ".*", "*.pyc", "node_modules", "target", "dist", "build", "*.egg-info"
+)
+
+
+@frozen(kw_only=True)
+class Tree:
+    """The copy: its root and the directories that get a pod each."""
+
+    root: str
+    packages: tuple[str, ...]
+
+
+def copy_tree(source: str | None, destination: str) -> Tree:
+    """Copy a tree and name its packages.
+
+    Args:
+        source: a directory; None is the installed packages of pods itself.
+        destination: a directory that does not exist yet.
+
+    Raises:
+        InvalidScope: no such directory, too few packages in it, or too much to copy.
+    """
+    if source is None:
+        os.mkdir(destination)
+        for name in OWN_PACKAGES:
+            found = importlib.util.find_spec(name)
+            if found is None or found.origin is None:
+                raise InvalidScope(f"cannot copy {name}: it is not installed as files", target=name)
+            _copy(os.path.dirname(found.origin), f"{destination}/{name}")
+    else:
+        if not os.path.isdir(source):
+            raise InvalidScope(
+                f"cannot show {source}: there is no such directory; name one with --tree",
+                target=source,
+            )
+        _check_size(source)
+        _copy(source, destination)
+    packages = sorted(
+        entry.name
+        for entry in os.scandir(destination)
+        if entry.is_dir(follow_symlinks=False) and any(os.scandir(entry.path))
+    )[:MAX_PACKAGES]
+    if len(packages) < MIN_PACKAGES:
+        raise InvalidScope(
+            f"cannot show {source}: it has {len(packages)} directories to share out and the demo "
+            f"needs {MIN_PACKAGES}; name a tree with more, or leave --tree out",
+            target=source,
+        )
+    return Tree(root=os.path.realpath(destination), packages=tuple(packages))
+
+
+def _copy(source: str, destination: str) -> None:
+    shutil.copytree(source, destination, ignore=_SKIPPED, symlinks=True)
+
+
+def _check_size(source: str) -> None:
+    held = 0
+    for directory, names, files in os.walk(source):
+        skipped = _SKIPPED(directory, names)
+        names[:] = [name for name in names if name not in skipped]
+        held += sum(os.lstat(os.path.join(directory, file)).st_size for file in files)
+        if held > MAX_COPY_BYTES:
+            raise InvalidScope(
+                f"cannot show {source}: it holds more than {MAX_COPY_BYTES >> 20} MiB and the demo "
+                "works on a copy; name a smaller tree",
+                target=source,
+            )
