@@ -125,6 +125,25 @@ def describe(rule: ScopeRule) -> str:
     return f"{rule.permission} on {base}/{'**' if rule.recursive else '*'}"
 
 
+@frozen(kw_only=True)
+class Conflict:
+    """Who would write where somebody else wants to, by which rule, and against which."""
+
+    owner: Lease
+    owned: ScopeRule
+    requested: ScopeRule
+
+    @property
+    def owner_data(self) -> dict[str, Any]:
+        """The owner as an error carries it."""
+        return {
+            "owner": self.owner.name,
+            "owner_id": self.owner.pod_id,
+            "owner_supervisor": self.owner.supervisor,
+            "owner_rule": rule_to_data(self.owned),
+        }
+
+
 def clash(first: Lease, second: Lease) -> tuple[ScopeRule, ScopeRule] | None:
     """The first pair of rules by which both leases would write the same path, if there is one."""
     theirs = [(rule, region_of(rule)) for rule in second.territory]
@@ -388,25 +407,30 @@ class Table:
                 continue
             why = "a deny takes all of it" if within else "that is outside what it may lend"
             offer = ", ".join(describe(outer) for outer in lendable) or "nothing"
+            # To a pod that wants what its sibling has, the sibling's name says the most.
+            conflict = self._find_conflict(lease)
+            held = f"the pod {conflict.owner.name!r} holds it; " if conflict else ""
             raise ScopeNotDelegable(
-                f"cannot lend {describe(rule)} to {lease.name!r}: {why}; its parent "
+                f"cannot lend {describe(rule)} to {lease.name!r}: {held}{why}; its parent "
                 f"{parent.name!r} may lend {offer}",
                 parent=parent.name,
                 requested=rule_to_data(rule),
                 delegable=[rule_to_data(outer) for outer in lendable],
+                **(conflict.owner_data if conflict else {}),
             )
         inherited = tuple(rule for rule in parent.grant.deny if rule not in lease.grant.deny)
         if not inherited:
             return lease
         return evolve(lease, grant=evolve(lease.grant, deny=(*lease.grant.deny, *inherited)))
 
-    def _refuse_conflict(self, lease: Lease) -> None:
+    def _find_conflict(self, lease: Lease) -> Conflict | None:
+        """The deepest pod, no ancestor, that would write where the lease would."""
         related: set[str] = set()
         at = lease.parent_id
         while at is not None:
             related.add(at)
             at = self.leases[at].parent_id
-        deepest: tuple[tuple[int, int], Lease, ScopeRule, ScopeRule] | None = None
+        deepest: tuple[tuple[int, int], Conflict] | None = None
         for pod_id in sorted(self._neighbours(lease) - related):
             owner = self.leases[pod_id]
             pair = clash(lease, owner)
@@ -415,19 +439,20 @@ class Table:
             requested, owned = pair
             rank = (self.depth(pod_id), len(owned.target))
             if deepest is None or rank > deepest[0]:
-                deepest = (rank, owner, owned, requested)
-        if deepest is None:
+                deepest = (rank, Conflict(owner=owner, owned=owned, requested=requested))
+        return None if deepest is None else deepest[1]
+
+    def _refuse_conflict(self, lease: Lease) -> None:
+        conflict = self._find_conflict(lease)
+        if conflict is None:
             return
-        _rank, owner, owned, requested = deepest
+        owner, requested = conflict.owner, conflict.requested
         raise ScopeConflict(
             f"cannot lend {describe(requested)} to {lease.name!r}: the pod {owner.name!r} holds "
-            f"{describe(owned)}; choose another place, ask for read, or wait until {owner.name!r} "
-            "has ended",
-            owner=owner.name,
-            owner_id=owner.pod_id,
-            owner_supervisor=owner.supervisor,
-            owner_rule=rule_to_data(owned),
+            f"{describe(conflict.owned)}; choose another place, ask for read, or wait until "
+            f"{owner.name!r} has ended",
             requested=rule_to_data(requested),
+            **conflict.owner_data,
         )
 
     def _neighbours(self, lease: Lease) -> set[str]:
