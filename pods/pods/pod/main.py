@@ -68,7 +68,7 @@ def run_pod(spec: PodSpec, listener: socket.socket) -> int:
         async def live() -> None:
             async def serve(nursery: trio.Nursery) -> None:
                 await nursery.start(_watch_sigterm, server)
-                await nursery.start(_serve, spec, listener, server)
+                await nursery.start(serve_pod, spec, listener, server)
 
             await server.live(serve, commands)
 
@@ -93,13 +93,14 @@ async def _watch_sigterm(
             server.shut_down_now()
 
 
-async def _serve(
+async def serve_pod(
     spec: PodSpec,
     listener: socket.socket,
     server: PodServer,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
+    """Serve the pod's socket until cancelled."""
     hello = _hello_result(spec)
 
     async def serve_one(stream: UnixStream) -> None:

@@ -1,6 +1,6 @@
 """The rules of turns: what a pod does about everything that can happen to it.
 
-Owns one literal table of legal moves, `MOVES`, and the rule behind each. Pure, and without a memory
+Owns the rule behind each move of the table in `moves`. Pure, and without a memory
 of its own: the state is the fold over the journal, so that a decision whose events could not be
 written never was, and a pod that died goes on where its journal ends. `server` calls `decide`,
 writes the events, answers, and performs the commands.
@@ -9,9 +9,10 @@ writes the events, answers, and performs the commands.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Final, Literal
 
 from pods.journal.fold import PodFold
+from pods.pod.moves import MOVES, MachineState
 from pods.pod.stimuli import (
     Answered,
     Asked,
@@ -58,12 +59,6 @@ MAX_OPEN_QUESTIONS: Final = 8
 MAX_MESSAGE_ID_LENGTH: Final = 200
 """A message id is kept in memory for long; a UUID has 36 characters."""
 
-MachineState: TypeAlias = Literal["closed", "idle", "working", "waiting", "stopping", "ended"]
-"""`closed`: the process has not yet taken the journal over. The others are states of the pod, with
-`ended` for the moments between its `stopped` event and the end of its process."""
-
-MACHINE_STATES: Final[tuple[MachineState, ...]] = get_args(MachineState)
-
 _OF_FOLD: Final[Mapping[str, MachineState]] = {
     "idle": "idle",
     "working": "working",
@@ -73,75 +68,6 @@ _OF_FOLD: Final[Mapping[str, MachineState]] = {
     "failed": "ended",
     "lost": "ended",
 }
-
-
-class Move(NamedTuple):
-    """One legal move: the rule that decides, and the states it may lead to."""
-
-    rule: str
-    leads_to: tuple[MachineState, ...]
-
-
-MOVES: Final[Mapping[MachineState, Mapping[type, Move]]] = {
-    "closed": {
-        Opened: Move("take_over", ("idle", "working")),
-    },
-    "idle": {
-        Run: Move("begin", ("idle", "working")),
-        Notify: Move("note", ("idle", "working")),
-        Cancel: Move("nothing_runs", ("idle",)),
-        Withdraw: Move("withdraw", ("idle",)),
-        Answered: Move("answer", ("idle",)),
-        Hold: Move("cannot_hold", ("idle",)),
-        Shutdown: Move("end", ("ended",)),
-    },
-    "working": {
-        Run: Move("busy", ("working",)),
-        Notify: Move("note", ("working",)),
-        Cancel: Move("cancel", ("working",)),
-        Withdraw: Move("withdraw", ("working",)),
-        Answered: Move("answer", ("working",)),
-        Hold: Move("cannot_hold", ("working",)),
-        Asked: Move("ask", ("working", "waiting")),
-        QuestionClosed: Move("close_question", ("working",)),
-        Finished: Move("next_turn", ("idle", "working")),
-        Shutdown: Move("wind_down", ("stopping",)),
-    },
-    "waiting": {
-        Run: Move("busy", ("waiting",)),
-        Notify: Move("note", ("waiting",)),
-        Cancel: Move("cancel", ("waiting",)),
-        Withdraw: Move("withdraw", ("waiting",)),
-        Answered: Move("answer", ("waiting", "working")),
-        Hold: Move("cannot_hold", ("waiting",)),
-        Asked: Move("ask", ("waiting",)),
-        QuestionClosed: Move("close_question", ("waiting", "working")),
-        Finished: Move("next_turn", ("idle", "working")),
-        Shutdown: Move("wind_down", ("stopping",)),
-    },
-    "stopping": {
-        Run: Move("too_late", ("stopping",)),
-        Notify: Move("too_late", ("stopping",)),
-        Cancel: Move("cancel", ("stopping",)),
-        Withdraw: Move("withdraw", ("stopping",)),
-        Answered: Move("answer", ("stopping",)),
-        Hold: Move("cannot_hold", ("stopping",)),
-        Asked: Move("ask", ("stopping",)),
-        QuestionClosed: Move("close_question", ("stopping",)),
-        Finished: Move("last_turn", ("ended",)),
-        Shutdown: Move("hurry", ("stopping",)),
-    },
-    "ended": {
-        Run: Move("too_late", ("ended",)),
-        Notify: Move("too_late", ("ended",)),
-        Cancel: Move("nothing_runs", ("ended",)),
-        Withdraw: Move("withdraw", ("ended",)),
-        Answered: Move("answer", ("ended",)),
-        Hold: Move("cannot_hold", ("ended",)),
-        Shutdown: Move("nothing_runs", ("ended",)),
-    },
-}
-"""What is legal in each state. What is not listed cannot come from outside: it is a bug of ours."""
 
 
 class IllegalMove(RuntimeError):
@@ -513,10 +439,7 @@ class TurnMachine:
         return tuple(note.message for note in self._fold.notes)
 
     def _open_question(self, question_id: str) -> OpenQuestion | None:
-        for question in self._fold.questions:
-            if question.question_id == question_id:
-                return question
-        return None
+        return next((one for one in self._fold.questions if one.question_id == question_id), None)
 
     def _running(self) -> int:
         turn = self._fold.turn
@@ -548,25 +471,3 @@ def _queue_full(waiting: int, limit: int) -> PodsError:
         queue_length=waiting,
         limit=limit,
     )
-
-
-def as_markdown() -> str:
-    """`MOVES` as the table that the room's README shows."""
-    kinds = list(dict.fromkeys(kind for moves in MOVES.values() for kind in moves))
-    lines = [
-        "| | " + " | ".join(MACHINE_STATES) + " |",
-        "|---" * (len(MACHINE_STATES) + 1) + "|",
-    ]
-    for kind in kinds:
-        cells = [_cell(state, MOVES[state].get(kind)) for state in MACHINE_STATES]
-        lines.append(f"| **{kind.__name__}** | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def _cell(state: MachineState, move: Move | None) -> str:
-    if move is None:
-        return ""
-    rule = move.rule.replace("_", " ")
-    if move.leads_to == (state,):
-        return rule
-    return f"{rule} → {' or '.join(move.leads_to)}"
