@@ -13,9 +13,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from pods_protocol.errors import InvalidParams, ParseError, PodsError
+from pods_protocol.errors import InvalidParams, ParseError
 from pods_protocol.faults import describe_value, nearest_of, quote
 from pods_tools.fields import PATTERN_WORDS
+from pods_tools.result import ToolResult
 from pods_tools.schema import build, hints_of, input_schema, object_branch, synonyms
 from pods_tools.tool import Tool
 
@@ -31,8 +32,9 @@ _TYPE_WORDS: Final = {
     "array": "a list",
     "object": "an object",
 }
-_ORDER: Final = {"additionalProperties": 0, "required": 1}
-"""An unknown field is often a missing one misspelt: its name says more."""
+_ORDER: Final = {"additionalProperties": 0, "required": 1, "enum": 2}
+"""An unknown field is often a missing one misspelt: its name says more. So do the right words of a
+choice, where the type is wrong too."""
 
 
 def read_arguments(tool: Tool, arguments: object) -> Any:
@@ -88,7 +90,8 @@ def _whole_pattern(
 ) -> Iterator[ValidationError]:
     from jsonschema.exceptions import ValidationError
 
-    if isinstance(instance, str) and re.fullmatch(pattern, instance) is None:
+    match = re.fullmatch if pattern.endswith("$") else re.match
+    if isinstance(instance, str) and match(pattern, instance) is None:
         yield ValidationError("the pattern does not match")
 
 
@@ -108,7 +111,7 @@ def _as_object(tool: Tool, arguments: object) -> dict[str, Any]:
 
 
 def _rank(error: Any) -> tuple[int, str]:
-    return _ORDER.get(str(error.validator), 2), error.json_path
+    return _ORDER.get(str(error.validator), 3), error.json_path
 
 
 def _refusal(tool: Tool, error: Any) -> InvalidParams:
@@ -187,22 +190,26 @@ def _wrong(tool: Tool, path: str, what: str, near: str | None = None) -> Invalid
     if near is not None:
         data["nearest"] = near
     return InvalidParams(
-        f"cannot call {tool.name}: {what}{hint} Nothing was done. A right call: {example_of(tool)}",
+        f"cannot take these arguments: {what}{hint} Nothing was done. "
+        f"A right call: {example_of(tool)}",
         **data,
     )
 
 
-def unknown_tool(name: str, known: Iterable[str]) -> PodsError:
-    """The refusal of a tool that there is not."""
+def unknown_tool(name: str, known: Iterable[str]) -> ToolResult:
+    """The answer to a call of a tool that there is not."""
     names = list(known)
     folded = {_fold(one): one for one in names}
     near = folded.get(_fold(name)) or nearest_of(name, names)
     hint = f" Did you mean {near}?" if near is not None else ""
-    data: dict[str, Any] = {"path": "name"} if near is None else {"path": "name", "nearest": near}
-    return InvalidParams(
-        f"cannot call {quote(name)}: there is no such tool.{hint} The tools are: "
-        f"{', '.join(names)}",
-        **data,
+    data: dict[str, Any] = {"code": "invalid_params", "retryable": False, "path": "name"}
+    if near is not None:
+        data["nearest"] = near
+    return ToolResult(
+        summary=f"cannot call {quote(name)}: there is no such tool.{hint} Nothing was done. The "
+        f"tools are: {', '.join(names)}.",
+        data=data,
+        is_error=True,
     )
 
 

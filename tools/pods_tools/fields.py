@@ -16,7 +16,7 @@ from pods_protocol.values import Permission, ScopeRule
 from pods_tools.schema import about, input_schema
 
 NAME_PATTERN: Final = "^[A-Za-z0-9][A-Za-z0-9._-]*$"
-ABSOLUTE_PATTERN: Final = "^/[\\s\\S]*$"
+ABSOLUTE_PATTERN: Final = "^/"
 CURSOR_PATTERN: Final = "^[0-9]{1,15}(\\+[0-9]{1,15})?$"
 
 PATTERN_WORDS: Final[Mapping[str, str]] = {
@@ -37,7 +37,6 @@ MAX_MESSAGE_LENGTH: Final = 1_000_000
 
 PATH_KEYWORDS: Final[Mapping[str, Any]] = {
     "pattern": ABSOLUTE_PATTERN,
-    "minLength": 1,
     "maxLength": MAX_PATH_LENGTH,
 }
 
@@ -68,8 +67,7 @@ def pod_field() -> dict[str, Any]:
 def path_list(description: str, *, also: tuple[str, ...] = ()) -> dict[str, Any]:
     """Metadata of a list of paths."""
     return about(
-        f"{description} Absolute paths; a path stands for its whole tree, "
-        "`{target, recursive: false}` for the directory and its direct entries.",
+        description,
         also=also,
         maxItems=MAX_RULES,
         items={"anyOf": [{"type": "string", **PATH_KEYWORDS}, input_schema(PathRule)]},

@@ -105,7 +105,7 @@ def build(hint: Any, value: Any) -> Any:
 
 def to_data(value: Any) -> Any:
     """An output as JSON-ready dicts and lists."""
-    kind = cast("type[Any]", type(value))
+    kind: Any = value.__class__
     if attrs.has(kind):
         return {field.name: to_data(getattr(value, field.name)) for field in attrs.fields(kind)}
     if isinstance(value, tuple):

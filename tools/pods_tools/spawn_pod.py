@@ -104,14 +104,16 @@ class SpawnPodInput:
     write: tuple[str | PathRule, ...] = field(
         default=(),
         metadata=path_list(
-            "What it may read and write. No two pods may hold the same; keep siblings "
-            "disjoint. You cannot write there yourself until the pod is gone.",
+            "What it may read and write: absolute paths, each with its whole tree; "
+            "`{target, recursive: false}` is a directory and its direct entries. No two pods may "
+            "hold the same, so keep siblings disjoint. You cannot write there yourself until the "
+            "pod is gone.",
             also=("paths", "write_paths", "scope", "allow"),
         ),
     )
     read: tuple[str | PathRule, ...] = field(
         default=(),
-        metadata=path_list("What it may read only.", also=("read_paths",)),
+        metadata=path_list("What it may only read, in the same form.", also=("read_paths",)),
     )
     deny: tuple[str | PathRule, ...] = field(
         default=(),

@@ -42,10 +42,10 @@ class _Calls:
 
     def plan(self, name: str, arguments: object) -> Plan[ToolResult]:
         """The steps of a call; every refusal ends up in the result."""
+        tool = TOOLS.get(name)
+        if tool is None:
+            return unknown_tool(name, TOOLS)
         try:
-            tool = TOOLS.get(name)
-            if tool is None:
-                raise unknown_tool(name, TOOLS)
             given = read_arguments(tool, arguments)
             # First, so that the supervisor's cursors are where this toolset's are.
             yield from self.bookmarks.settle()

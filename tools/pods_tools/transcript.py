@@ -105,15 +105,17 @@ def fit(pieces: Sequence[Piece], end: Cursor, max_bytes: int) -> Shown:
         if len(chosen) > 1:
             chosen.pop()
         else:
-            excess = _bytes(shown.content) - max_bytes
-            chosen = [_head(chosen[0], excess)]
+            chosen = [_head(chosen[0], _bytes(shown.content), max_bytes)]
         shown = _shown(chosen, pieces, end)
     return shown
 
 
-def _head(piece: Piece, excess: int) -> Piece:
+def _head(piece: Piece, shown_bytes: int, max_bytes: int) -> Piece:
+    """Shorter by at least a byte: to the bound, and then by what harmless tags add to it."""
     raw = piece.text.encode("utf-8", "replace")
-    kept = raw[: max(1, len(raw) - excess)].decode("utf-8", "ignore") or piece.text[:1]
+    excess = shown_bytes - max_bytes
+    size = max_bytes if len(raw) > max_bytes else max(len(raw) - excess, len(raw) // 2)
+    kept = raw[:size].decode("utf-8", "ignore")
     return Piece(
         seq=piece.seq,
         turn=piece.turn,
