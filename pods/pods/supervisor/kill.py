@@ -24,6 +24,9 @@ from pods_protocol.process_messages import SignalTree
 KILL_SECONDS: Final = 5.0
 """SIGKILL to gone: a few milliseconds, but for processes in uninterruptible sleep."""
 
+REAP_SECONDS: Final = 1.0
+"""From a keeper's last word to the launcher's. For a keeper of an earlier launcher none comes."""
+
 
 async def kill_tree(supervisor: Supervisor, live: LivePod | None, record: PodRecord) -> None:
     """Kill everything of a pod and wait until it is gone; a pod that never was is gone.
@@ -34,6 +37,9 @@ async def kill_tree(supervisor: Supervisor, live: LivePod | None, record: PodRec
     if live is not None and not live.launch_asked:
         return
     if live is not None and await _by_keeper(live):
+        # The tree is gone. The keeper itself is in its last instants: let it be reaped, too.
+        with trio.move_on_after(REAP_SECONDS):
+            await supervisor.launcher.wait_ended(record.id)
         return
     with trio.move_on_after(KILL_SECONDS * 2):
         if await _by_launcher(supervisor, record):

@@ -12,7 +12,7 @@ import os
 import secrets
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 import trio
@@ -162,16 +162,18 @@ async def _bring_up(
     async def take_over() -> None:
         await supervisor.registry_worker.submit(adopt)
 
-    async def greet() -> RunResult | None:
-        nursery = supervisor.nursery
-        await live.connect_keeper(nursery, places.keeper_socket(live.id), supervisor.token)
-        await live.connect_pod(nursery, places.pod_socket(live.id))
+    async def greet_keeper() -> None:
+        path = places.keeper_socket(live.id)
+        await live.connect_keeper(supervisor.nursery, path, supervisor.token)
+
+    async def greet_pod() -> RunResult | None:
+        await live.connect_pod(supervisor.nursery, places.pod_socket(live.id))
         if request.prompt is None or live.pod is None:
             return None
         return await live.pod.request(Run(input=request.prompt), timeout_seconds=HELLO_SECONDS)
 
     try:
-        return await beside(take_over, greet)
+        return await beside((take_over, greet_keeper), greet_pod)
     except (NotConnected, TimedOut) as error:
         raise await _start_failed(live, error) from error
 
@@ -192,25 +194,27 @@ async def _start_failed(live: LivePod, error: PodsError) -> StartFailed:
     )
 
 
-async def beside(first: Callable[[], Awaitable[None]], main: Callable[[], Awaitable[T]]) -> T:
-    """Run two things at once; the first failure cancels the other and comes out as it is."""
+async def beside(
+    others: Sequence[Callable[[], Awaitable[None]]], main: Callable[[], Awaitable[T]]
+) -> T:
+    """Run things at once; the first failure cancels the rest and comes out as it is."""
     failures: list[Exception] = []
     results: list[T] = []
     async with trio.open_nursery() as nursery:
 
-        async def aside() -> None:
+        async def guarded(act: Callable[[], Awaitable[None]]) -> None:
             try:
-                await first()
+                await act()
             except Exception as error:
                 failures.append(error)
                 nursery.cancel_scope.cancel()
 
-        nursery.start_soon(aside)
-        try:
+        async def keep_result() -> None:
             results.append(await main())
-        except Exception as error:
-            failures.append(error)
-            nursery.cancel_scope.cancel()
+
+        for other in others:
+            nursery.start_soon(guarded, other)
+        await guarded(keep_result)
     if failures:
         raise failures[0]
     return results[0]
@@ -254,10 +258,9 @@ def _answer(supervisor: Supervisor, caller: Caller, record: PodRecord) -> SpawnP
 
 
 def _make_directories(supervisor: Supervisor, live: LivePod) -> None:
-    """The pod's own two directories, private temp and token; their parents exist."""
+    """The pod's own two directories and its token; the launcher makes what is in them."""
     os.mkdir(live.directory, 0o700)
     os.mkdir(supervisor.places.pod_runtime(live.id), 0o700)
-    os.mkdir(supervisor.places.pod_tmp(live.id), 0o700)
     write_token(supervisor.places.pod_token(live.id), live.token)
 
 

@@ -11,7 +11,7 @@ import trio
 from pods.client import aio
 from pods.journal.reader import iterate
 from pods_protocol.supervisor_messages import StopPodResult
-from pods_protocol.values import PodInfo
+from pods_protocol.values import PodInfo, StopMode
 from supervisor_support import (
     BUSY,
     NOTHING,
@@ -70,9 +70,8 @@ async def test_several_stops_share_one_ladder_and_a_kill_makes_it_short(
     async with supervisor_and_client(pods_environ) as (_, client):
         answers: list[StopPodResult] = []
 
-        async def ask(mode: str) -> None:
-            kind = "kill" if mode == "kill" else "now"
-            answers.append(await client.stop("stubborn", mode=kind, grace_seconds=600))
+        async def ask(mode: StopMode) -> None:
+            answers.append(await client.stop("stubborn", mode=mode, grace_seconds=600))
 
         with trio.fail_after(WAIT_SECONDS):
             await spawn_trouble(client, short_dir, "stubborn", "Stubborn")
