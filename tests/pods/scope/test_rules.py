@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from pods.scope.rules import Table, covers, describe, overlaps, permits
+from pods.scope.rules import Lease, Table, covers, describe, overlaps, permits
 from pods_protocol.errors import (
     InvalidScope,
     NameTaken,
@@ -14,11 +14,11 @@ from pods_protocol.errors import (
     ScopeNotDelegable,
     UnknownPod,
 )
-from pods_protocol.values import ProcessIdentity
+from pods_protocol.values import ProcessIdentity, ScopeGrant, ScopeRule
 from scope_support import lease, me, pending, rule, rules, table_of
 
 
-def test_a_recursive_rule_covers_the_tree_and_another_the_direct_entries():
+def test_a_recursive_rule_covers_the_tree_and_another_the_direct_entries() -> None:
     tree, entries = rule("w /a/**"), rule("w /a/*")
     assert covers(tree, "/a")
     assert covers(tree, "/a/b/c")
@@ -28,19 +28,19 @@ def test_a_recursive_rule_covers_the_tree_and_another_the_direct_entries():
     assert not covers(tree, "/ab")
 
 
-def test_rules_overlap_whatever_they_permit():
+def test_rules_overlap_whatever_they_permit() -> None:
     assert overlaps(rule("r /a/**"), rule("w /a/b/*"))
     assert overlaps(rule("w /a/*"), rule("w /a/b/*"))
     assert not overlaps(rule("w /a/*"), rule("w /a/b/c/**"))
 
 
-def test_write_includes_read_and_not_the_other_way_round():
+def test_write_includes_read_and_not_the_other_way_round() -> None:
     assert permits(rule("w /a/**"), rule("r /a/b/**"))
     assert not permits(rule("r /a/**"), rule("w /a/b/**"))
     assert not permits(rule("w /a/*"), rule("w /a/**"))
 
 
-def test_a_rule_in_a_sentence():
+def test_a_rule_in_a_sentence() -> None:
     assert describe(rule("w /a/**")) == "write on /a/**"
     assert describe(rule("r //*")) == "read on /*"
 
@@ -48,7 +48,7 @@ def test_a_rule_in_a_sentence():
 # --- the faults of the origins, by their number in ORIGINS.md 3.1 ---------------------------------
 
 
-def test_fault_1_siblings_under_a_parent_that_writes_nothing_do_not_share_a_place():
+def test_fault_1_siblings_under_a_parent_that_writes_nothing_do_not_share_a_place() -> None:
     table = table_of(
         lease("boss", ["r /p/**"], delegable=["w /p/**"]),
         lease("one", ["w /p/src/**"], parent="boss"),
@@ -58,7 +58,7 @@ def test_fault_1_siblings_under_a_parent_that_writes_nothing_do_not_share_a_plac
     assert refused.value.data["owner_id"] == "one"
 
 
-def test_fault_1_a_stranger_does_not_get_what_a_parent_that_writes_nothing_has_lent():
+def test_fault_1_a_stranger_does_not_get_what_a_parent_that_writes_nothing_has_lent() -> None:
     table = table_of(
         lease("boss", ["r /p/**"], delegable=["w /p/**"]),
         lease("one", ["w /p/src/**"], parent="boss"),
@@ -68,14 +68,14 @@ def test_fault_1_a_stranger_does_not_get_what_a_parent_that_writes_nothing_has_l
     assert refused.value.data["owner_id"] == "one"
 
 
-def test_fault_1_a_parent_that_only_lends_keeps_its_ground():
+def test_fault_1_a_parent_that_only_lends_keeps_its_ground() -> None:
     table = table_of(lease("boss", ["r /p/**"], delegable=["w /p/**"]))
     with pytest.raises(ScopeConflict) as refused:
         table.lend(lease("stranger", ["w /p/doc/**"]))
     assert refused.value.data["owner_id"] == "boss"
 
 
-def test_fault_2_a_deny_on_the_parent_does_not_hide_its_children():
+def test_fault_2_a_deny_on_the_parent_does_not_hide_its_children() -> None:
     # The deny came after the child was there, so the child holds what its parent is denied.
     child = lease("child", ["w /p/out/**"], parent="boss")
     boss = lease("boss", ["w /p/**"], deny=["w /p/out/**"], delegable=["w /p/**"])
@@ -85,7 +85,7 @@ def test_fault_2_a_deny_on_the_parent_does_not_hide_its_children():
     assert refused.value.data["owner_id"] == "child"
 
 
-def test_fault_3_a_path_that_is_not_canonical_never_reaches_the_comparison():
+def test_fault_3_a_path_that_is_not_canonical_never_reaches_the_comparison() -> None:
     table = table_of(lease("boss", ["w /src/**"], delegable=["w /src/**"]))
     for sneaky in ("w /src/../etc/**", "w /src/b/../a/**", "w /src//a/**", "w /src/./a/**"):
         with pytest.raises(InvalidScope):
@@ -94,7 +94,7 @@ def test_fault_3_a_path_that_is_not_canonical_never_reaches_the_comparison():
             table.lend(lease("child", ["r /src/**"], deny=[sneaky], parent="boss"))
 
 
-def test_fault_4_denies_pass_down_to_children_and_to_theirs():
+def test_fault_4_denies_pass_down_to_children_and_to_theirs() -> None:
     table = table_of(
         lease(
             "boss",
@@ -112,7 +112,7 @@ def test_fault_4_denies_pass_down_to_children_and_to_theirs():
     assert table.may_write("grandchild", "/p/src")
 
 
-def test_fault_4_a_child_keeps_the_denies_of_a_parent_that_has_ended():
+def test_fault_4_a_child_keeps_the_denies_of_a_parent_that_has_ended() -> None:
     table = table_of(
         lease("boss", ["w /p/**"], delegable=["w /p/**"]),
         lease("child", ["w /p/**"], deny=["r /p/keys/**"], delegable=["w /p/**"], parent="boss"),
@@ -122,7 +122,7 @@ def test_fault_4_a_child_keeps_the_denies_of_a_parent_that_has_ended():
     assert not table.may_read("grandchild", "/p/keys/id")
 
 
-def test_fault_4_what_a_deny_takes_whole_is_not_lent():
+def test_fault_4_what_a_deny_takes_whole_is_not_lent() -> None:
     table = table_of(lease("boss", ["w /p/**"], deny=["w /p/vendor/**"], delegable=["w /p/**"]))
     with pytest.raises(ScopeNotDelegable, match="a deny takes all of it"):
         table.lend(lease("child", ["w /p/vendor/lib/**"], parent="boss"))
@@ -132,12 +132,12 @@ def test_fault_4_what_a_deny_takes_whole_is_not_lent():
 # --- lending --------------------------------------------------------------------------------------
 
 
-def test_reads_never_conflict():
+def test_reads_never_conflict() -> None:
     table = table_of(lease("writer", ["w /p/**"]), lease("reader", ["r /p/**"]))
     assert table.may_read("reader", "/p/x")
 
 
-def test_a_conflict_names_the_deepest_owner_its_rule_and_ours():
+def test_a_conflict_names_the_deepest_owner_its_rule_and_ours() -> None:
     table = table_of(
         lease("top", ["w /p/**"], delegable=["w /p/**"]),
         lease("middle", ["w /p/a/**"], delegable=["w /p/a/**"], parent="top"),
@@ -158,7 +158,7 @@ def test_a_conflict_names_the_deepest_owner_its_rule_and_ours():
     )
 
 
-def test_a_deny_of_ones_own_keeps_two_writers_apart():
+def test_a_deny_of_ones_own_keeps_two_writers_apart() -> None:
     table = table_of(lease("tests", ["w /p/tests/**"]))
     with pytest.raises(ScopeConflict):
         table.lend(lease("rest", ["w /p/**"]))
@@ -167,7 +167,7 @@ def test_a_deny_of_ones_own_keeps_two_writers_apart():
     assert not table.may_write("rest", "/p/tests/x")
 
 
-def test_a_child_gets_only_what_its_parent_may_lend():
+def test_a_child_gets_only_what_its_parent_may_lend() -> None:
     table = table_of(lease("boss", ["w /p/**"], delegable=["w /p/src/**", "r /p/**"]))
     with pytest.raises(ScopeNotDelegable) as refused:
         table.lend(lease("child", ["w /p/doc/**"], parent="boss"))
@@ -182,24 +182,24 @@ def test_a_child_gets_only_what_its_parent_may_lend():
     table.lend(lease("child", ["r /p/doc/**", "w /p/src/**"], parent="boss"))
 
 
-def test_a_child_may_not_lend_more_than_its_parent_may():
+def test_a_child_may_not_lend_more_than_its_parent_may() -> None:
     table = table_of(lease("boss", ["w /p/**"], delegable=["w /p/src/**"]))
     with pytest.raises(ScopeNotDelegable):
         table.lend(lease("child", ["w /p/src/**"], delegable=["w /p/**"], parent="boss"))
 
 
-def test_a_parent_that_may_lend_nothing_says_so():
+def test_a_parent_that_may_lend_nothing_says_so() -> None:
     table = table_of(lease("boss", ["w /p/**"]))
     with pytest.raises(ScopeNotDelegable, match="may lend nothing"):
         table.lend(lease("child", ["r /p/**"], parent="boss"))
 
 
-def test_a_parent_that_has_ended_lends_nothing():
+def test_a_parent_that_has_ended_lends_nothing() -> None:
     with pytest.raises(ScopeNotDelegable, match="holds none any more"):
         table_of().lend(lease("child", ["r /p/**"], parent="gone"))
 
 
-def test_an_id_is_lent_to_once():
+def test_an_id_is_lent_to_once() -> None:
     table = table_of(lease("pod"), pending("starting"))
     with pytest.raises(NameTaken) as refused:
         table.lend(lease("pod"))
@@ -209,7 +209,7 @@ def test_an_id_is_lent_to_once():
     assert refused.value.data["state"] == "starting"
 
 
-def test_a_lease_is_either_pending_or_held():
+def test_a_lease_is_either_pending_or_held() -> None:
     item = pending("pod")
     for broken in (
         attrs.evolve(item, pending_deadline=None),
@@ -223,7 +223,7 @@ def test_a_lease_is_either_pending_or_held():
 # --- what is lent ---------------------------------------------------------------------------------
 
 
-def test_a_parent_does_not_write_what_it_has_lent_until_it_comes_back():
+def test_a_parent_does_not_write_what_it_has_lent_until_it_comes_back() -> None:
     table = table_of(lease("boss", ["w /p/**"], delegable=["w /p/**"]))
     lent = table.lend(lease("child", ["w /p/src/**"], parent="boss"))
     assert table.may_write("boss", "/p/src/x")
@@ -235,7 +235,7 @@ def test_a_parent_does_not_write_what_it_has_lent_until_it_comes_back():
     assert lent.release("child").may_write("boss", "/p/src/x")
 
 
-def test_what_a_child_may_only_lend_on_is_lent_too():
+def test_what_a_child_may_only_lend_on_is_lent_too() -> None:
     table = table_of(
         lease("boss", ["w /p/**"], delegable=["w /p/**"]),
         lease("child", ["r /p/**"], delegable=["w /p/src/**"], parent="boss"),
@@ -244,7 +244,7 @@ def test_what_a_child_may_only_lend_on_is_lent_too():
     assert not table.may_write("child", "/p/src/x")
 
 
-def test_a_rule_that_is_lent_whole_is_not_effective():
+def test_a_rule_that_is_lent_whole_is_not_effective() -> None:
     table = table_of(
         lease("boss", ["w /p/src/**", "w /p/doc/**", "r /q/**"], delegable=["w /p/src/**"]),
         lease("child", ["w /p/src/**"], parent="boss"),
@@ -252,7 +252,7 @@ def test_a_rule_that_is_lent_whole_is_not_effective():
     assert table.effective_write("boss") == rules(["w /p/doc/**"])
 
 
-def test_a_rule_of_which_the_child_denies_itself_a_part_stays_effective():
+def test_a_rule_of_which_the_child_denies_itself_a_part_stays_effective() -> None:
     table = table_of(
         lease("boss", ["w /p/**"], delegable=["w /p/**"]),
         lease("child", ["w /p/**"], deny=["w /p/doc/**"], parent="boss"),
@@ -261,13 +261,13 @@ def test_a_rule_of_which_the_child_denies_itself_a_part_stays_effective():
     assert table.may_write("boss", "/p/doc/x")
 
 
-def test_a_rule_that_the_pod_is_denied_is_not_effective():
+def test_a_rule_that_the_pod_is_denied_is_not_effective() -> None:
     table = table_of(lease("pod", ["w /p/**"], deny=["w /p/**"]))
     assert table.effective_write("pod") == ()
     assert table.may_read("pod", "/p/x")
 
 
-def test_what_is_lent_is_told_in_its_widest_rules():
+def test_what_is_lent_is_told_in_its_widest_rules() -> None:
     table = table_of(
         lease("boss", delegable=["w /p/**", "w /q/**"]),
         lease("one", ["w /p/a/*", "w /q/**"], delegable=["w /p/a/**"], parent="boss"),
@@ -276,7 +276,7 @@ def test_what_is_lent_is_told_in_its_widest_rules():
     assert table.lent("boss") == rules(["w /q/**", "w /p/a/**"])
 
 
-def test_questions_about_a_pod_without_a_lease_are_refused():
+def test_questions_about_a_pod_without_a_lease_are_refused() -> None:
     table = table_of()
     for ask in (table.lent, table.effective_write, table.depth):
         with pytest.raises(UnknownPod):
@@ -289,13 +289,13 @@ def test_questions_about_a_pod_without_a_lease_are_refused():
 # --- adopting and ending --------------------------------------------------------------------------
 
 
-def test_a_pending_lease_holds_its_ground():
+def test_a_pending_lease_holds_its_ground() -> None:
     table = table_of(pending("starting", ["w /p/**"]))
     with pytest.raises(ScopeConflict):
         table.lend(lease("other", ["w /p/**"]))
 
 
-def test_the_holder_of_the_nonce_adopts():
+def test_the_holder_of_the_nonce_adopts() -> None:
     keeper = me()
     table = table_of(pending("pod", ["w /p/**"], nonce="secret"))
     adopted = table.adopt("pod", "secret", keeper)
@@ -305,7 +305,7 @@ def test_the_holder_of_the_nonce_adopts():
     assert adopted.adopt("pod", "secret", keeper) is adopted
 
 
-def test_nobody_else_adopts():
+def test_nobody_else_adopts() -> None:
     table = table_of(pending("pod", nonce="secret"))
     with pytest.raises(NotAuthorized):
         table.adopt("pod", "guess", me())
@@ -314,26 +314,26 @@ def test_nobody_else_adopts():
         table.adopt("pod", "secret", me()).adopt("pod", "secret", stranger)
 
 
-def test_a_spawner_that_is_named_as_holder_still_has_to_adopt():
+def test_a_spawner_that_is_named_as_holder_still_has_to_adopt() -> None:
     spawner = me()
     item = attrs.evolve(pending("pod", nonce="secret"), holder=spawner)
     adopted = table_of(item).adopt("pod", "secret", spawner)
     assert not adopted.leases["pod"].is_pending
 
 
-def test_a_lease_that_has_lapsed_is_not_adopted():
+def test_a_lease_that_has_lapsed_is_not_adopted() -> None:
     with pytest.raises(UnknownPod, match="its start took too long"):
         table_of().adopt("pod", "secret", me())
 
 
-def test_releasing_is_idempotent():
+def test_releasing_is_idempotent() -> None:
     table = table_of(lease("pod", ["w /p/**"]))
     ended = table.release("pod")
     assert ended.leases == {}
     assert ended.release("pod") is ended
 
 
-def test_children_of_several_that_died_go_to_the_nearest_that_lives():
+def test_children_of_several_that_died_go_to_the_nearest_that_lives() -> None:
     table = table_of(
         lease("a", delegable=["w /p/**"]),
         lease("b", delegable=["w /p/**"], parent="a"),
@@ -347,18 +347,43 @@ def test_children_of_several_that_died_go_to_the_nearest_that_lives():
 # --- tables from disk -----------------------------------------------------------------------------
 
 
-def test_a_table_with_one_id_twice_is_no_table():
+def test_a_table_with_one_id_twice_is_no_table() -> None:
     with pytest.raises(ValueError, match="two leases"):
         Table.of([lease("pod"), lease("pod")])
 
 
-def test_a_table_with_a_missing_parent_is_no_table():
+def test_a_table_with_a_missing_parent_is_no_table() -> None:
     with pytest.raises(ValueError, match="missing"):
         Table.of([lease("pod", parent="gone")])
     with pytest.raises(ValueError, match="missing"):
         table_of(lease("boss"), lease("child", parent="boss")).patched(["boss"], [])
 
 
-def test_a_table_whose_parents_go_in_a_circle_is_no_table():
+def test_a_table_whose_parents_go_in_a_circle_is_no_table() -> None:
     with pytest.raises(ValueError, match="circle"):
         Table.of([lease("a", parent="b"), lease("b", parent="a")])
+
+
+def test_a_pod_that_asks_for_what_its_sibling_holds_learns_who_holds_it() -> None:
+    tree = ScopeRule(target="/tree", permission="write")
+    left = ScopeRule(target="/tree/left", permission="write")
+    right = ScopeRule(target="/tree/right", permission="write")
+
+    def lease(pod_id: str, parent_id: str | None, rule: ScopeRule) -> Lease:
+        return Lease(
+            pod_id=pod_id,
+            name=pod_id,
+            supervisor="test",
+            parent_id=parent_id,
+            grant=ScopeGrant(allow=(rule,), delegable=(rule,)),
+            holder=None,
+            pending_nonce="n",
+            pending_deadline=1.0,
+        )
+
+    table = Table().lend(lease("parent", None, tree))
+    table = table.lend(lease("left", "parent", left)).lend(lease("right", "parent", right))
+    with pytest.raises(ScopeNotDelegable, match="'right' holds it") as refused:
+        table.lend(lease("intruder", "left", right))
+    assert refused.value.data["owner"] == "right"
+    assert refused.value.data["owner_rule"]["target"] == "/tree/right"
