@@ -36,7 +36,7 @@ from pods_protocol.errors import (
 )
 from pods_protocol.pod_messages import Hello, HelloResult
 
-MAX_IN_FLIGHT: Final = 64
+MAX_IN_FLIGHT: Final = 256
 """Requests of one connection that are being answered at once; more are refused as `busy`."""
 
 MAX_CONNECTIONS: Final = 512
