@@ -36,28 +36,30 @@ def paths(region: Region) -> set[str]:
 
 
 @given(regions)
-def test_a_region_has_its_paths_and_no_other(region: Region):
+def test_a_region_has_its_paths_and_no_other(region: Region) -> None:
     assert {path for path in PATHS if has_path(region, path)} == paths(region)
 
 
 @given(regions, regions)
-def test_what_two_regions_share_is_exact(first: Region, second: Region):
+def test_what_two_regions_share_is_exact(first: Region, second: Region) -> None:
     shared = intersect(first, second)
     assert (paths(shared) if shared else set[str]()) == paths(first) & paths(second)
 
 
 @given(regions, regions)
-def test_containing_is_exact(outer: Region, inner: Region):
+def test_containing_is_exact(outer: Region, inner: Region) -> None:
     assert contains(outer, inner) == (paths(inner) <= paths(outer))
 
 
 @given(regions, st.lists(regions, max_size=3))
-def test_a_region_is_cut_only_if_the_holes_leave_nothing(region: Region, holes: list[Region]):
+def test_a_region_is_cut_only_if_the_holes_leave_nothing(
+    region: Region, holes: list[Region]
+) -> None:
     left = paths(region).difference(*(paths(hole) for hole in holes))
     assert is_cut(region, holes) == (not left)
 
 
-def test_paths_are_compared_by_components():
+def test_paths_are_compared_by_components() -> None:
     assert not is_below("/a/bc", "/a/b")
     assert is_below("/a/b/c", "/a/b")
     assert is_below("/a/b", "/a/b")
@@ -65,18 +67,18 @@ def test_paths_are_compared_by_components():
     assert intersect(Region("/a/b", TREE), Region("/a/bc", TREE)) is None
 
 
-def test_the_way_up_ends_at_the_root():
+def test_the_way_up_ends_at_the_root() -> None:
     assert list(ancestors_of("/a/b")) == ["/a/b", "/a", "/"]
     assert parent_of("/") is None
 
 
 @pytest.mark.parametrize("path", ["/", "/a", "/a/b", "/..a", "/a...", "/ "])
-def test_a_canonical_path_is_taken(path: str):
+def test_a_canonical_path_is_taken(path: str) -> None:
     assert is_canonical(path)
 
 
 @pytest.mark.parametrize(
     "path", ["", "a", "./a", "/a/", "//a", "//", "/a/../b", "/..", "/a/./b", "/a//b", "/a\0b", "~"]
 )
-def test_any_other_way_to_write_a_path_is_not(path: str):
+def test_any_other_way_to_write_a_path_is_not(path: str) -> None:
     assert not is_canonical(path)
