@@ -53,6 +53,8 @@ R = TypeVar("R")
 CREATED = 1_700_000_000.0
 SECRET = "0123456789abcdef-a-token-that-no-answer-may-show"
 OWNER = "owner"
+BUSY = "sleep 1000"
+"""A message whose turn stays; a shell takes it as a command."""
 ENFORCEMENT = Enforcement(
     backend="none", summary="advisory", gaps=("writes are not held back",), reason="a fake"
 )
@@ -97,12 +99,16 @@ class FakePod:
         return event
 
     def begin(self, message: str) -> int:
-        """Start a turn."""
+        """Start a turn; an `answering` pod says the message and ends it."""
         self.turns += 1
-        self.turn, self.state = self.turns, "working"
-        self.write("turn_started", message_id=f"m{self.turns}")
-        self.write("message_accepted", message_id=f"m{self.turns}", input=message)
-        return self.turns
+        begun = self.turns
+        self.turn, self.state = begun, "working"
+        self.write("turn_started", message_id=f"m{begun}")
+        self.write("message_accepted", message_id=f"m{begun}", input=message)
+        if self.supervisor.answering and message != BUSY:
+            self.say(message)
+            self.finish()
+        return begun
 
     def say(self, text: str) -> None:
         """A piece of streamed text."""
@@ -168,11 +174,13 @@ class FakePod:
 class FakeSupervisor:
     """Answers requests; nothing in here waits."""
 
-    def __init__(self, *, children_limit: int = 8) -> None:
+    def __init__(self, *, children_limit: int = 8, answering: bool = False) -> None:
         self.pods: dict[str, FakePod] = {}
         self.asked: list[object] = []
         self.refuse: dict[type[Any], list[PodsError]] = {}
         self.children_limit = children_limit
+        self.answering = answering
+        self.hide: list[int] = []
         self._wake: list[trio.Event] = []
 
     def changed(self) -> None:
@@ -320,7 +328,9 @@ class FakeSupervisor:
             since = pod.cursors.get(message.reader or OWNER, 0)
         chosen: list[Event] = []
         size, cursor, truncated = 0, since, False
-        for event in pod.events[since:]:
+        # As in the real one, the state may be newer than the events: a test hides the last ones.
+        newest = pod.last_seq - (self.hide.pop(0) if self.hide else 0)
+        for event in pod.events[since:newest]:
             if not message.kinds or event.type in message.kinds:
                 size += event_bytes(event)
                 if len(chosen) >= message.limit or (chosen and size > message.max_bytes):
@@ -333,7 +343,7 @@ class FakeSupervisor:
             id=pod.id,
             events=tuple(chosen),
             next=cursor,
-            last_seq=pod.last_seq,
+            last_seq=newest,
             truncated=truncated,
             state=pod.state,
             last_turn=pod.last_turn,

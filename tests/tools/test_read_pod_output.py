@@ -85,6 +85,18 @@ def test_only_end_turn_counts_as_completed(
     assert result.data["last_turn"]["exit_status"] == 3
 
 
+def test_completed_is_never_said_without_what_was_said_before(
+    supervisor: FakeSupervisor, pod: FakePod, tools: BlockingToolset
+) -> None:
+    pod.begin("go")
+    pod.say("answer")
+    pod.finish()
+    supervisor.hide = [2]
+    result = read(tools, wait_seconds=30)
+    assert "Turn 1 completed" in result.summary
+    assert result.data["text"] == "answer"
+
+
 def test_end_turn_is_completed(pod: FakePod, tools: BlockingToolset) -> None:
     pod.begin("go")
     assert "None of its turns has ended." in read(tools).summary
@@ -286,7 +298,7 @@ def test_an_idle_pod_is_not_waited_for(
 ) -> None:
     assert read(tools, wait_seconds=30).data["text"] == ""
     reads = [asked for asked in supervisor.asked if isinstance(asked, ReadOutput)]
-    assert [asked.wait_seconds for asked in reads] == [0.0]
+    assert {asked.wait_seconds for asked in reads} == {0.0}
     assert pod.state == "idle"
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import Final, Literal
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from pods_protocol.bounds import DEFAULT_WAIT_SECONDS, MAX_READ_BYTES
 from pods_protocol.errors import PodsError
@@ -208,6 +208,11 @@ def plan(given: ReadPodOutputInput, bookmarks: Bookmarks) -> Plan[ToolResult]:
             settle = min(SETTLE_SECONDS, given.wait_seconds)
             yield from _wait_for_end(page, bookmarks.reader, settle)
             page = yield from pages.fetch(0.0)
+    if page.state not in TURN_RUNS and not page.truncated and not _has_end(page):
+        # The state of an answer may be newer than its events. What the pod said before it was so
+        # is in the next answer for sure, and "completed" is never said without it.
+        later = yield from pages.fetch(0.0)
+        page = evolve(later, state=page.state, last_turn=page.last_turn)
     question = yield from _question(page)
     # No step may come between here and the return: what is remembered is what is returned.
     start = pages.start(page.id)
@@ -231,6 +236,13 @@ def _wire_kinds(kinds: tuple[Kind, ...]) -> tuple[str, ...]:
 
 def _lags(page: ReadOutputResult, start: Cursor) -> bool:
     return page.next < start.seq or any(event.seq <= start.seq for event in page.events)
+
+
+def _has_end(page: ReadOutputResult) -> bool:
+    last = page.last_turn
+    return last is not None and any(
+        event.type == "turn_ended" and event.turn == last.turn for event in page.events
+    )
 
 
 def _wait_for_end(page: ReadOutputResult, reader: str | None, seconds: float) -> Plan[None]:

@@ -184,6 +184,8 @@ def _words(kind: str, data: dict[str, Any]) -> str:
         case "question":
             options = _json(data["options"]) if data.get("options") else ""
             return f"{data.get('prompt')} {options}"
+        case "stopped":
+            return f"{data.get('reason')} {data.get('message', '')}"
         case "thought":
             return str(data.get("text"))
         case "tool_call":
@@ -198,8 +200,9 @@ def _words(kind: str, data: dict[str, Any]) -> str:
 
 def outcome(stop_reason: str, exit_status: Any, message: str) -> str:
     """How a turn ended, in a few words."""
-    status = "" if exit_status is None else f", exit status {exit_status}"
-    return f"{stop_reason}{status}{': ' + message if message else ''}"
+    status = "" if exit_status is None else f"exit status {exit_status}"
+    said = "" if message == status else message
+    return f"{stop_reason}{', ' + status if status else ''}{': ' + said if said else ''}"
 
 
 def _json(value: Any) -> str:
