@@ -24,6 +24,8 @@ Json = dict[str, Any]
 Answer = Callable[["Peer", Json], Any]
 
 TOKEN = "t" * 64
+NOBODY = 1 << 30
+"""No process has this pid."""
 
 
 class Peer:
@@ -38,9 +40,11 @@ class Peer:
         with self._lock:
             self.sock.sendall(json.dumps(message).encode() + b"\n")
 
-    def event(self, event: Json) -> None:
-        """Send an event notification."""
-        self.send({"jsonrpc": "2.0", "method": "event", "params": event})
+    def event(self, *events: Json) -> None:
+        """Send event notifications, all in one piece."""
+        lines = [json.dumps({"jsonrpc": "2.0", "method": "event", "params": one}) for one in events]
+        with self._lock:
+            self.sock.sendall("".join(line + "\n" for line in lines).encode())
 
 
 class HangUp(Exception):
@@ -60,7 +64,7 @@ class FakeServer:
             "version": "0",
             "name": name,
             "id": "0123456789ab",
-            "pid": os.getpid(),
+            "pid": NOBODY,
         }
         self._peers: list[Peer] = []
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -17,6 +17,7 @@ import trio
 from pods.client.address import Address, find_address
 from pods.client.arguments import ScopePath, SpawnOptions, rules, spawn_request
 from pods.client.connections import PodConnections
+from pods.client.open import START_ATTEMPTS
 from pods.client.plain import ANSWER_SECONDS, read_token
 from pods.client.pod_handle import Pod
 from pods.client.session import Session
@@ -103,14 +104,18 @@ async def connect(
     environment = os.environ if environ is None else environ
     address = find_address(environment, supervisor)
     async with AsyncExitStack() as stack:
-        try:
-            opened = await stack.enter_async_context(_open(address, client))
-        except NotConnected:
-            if address.places is None or not start:
-                raise
+        for _ in range(START_ATTEMPTS - 1):
+            try:
+                opened = await stack.enter_async_context(_open(address, client))
+            except NotConnected:
+                if address.places is None or not start:
+                    raise
+            else:
+                break
             from pods.client.start import start_supervisor  # filelock: needed once in a while
 
             await trio.to_thread.run_sync(start_supervisor, address.places, environment)
+        else:
             opened = await stack.enter_async_context(_open(address, client))
         yield opened
 

@@ -7,7 +7,7 @@ runs; `start` is imported when nobody answers. Used by `pods.cli`.
 from __future__ import annotations
 
 import os
-from typing import Literal
+from typing import Final, Literal
 
 from pods.client.address import Address, find_address, keeps_anything
 from pods.client.plain import ANSWER_SECONDS, PlainClient, read_token
@@ -17,6 +17,11 @@ WhenAbsent = Literal["start", "look", "fail"]
 """What to do when no supervisor runs. `start`: start one (spawn). `look`: start one if journals of
 ended pods are kept here, so that they can be read (ls, read, logs). `fail`: NotConnected, so that
 nothing is started (doctor, down)."""
+
+
+START_ATTEMPTS: Final = 3
+"""Tries to connect, with a start between them: the one that answered the first may have been on its
+way out, and hung up."""
 
 
 class NoSupervisor(NotConnected):
@@ -38,21 +43,22 @@ def open_plain(
         PodsError: hello was refused.
     """
     address = find_address(os.environ, supervisor)
-    try:
-        return _open(address, timeout)
-    except NotConnected:
-        if address.places is None:
-            raise
+    for attempt in range(START_ATTEMPTS):
+        try:
+            return _open(address, timeout)
+        except NotConnected:
+            if address.places is None or attempt + 1 == START_ATTEMPTS:
+                raise
         if when_absent == "fail" or (when_absent == "look" and not keeps_anything(address.places)):
-            raise NoSupervisor(
-                f"cannot find a supervisor called {address.places.name}: none runs; `pods spawn` "
-                "or `pods up` starts one",
-                socket=address.socket,
-            ) from None
-    from pods.client.start import start_supervisor  # heavy, and needed once in a while
+            break
+        from pods.client.start import start_supervisor  # heavy, and needed once in a while
 
-    start_supervisor(address.places, os.environ)
-    return _open(address, timeout)
+        start_supervisor(address.places, os.environ)
+    raise NoSupervisor(
+        f"cannot find a supervisor at {address.socket}: none runs; `pods spawn` or `pods up` "
+        "starts one",
+        socket=address.socket,
+    )
 
 
 def _open(address: Address, timeout: float) -> PlainClient:
