@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import trio
 
@@ -117,10 +117,9 @@ async def run_process(
     process = await _open(argv, cwd, env, stdin is not None)
     try:
         left_open = await _attend(process, output, stdin)
-    except BaseException:
-        with trio.CancelScope(shield=True):
-            await _end_group(process)
-        raise
+    except BaseExceptionGroup as group:
+        # The nurseries in there are nobody's business: whoever runs a program sees what failed.
+        raise _first_failure(group) from group
     finally:
         with trio.CancelScope(shield=True):
             for stream in (process.stdin, process.stdout, process.stderr):
@@ -196,9 +195,11 @@ async def _attend(process: trio.Process, output: Output, stdin: bytes | None) ->
     fed = _Fed(output)
     async with trio.open_nursery() as helpers:
         helpers.start_soon(fed.flush_in_time)
+        helpers.start_soon(_end_when_cancelled, process)
         if stdin is not None and process.stdin is not None:
             helpers.start_soon(_write, process.stdin, stdin)
-        with trio.CancelScope() as drain:
+        # Shielded, because what the program says while it is being ended counts too.
+        with trio.CancelScope(shield=True) as drain:
             async with trio.open_nursery() as readers:
                 readers.start_soon(_read, process.stdout, "stdout", fed)
                 readers.start_soon(_read, process.stderr, "stderr", fed)
@@ -206,6 +207,13 @@ async def _attend(process: trio.Process, output: Output, stdin: bytes | None) ->
                 drain.deadline = trio.current_time() + DRAIN_SECONDS
         helpers.cancel_scope.cancel()
     return drain.cancelled_caught
+
+
+def _first_failure(group: BaseException) -> BaseException:
+    while isinstance(group, BaseExceptionGroup):
+        inner = cast("BaseExceptionGroup[BaseException]", group).exceptions
+        group = next((one for one in inner if not isinstance(one, trio.Cancelled)), inner[0])
+    return group
 
 
 class _Fed:
@@ -239,6 +247,16 @@ async def _write(stream: trio.abc.SendStream, data: bytes) -> None:
     with contextlib.suppress(trio.BrokenResourceError):
         await stream.send_all(data)
     await stream.aclose()
+
+
+async def _end_when_cancelled(process: trio.Process) -> None:
+    """End the program if it still runs when the turn, or the reading of it, no longer does."""
+    try:
+        await trio.sleep_forever()
+    finally:
+        if process.returncode is None:
+            with trio.CancelScope(shield=True):
+                await _end_group(process)
 
 
 async def _end_group(process: trio.Process) -> None:

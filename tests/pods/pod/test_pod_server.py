@@ -20,8 +20,10 @@ from pod_support import (
 from pods.agents.base import TurnEnd
 from pods.agents.echo import EchoAgent
 from pods.agents.turn import Turn
+from pods.pod import answers
 from pods.pod import server as server_module
 from pods.rpc.client import RpcClient
+from pods.rpc.server import Session
 from pods_protocol import errors
 from pods_protocol.events import Event
 from pods_protocol.pod_messages import (
@@ -73,13 +75,13 @@ async def test_the_answer_comes_before_anything_that_the_agent_does(short_dir: s
 
     async with living_pod(short_dir, agent) as pod, connected(pod) as client:
         with pytest.MonkeyPatch.context() as patch:
-            answered = server_module.Session.answer
+            answered = Session.answer
 
             def answer(self: Any, *arguments: Any) -> None:
                 order.append("answer")
                 answered(self, *arguments)
 
-            patch.setattr(server_module.Session, "answer", answer)
+            patch.setattr(Session, "answer", answer)
             await client.request(Run(input="x"))
             await until_idle(client)
     assert order[:2] == ["answer", "agent"]
@@ -162,9 +164,9 @@ async def raise_value_error(_: Turn) -> None:
     raise ValueError("bad luck")
 
 
-async def raise_in_a_task(_: Turn) -> None:
+async def raise_in_a_task(turn: Turn) -> None:
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(raise_value_error, None)
+        nursery.start_soon(raise_value_error, turn)
         await trio.sleep_forever()
 
 
@@ -404,7 +406,7 @@ async def test_numbers_out_of_range_are_named(short_dir: str, message: Any, path
 
 def test_a_time_that_is_no_number_is_out_of_range() -> None:
     with pytest.raises(errors.InvalidParams):
-        server_module.answers.check_range("wait_seconds", math.nan, 0, 1)
+        answers.check_range("wait_seconds", math.nan, 0, 1)
 
 
 async def test_a_wait_that_is_not_met_says_so(short_dir: str) -> None:
