@@ -413,7 +413,7 @@ class Turn:
         """
         from pods_tools import Toolset  # jsonschema comes with it, and most pods have no children
 
-        return Toolset(await self._host.client())
+        return Toolset(await self._host.client(), time_limit=trio.move_on_after)
 
 
 def find_shell() -> str:
