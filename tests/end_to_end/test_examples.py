@@ -1,0 +1,50 @@
+"""Every example runs on its own, says what it did, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SECONDS = 40.0
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("python_parent.py", ("A scope that is held", "parser reports:", "20 total", "40 total")),
+        ("blocking_parent.py", ("did not succeed (error", "did you mean `pod`?", "are gone")),
+    ],
+)
+def test_an_example_runs_and_leaves_nothing_behind(
+    name: str, words: tuple[str, ...], pods_environ: dict[str, str], short_dir: str, tmp_path: Path
+) -> None:
+    scratch = Path(short_dir) / "t"  # short, because sockets are below it
+    scratch.mkdir()
+    environ = {**pods_environ, "TMPDIR": str(scratch)}
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name)],
+        env=environ,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for word in words:
+        assert word in done.stdout
+    assert done.stderr == ""
+    assert list(scratch.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_example_is_run_by_a_test() -> None:
+    tests = Path(__file__).parents[1].rglob("test_*.py")
+    tested = "".join(path.read_text("utf-8") for path in tests)
+    for example in EXAMPLES.glob("*.py"):
+        assert example.stem in tested, example
