@@ -27,13 +27,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in words
     try:
-        try:
-            args = parse(words)
-        except SystemExit as ended:  # argparse has said what there is to say
-            return ended.code if isinstance(ended.code, int) else ExitCode.USAGE
+        args = parse(words)
         code = int(args.run(args))
         sys.stdout.flush()
         return code
+    except SystemExit as ended:  # argparse has said what there is to say
+        return ended.code if isinstance(ended.code, int) else ExitCode.USAGE
     except PodsError as error:
         _report(error, as_json)
         return error.EXIT_CODE

@@ -110,8 +110,10 @@ class _Attached:
             selector.register(self._following, selectors.EVENT_READ, self._events)
             selector.register(sys.stdin.fileno(), selectors.EVENT_READ, self._lines)
             while True:
-                for key, _ in selector.select():
-                    ended: bool | None = key.data()
+                ready = [key.data for key, _ in selector.select()]
+                # Events first: who leaves has seen what had come by then.
+                for serve in sorted(ready, key=lambda serve: serve == self._lines):
+                    ended: bool | None = serve()
                     if ended is not None:
                         return ended
 
