@@ -87,26 +87,35 @@ class RegistryLock:
 
     @contextlib.contextmanager
     def _in_line(self, deadline: float) -> Generator[None]:
+        descriptor = self._enter_line(deadline)
         try:
-            descriptor = os.open(
-                self._queue_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-            )
-        except OSError as error:
-            raise self._cannot_open(self._queue_path, error) from error
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                waiter = _Waiter(descriptor)
-                if not waiter.wait(deadline - time.monotonic()):
-                    # The waiting thread has its own descriptor and lets go by itself.
-                    raise self._timed_out(holder_of(self._queue_path)) from None
-                descriptor, abandoned = waiter.descriptor, descriptor
-                os.close(abandoned)
             yield
         finally:
             # Closing lets go: no child has inherited it.
             os.close(descriptor)
+
+    def _enter_line(self, deadline: float) -> int:
+        """The descriptor whose closing leaves the line; we are first in it."""
+        try:
+            descriptor = os.open(
+                self._queue_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+            )
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pass
+            except BaseException:
+                os.close(descriptor)
+                raise
+            else:
+                return descriptor
+            # From here on the descriptor is the waiter's: it alone knows when it may be closed.
+            waiter = _Waiter(descriptor)
+            if waiter.wait(deadline - time.monotonic()):
+                return descriptor
+        except OSError as error:
+            raise self._cannot_open(self._queue_path, error) from error
+        raise self._timed_out(holder_of(self._queue_path))
 
     def _timed_out(self, holder: int | None) -> TimedOut:
         who = "another process" if holder is None else _describe_process(holder)
@@ -133,8 +142,7 @@ class _Waiter:
     """
 
     def __init__(self, descriptor: int) -> None:
-        # A lock belongs to the open file, which a duplicate shares: so the thread opens nothing.
-        self.descriptor = os.dup(descriptor)
+        self._descriptor = descriptor
         self._decided = threading.Lock()
         self._arrived = threading.Event()
         self._given_up = False
@@ -142,25 +150,29 @@ class _Waiter:
         threading.Thread(target=self._run, name="pods-registry-wait", daemon=True).start()
 
     def wait(self, seconds: float) -> bool:
-        """Whether our turn has come before the time was over."""
+        """Whether our turn has come before the time was over; if so, the caller closes.
+
+        Raises:
+            OSError: the kernel refuses to wait; the descriptor is closed.
+        """
         self._arrived.wait(max(0.0, seconds))
         with self._decided:
             if not self._arrived.is_set():
                 self._given_up = True
                 return False
         if self._error is not None:
-            os.close(self.descriptor)
+            os.close(self._descriptor)
             raise self._error
         return True
 
     def _run(self) -> None:
         try:
-            fcntl.flock(self.descriptor, fcntl.LOCK_EX)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         except OSError as error:
             self._error = error
         with self._decided:
             if self._given_up:
-                os.close(self.descriptor)
+                os.close(self._descriptor)
             else:
                 self._arrived.set()
 

@@ -303,16 +303,16 @@ def _check_version(path: str, data: Any) -> None:
 def _keep_previous(path: str) -> None:
     """Give the file its second name; at no moment is it without its first."""
     spare = f"{path}.{secrets.token_hex(4)}.tmp"
-    try:
-        os.link(path, spare)
-    except FileNotFoundError:
-        return
-    except OSError:
-        # No hard links on this file system. For a moment there is only the previous generation,
-        # and a reader of that moment takes it.
-        os.rename(path, f"{path}.previous")
-        return
-    os.rename(spare, f"{path}.previous")
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            os.link(path, spare)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            # No hard links on this file system. For a moment there is only the previous
+            # generation, and a reader of that moment takes it.
+            spare = path
+        os.rename(spare, f"{path}.previous")
 
 
 def _set_aside(path: str) -> None:
