@@ -93,6 +93,22 @@ def fork_main(path: str, ready_path: str) -> None:
     trio.run(echo, path, lambda: notice.send(b"r"))
 
 
+@contextmanager
+def without_main() -> Iterator[None]:
+    """Hide the main module, which every child of a fork server would import again otherwise."""
+    main = sys.modules["__main__"]
+    spec, file = main.__spec__, getattr(main, "__file__", None)
+    main.__spec__ = None
+    if file is not None:
+        del main.__file__
+    try:
+        yield
+    finally:
+        main.__spec__ = spec
+        if file is not None:
+            main.__file__ = file
+
+
 class PreloadedForkServer(Workers):
     """multiprocessing's fork server with the same imports preloaded."""
 
@@ -111,10 +127,11 @@ class PreloadedForkServer(Workers):
         ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         ready.bind(ready_path)
         processes: list[ForkServerProcess] = []
-        for path in paths:
-            process = self._context.Process(target=fork_main, args=(path, ready_path))
-            process.start()
-            processes.append(process)
+        with without_main():
+            for path in paths:
+                process = self._context.Process(target=fork_main, args=(path, ready_path))
+                process.start()
+                processes.append(process)
         for _ in paths:
             ready.recv(16)
         for path in paths:
