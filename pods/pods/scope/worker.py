@@ -81,11 +81,13 @@ class RegistryWorker:
         finally:
             self._state = "ended"
             left = self._take(everything=True)
-            await self._carry_out([item for item in left if item.must_run])
+            # First those that are told no, with no checkpoint in between: a task that is cancelled
+            # now must find its item either in the queue or decided.
             for item in left:
                 if not item.must_run:
                     item.outcome = _closed()
                     item.done.set()
+            await self._carry_out([item for item in left if item.must_run])
 
     async def submit(
         self,

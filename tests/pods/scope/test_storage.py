@@ -134,6 +134,10 @@ def broken_files() -> list[tuple[str, Any]]:
     def with_lease(**changes: Any) -> dict[str, Any]:
         return {**whole, "leases": [{**first, **changes}]}
 
+    def with_rule(**changes: Any) -> dict[str, Any]:
+        grant = first["grant"]
+        return with_lease(grant={**grant, "deny": [{**grant["deny"][0], **changes}]})
+
     return [
         ("a list", []),
         ("a number", 5),
@@ -147,6 +151,8 @@ def broken_files() -> list[tuple[str, Any]]:
         ("rules that are no list", with_lease(grant={**first["grant"], "allow": {}})),
         ("a rule that is no rule", with_lease(grant={**first["grant"], "allow": [{}]})),
         ("a holder without a boot", with_lease(holder={"pid": 1, "start_ticks": 1})),
+        ("a target that is a number", with_rule(target=5)),
+        ("a permission that is no word", with_rule(permission=[])),
         ("a pid that is a word", with_lease(holder={**first["holder"], "pid": "1"})),
         ("the same id twice", {**whole, "leases": [first, first]}),
         ("a parent that is missing", with_lease(parent_id="nobody")),
@@ -177,6 +183,12 @@ def test_a_file_that_is_no_registry_is_refused_and_the_previous_one_taken(
         write(other, TABLE, EMPTY)
         os.rename(other, f"{path}.previous")
         assert load(path, EMPTY).table == TABLE
+
+
+def test_a_file_with_our_last_line_and_no_first_one_is_not_read(path: str) -> None:
+    Path(path).write_bytes(b"torn\n{}\n]}\n")
+    with pytest.raises(RegistryBroken, match="not JSON"):
+        load(path, EMPTY)
 
 
 @pytest.mark.parametrize("laid_out", [False, True])

@@ -119,8 +119,10 @@ async def test_fault_14_what_is_cancelled_before_it_began_never_happens(
     async with trio.open_nursery() as clients:
         clients.start_soon(worker.submit, lend(lease("first")))
         await gate.wait_entered()
-        with trio.move_on_after(0):
-            await worker.submit(lend(lease("withdrawn")))
+        async with trio.open_nursery() as impatient:
+            impatient.start_soon(worker.submit, lend(lease("withdrawn")))
+            await trio.testing.wait_all_tasks_blocked()
+            impatient.cancel_scope.cancel()
         gate.let_through.release()
     assert list(gate.registry.read().leases) == ["first"]
     assert gate.batches == [1]
