@@ -11,10 +11,10 @@ When a lease dies by itself:
   The spawner's death alone does not free it before the deadline: it may have launched the pod
   already, and the next supervisor adopts that with the nonce from its record.
 
-Every act looks for leases that are over: thoroughly (zombies and reused pids) at a few in turn,
-and, unless that was done a moment ago, cheaply at all (deadline, boot, is the pid free). If an
-operation is refused, all are looked at thoroughly and it is tried once more. So nobody is ever
-refused for the sake of the dead.
+Every act looks for leases that are over before it takes the lock: thoroughly (zombies and reused
+pids) at a few in turn, and, unless that was done a moment ago, cheaply at all (deadline, boot, is
+the pid free). If an operation is refused, all are looked at thoroughly and it is tried once more.
+So nobody is ever refused for the sake of the dead.
 """
 
 from __future__ import annotations
@@ -118,16 +118,22 @@ class ScopeRegistry:
             RegistryBroken, StorageFailed: as `transact`.
         """
         table = storage.load(self.path, self._known).table
-        return table.reclaim(_over(table.leases.values(), thorough=True))
+        over = _over(table.leases.values(), thorough=True)
+        return table.reclaim([lease.pod_id for lease in over])
 
     def _run(self, operations: Sequence[Operation[Any]]) -> list[Any]:
         storage.ensure_directory(os.path.dirname(self.path))
         if self._known is storage.EMPTY:
             # The first reading decodes every lease; nobody should have to wait for that.
             self._known = storage.load(self.path, self._known)
+        # Nor for this: whoever is dead stays dead, so the looking is done in front of the lock.
+        over = self._over_in_turn()
         with self._lock.held():
             base = storage.load(self.path, self._known)
-            table = self._reclaim_in_turn(base.table)
+            table = base.table.reclaim(
+                # A lease that was adopted meanwhile is another lease.
+                [lease.pod_id for lease in over if base.table.leases.get(lease.pod_id) is lease]
+            )
             swept = False
             outcomes: list[Any] = []
             for operation in operations:
@@ -136,9 +142,9 @@ class ScopeRegistry:
                 except PodsError as error:
                     if not swept:
                         swept = True
-                        over = _over(table.leases.values(), thorough=True)
-                        if over:
-                            table = table.reclaim(over)
+                        dead = _over(table.leases.values(), thorough=True)
+                        if dead:
+                            table = table.reclaim([lease.pod_id for lease in dead])
                             table, value = _attempt(operation, table)
                             outcomes.append(value)
                             continue
@@ -152,18 +158,19 @@ class ScopeRegistry:
             self._known = base
             return outcomes
 
-    def _reclaim_in_turn(self, table: Table) -> Table:
-        leases = list(table.leases.values())
-        over: set[str] = set()
+    def _over_in_turn(self) -> list[Lease]:
+        """The leases that are over, as far as this act looks."""
+        leases = list(self._known.table.leases.values())
+        over: list[Lease] = []
         now = time.monotonic()
         if now - self._swept >= SWEEP_SECONDS:
             self._swept = now
-            over.update(_over(leases, thorough=False))
+            over += _over(leases, thorough=False)
         if leases:
             start = self._turn % len(leases)
             self._turn = start + THOROUGH_CHECKS
-            over.update(_over(leases[start : start + THOROUGH_CHECKS], thorough=True))
-        return table.reclaim(over)
+            over += _over(leases[start : start + THOROUGH_CHECKS], thorough=True)
+        return over
 
 
 def _attempt(operation: Operation[Any], table: Table) -> tuple[Table, Any]:
@@ -173,11 +180,11 @@ def _attempt(operation: Operation[Any], table: Table) -> tuple[Table, Any]:
         return table, _Refused(error)
 
 
-def _over(leases: Iterable[Lease], *, thorough: bool) -> list[str]:
+def _over(leases: Iterable[Lease], *, thorough: bool) -> list[Lease]:
     """Which of them have lost their holder, or were not adopted in time."""
     now = time.time()
     boot = boot_id()
-    over: list[str] = []
+    over: list[Lease] = []
     for lease in leases:
         process = lease.holder or lease.spawner
         if process is not None and process.boot_id != boot:
@@ -189,7 +196,7 @@ def _over(leases: Iterable[Lease], *, thorough: bool) -> list[str]:
         else:
             gone = not is_alive(process) if thorough else is_pid_free(process.pid)
         if gone:
-            over.append(lease.pod_id)
+            over.append(lease)
     return over
 
 

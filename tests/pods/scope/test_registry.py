@@ -283,6 +283,14 @@ def test_a_pending_lease_outlives_its_spawner_until_the_deadline(
     assert not registry.read().leases["pod"].is_pending
 
 
+def test_a_lease_that_was_adopted_meanwhile_is_not_taken_for_the_one_that_lapsed(path: str) -> None:
+    one, two = ScopeRegistry(path), ScopeRegistry(path)
+    two.transact(lend(lease("other")))
+    one.transact(lend(pending("pod", seconds=-0.001, nonce="n")))
+    two.transact(lambda table: (table.adopt("pod", "n", me()), None))
+    assert one.transact(look) == ["other", "pod"]
+
+
 def test_a_pending_lease_of_another_boot_is_over(registry: ScopeRegistry) -> None:
     spawner = attrs.evolve(me(), boot_id="the boot before")
     registry.transact(lend(pending("pod", spawner=spawner)))
