@@ -11,7 +11,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Hand over; the demo runs a supervisor of its own."""
-    from pods.demo import main
+    """Hand over; the demo runs a supervisor of its own.
+
+    Raises:
+        PlatformUnsupported: no Unix sockets here.
+    """
+    from pods.rpc.unix import require_unix_sockets
+
+    require_unix_sockets()  # trio cannot even be imported without them
+    from pods.demo.main import main
 
     return main(args.words)

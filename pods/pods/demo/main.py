@@ -9,10 +9,13 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from typing import Final, NoReturn
 
 import trio
 from rich.console import Console
@@ -23,7 +26,10 @@ from pods.supervisor import open_supervisor
 from pods_protocol.errors import ExitCode, PodsError
 from pods_protocol.values import StopReason
 
-COORDINATOR = "coordinator"
+COORDINATOR: Final = "coordinator"
+
+ENDINGS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, a polite kill, a terminal that was closed: each is a reason to clean up and go."""
 
 
 def main(words: Sequence[str]) -> int:
@@ -39,8 +45,9 @@ def main(words: Sequence[str]) -> int:
     plain = arguments.plain or not sys.stdout.isatty()
     console = Console(force_terminal=False if plain else None, width=PLAIN_WIDTH if plain else None)
     try:
-        tree = copy_tree(arguments.tree, f"{directory}/tree")
-        return trio.run(_show, console, tree, directory)
+        with _endings_interrupt():
+            tree = copy_tree(arguments.tree, f"{directory}/tree")
+            return trio.run(_show_until_told, console, tree, directory)
     except PodsError as error:
         sys.stderr.write(f"pods: {error.message}\n")
         return error.EXIT_CODE
@@ -49,6 +56,53 @@ def main(words: Sequence[str]) -> int:
         return ExitCode.INTERRUPTED
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def _endings_interrupt() -> Generator[None]:
+    """Let every ending be a KeyboardInterrupt, while trio does not listen for them itself."""
+
+    def interrupt(_number: int, _frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in ENDINGS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+async def _show_until_told(console: Console, tree: Tree, directory: str) -> int:
+    """The show; an ending cancels it, and then all that it started is stopped first.
+
+    Raises:
+        KeyboardInterrupt: it was ended.
+        PodsError: the show's own.
+    """
+    code: int | None = None
+    failure: PodsError | None = None
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_cancel_when_told, nursery.cancel_scope)
+        try:
+            code = await _show(console, tree, directory)
+        except PodsError as error:
+            failure = error  # carried past the nursery, which would wrap it in a group
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    if code is None:
+        raise KeyboardInterrupt
+    return code
+
+
+async def _cancel_when_told(
+    scope: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    with trio.open_signal_receiver(*ENDINGS) as received:
+        task_status.started()
+        async for _ in received:
+            scope.cancel()
 
 
 def _environ(directory: str) -> dict[str, str]:

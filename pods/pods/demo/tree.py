@@ -8,16 +8,22 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import stat
+from contextlib import suppress
 from typing import Final
 
 from attrs import frozen
 
-from pods_protocol.errors import InvalidScope
+from pods.paths import check_name
+from pods_protocol.errors import InvalidName, InvalidScope, StorageFailed
 
 OWN_PACKAGES: Final = ("pods", "pods_protocol", "pods_tools")
 
 MAX_PACKAGES: Final = 6
 """Children at work at once: fewer than the default cap, leaving room for an heir."""
+
+RESERVED: Final = frozenset({"coordinator", "intruder"})
+"""Names of the show's own pods."""
 
 MIN_PACKAGES: Final = 2
 """Somebody has to stand in somebody's way."""
@@ -47,6 +53,7 @@ def copy_tree(source: str | None, destination: str) -> Tree:
 
     Raises:
         InvalidScope: no such directory, too few packages in it, or too much to copy.
+        StorageFailed: it cannot be read, or there is no room for the copy.
     """
     if source is None:
         os.mkdir(destination)
@@ -66,7 +73,9 @@ def copy_tree(source: str | None, destination: str) -> Tree:
     packages = sorted(
         entry.name
         for entry in os.scandir(destination)
-        if entry.is_dir(follow_symlinks=False) and any(os.scandir(entry.path))
+        if entry.is_dir(follow_symlinks=False)
+        and _may_name_a_pod(entry.name)
+        and os.listdir(entry.path)
     )[:MAX_PACKAGES]
     if len(packages) < MIN_PACKAGES:
         raise InvalidScope(
@@ -78,7 +87,35 @@ def copy_tree(source: str | None, destination: str) -> Tree:
 
 
 def _copy(source: str, destination: str) -> None:
-    shutil.copytree(source, destination, ignore=_SKIPPED, symlinks=True)
+    try:
+        shutil.copytree(source, destination, ignore=_ignored, symlinks=True)
+    except OSError as error:  # shutil.Error too, which lists what failed as (from, to, why)
+        first = error.args[0][0][2] if isinstance(error, shutil.Error) else error
+        raise StorageFailed(
+            f"cannot copy {source} for the demo: {first}; name another tree with --tree, or free "
+            "some space in /tmp",
+            path=source,
+            errno=error.errno,
+        ) from error
+
+
+def _ignored(directory: str, names: list[str]) -> set[str]:
+    """What stays behind: what is no source, and what a copy would wait on for ever."""
+    ignored = _SKIPPED(directory, names)
+    for name in names:
+        with suppress(OSError):
+            mode = os.lstat(os.path.join(directory, name)).st_mode
+            if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+                ignored.add(name)
+    return ignored
+
+
+def _may_name_a_pod(name: str) -> bool:
+    """Each package's pod is called after it."""
+    try:
+        return check_name(name) not in RESERVED
+    except InvalidName:
+        return False
 
 
 def _check_size(source: str) -> None:

@@ -1,0 +1,292 @@
+"""The `pods` command as a person has it: a shell's words in, exit code and text out.
+
+Owns directories of its own for one test or one module, and the account of what is in them, so that
+a test can say "and nothing was left behind". Everything here runs as real processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import secrets
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from supervisor_support import NOTHING, left_in, places_of, processes_of, with_rooms
+
+WAIT_SECONDS = 40.0
+"""Round every wait: real processes on a machine that runs other suites beside this one."""
+
+PODS = [sys.executable, "-P", "-m", "pods"]
+OTHERS = ("PODS_SOCKET", "PODS_TOKEN_FILE", "PODS_SUPERVISOR", "XDG_RUNTIME_DIR", "XDG_STATE_HOME")
+NOBODY_UID = 65534
+
+
+class Answer(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Account(NamedTuple):
+    """Everything that a refused request could have left."""
+
+    processes: list[str]
+    runtime: list[str]
+    leases: list[str]
+    journals: list[str]
+    rows: list[str]
+
+
+class Door:
+    """The command, with a runtime directory, a state directory and a place to work in.
+
+    Args:
+        directory: short, private, empty.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self.work = f"{directory}/w"
+        os.mkdir(self.work)
+        kept = {name: value for name, value in os.environ.items() if name not in OTHERS}
+        self.environ = with_rooms(
+            {
+                **kept,
+                "PODS_RUNTIME_DIR": f"{directory}/r",
+                "PODS_STATE_DIR": f"{directory}/s",
+                "PATH": f"{self._bin()}:{os.path.dirname(sys.executable)}:{os.environ['PATH']}",
+            }
+        )
+
+    def _bin(self) -> str:
+        """A directory with the command `pods` of this tree, for shells."""
+        place = Path(self.directory, "bin")
+        place.mkdir()
+        script = place / "pods"
+        script.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m pods "$@"\n')
+        script.chmod(0o755)
+        return str(place)
+
+    def __call__(
+        self,
+        *words: str,
+        code: int | None = 0,
+        stdin: str = "",
+        environ: dict[str, str] | None = None,
+    ) -> Answer:
+        """Run `pods` with these words; a traceback fails the test, and so does another code."""
+        answer = self.run([*PODS, *words], stdin=stdin, environ=environ)
+        assert code is None or answer.code == code, (words, answer)
+        return answer
+
+    def run(
+        self,
+        argv: list[str],
+        *,
+        stdin: str = "",
+        environ: dict[str, str] | None = None,
+        **more: Any,
+    ) -> Answer:
+        """Run any command in the place to work in."""
+        done = subprocess.run(
+            argv,
+            input=stdin,
+            env={**self.environ, **(environ or {})},
+            cwd=self.work,
+            capture_output=True,
+            text=True,
+            timeout=WAIT_SECONDS,
+            check=False,
+            **more,
+        )
+        assert "Traceback" not in done.stderr + done.stdout, (argv, done)
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *words: str, **more: Any) -> subprocess.Popen[str]:
+        """Begin `pods` with these words."""
+        given: dict[str, Any] = {
+            "env": self.environ,
+            "cwd": self.work,
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "text": True,
+            **more,
+        }
+        return subprocess.Popen([*PODS, *words], **given)
+
+    def ask(self, *words: str, code: int = 0) -> Any:
+        """The answer to a command with `--json`."""
+        return json.loads(self(*words, "--json", code=code).out)
+
+    def account(self) -> Account:
+        """What is there now."""
+        left = left_in(self.environ)
+        journals = Path(self.environ["PODS_STATE_DIR"], "pods")
+        rows = [pod["name"] for pod in self.ask("ls", "-a")["pods"]]
+        return Account(
+            processes=sorted(left["processes"]),
+            runtime=left["runtime"],
+            leases=left["leases"],
+            journals=sorted(os.listdir(journals)) if journals.exists() else [],
+            rows=sorted(rows),
+        )
+
+    def token(self) -> str:
+        """The owner's."""
+        return Path(places_of(self.environ, "default").owner_token).read_text().strip()
+
+    @property
+    def socket(self) -> str:
+        """The supervisor's."""
+        return places_of(self.environ, "default").socket
+
+    def wire(self, path: str | None = None) -> Wire:
+        """A raw connection, to the supervisor if nothing else is said."""
+        return Wire(path or self.socket)
+
+    def down(self) -> None:
+        """End everything and hold it to its promise that nothing is left."""
+        answer = self("down", "--stop-pods", code=None)
+        left = left_in(self.environ)
+        for line in left["processes"]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(line.partition(":")[0]), signal.SIGKILL)
+        assert answer.code == 0, answer
+        assert left == NOTHING
+
+
+@contextlib.contextmanager
+def open_door() -> Generator[Door]:
+    """A door of one's own; at the end everything is down and gone."""
+    directory = f"/tmp/pt-{os.getpid()}-{secrets.token_hex(3)}"
+    os.mkdir(directory, 0o700)
+    try:
+        door = Door(directory)
+        try:
+            yield door
+        finally:
+            door.down()
+    finally:
+        shutil.rmtree(directory)
+
+
+class Wire:
+    """One raw connection: lines of any kind out, JSON lines in."""
+
+    def __init__(self, path: str) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(WAIT_SECONDS)
+        self._socket.connect(path)
+        self._file = self._socket.makefile("rb")
+
+    def __enter__(self) -> Wire:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._socket.close()
+
+    def send(self, data: bytes) -> None:
+        """Bytes as they are; a peer that hangs up meanwhile may have said why before."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._socket.sendall(data)
+
+    def ask(self, method: str, **params: Any) -> Any:
+        """One request; the whole answer comes back."""
+        request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        self.send(json.dumps(request).encode() + b"\n")
+        return self.line()
+
+    def hello(self, token: str) -> Any:
+        """Say hello."""
+        return self.ask("hello", token=token, protocol=1, client="test")
+
+    def line(self) -> Any:
+        """The next line; None where the other side has hung up."""
+        try:
+            line = self._file.readline()
+        except ConnectionResetError:
+            return None
+        return json.loads(line) if line else None
+
+
+def code_of(answer: Any) -> str:
+    """The stable code of an error answer."""
+    return str(answer["error"]["data"]["code"])
+
+
+class Terminal:
+    """A command on a pseudo-terminal of its own, which is its controlling terminal."""
+
+    def __init__(self, argv: list[str], environ: dict[str, str], cwd: str) -> None:
+        self.seen = ""
+        self._master, slave = pty.openpty()
+        termios.tcsetwinsize(slave, (50, 120))
+        self.process = subprocess.Popen(
+            # `setsid -c` makes the terminal the session's, so that Ctrl-C comes as a signal.
+            ["setsid", "-c", "-w", *argv],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env={**environ, "TERM": "xterm-256color"},
+            cwd=cwd,
+        )
+        os.close(slave)
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self._master)
+
+    def type(self, text: str) -> None:
+        """As if a person typed it; `\\x03` is Ctrl-C."""
+        os.write(self._master, text.encode())
+
+    def wait_for(self, text: str) -> str:
+        """Everything seen up to the moment at which `text` is among it."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while text not in self.seen:
+            assert self._take(deadline), f"{text!r} never came: {self.seen!r}"
+        return self.seen
+
+    def wait_end(self) -> int:
+        """The exit code, once the command has ended and all that it said is taken."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while self._take(deadline):
+            pass
+        return self.process.wait(max(0.1, deadline - time.monotonic()))
+
+    def _take(self, deadline: float) -> bool:
+        left = max(0.0, deadline - time.monotonic())
+        if not select.select([self._master], [], [], left)[0]:
+            return False
+        try:
+            data = os.read(self._master, 65536)
+        except OSError:  # EIO: nobody has the other side open any more
+            return False
+        self.seen += data.decode(errors="replace").replace("\r\n", "\n")
+        return bool(data)
+
+
+def runs_in(directory: str) -> list[str]:
+    """Processes whose runtime directory is this one."""
+    return processes_of({"PODS_RUNTIME_DIR": directory})
