@@ -88,7 +88,10 @@ def _only_inner(error: BaseException) -> BaseException | None:
 def _find(kind: str, cwd: str) -> object:
     built_in = BUILT_IN.get(kind)
     if built_in is not None:
-        return getattr(importlib.import_module(built_in[0]), built_in[1])
+        # Not by the import system where it is there already: in a forked pod each step through
+        # that copies pages.
+        module = sys.modules.get(built_in[0]) or importlib.import_module(built_in[0])
+        return getattr(module, built_in[1])
     if ":" in kind:
         return _find_attribute(kind, cwd)
     return _find_entry_point(kind)

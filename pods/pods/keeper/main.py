@@ -21,13 +21,23 @@ from pods.keeper.pod_start import EXIT_CANNOT_START, RunPod, enter_pod
 from pods.keeper.record import record_from, write_record
 from pods.keeper.rpc_loop import RpcLoop
 from pods.keeper.system import (
+    LOOP_IGNORES,
+    LOOP_SIGNALS,
     become_subreaper,
     close_descriptors,
     redirect_standard_streams,
     reset_signals,
     set_process_name,
 )
-from pods.keeper.tree import count_tree, identify_child, reap, signal_tree, sweep
+from pods.keeper.tree import (
+    count_tree,
+    identify_child,
+    identity_from,
+    read_stat,
+    reap,
+    signal_tree,
+    sweep,
+)
 from pods.keeper.wakeup import Wakeup
 from pods_protocol.api import KEEPER_API
 from pods_protocol.bounds import PROTOCOL_VERSION
@@ -116,9 +126,7 @@ def _keep(
     if pid == 0:
         enter_pod(spec, pod_listener, keeper, run_pod)
     pod_listener.close()
-    wakeup = Wakeup(
-        (signal.SIGCHLD, signal.SIGTERM), ignored=(signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-    )
+    wakeup = Wakeup(LOOP_SIGNALS, ignored=LOOP_IGNORES)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     return Keeper(spec, keeper_listener, wakeup, pid).run()
 
@@ -173,8 +181,8 @@ class Keeper:
         self._spec = spec
         self._wakeup = wakeup
         self._pod = pod
-        self._identity = identify_child(os.getpid())
-        self._pod_identity = identify_child(pod)
+        # Read now, while the pid is surely the pod's; understood only when somebody asks.
+        self._pod_line = read_stat(pod)
         self._wait_status: int | None = None
         self._struck: set[int] = set()
         self._survivors = 0
@@ -273,8 +281,8 @@ class Keeper:
     def _status(self, _: GetKeeperStatus) -> KeeperStatus:
         self._record_read = self._record is not None
         return KeeperStatus(
-            keeper=self._identity,
-            pod=self._pod_identity,
+            keeper=identify_child(os.getpid()),
+            pod=identity_from(self._pod, self._pod_line),
             processes=count_tree(),
             exit=self._record,
         )

@@ -21,7 +21,8 @@ from typing import Any, Final, NoReturn, cast
 import orjson
 
 from pods.keeper.system import (
-    PYTHON_IGNORES,
+    LOOP_IGNORES,
+    LOOP_SIGNALS,
     close_descriptors,
     die_with_parent,
     reset_signals,
@@ -81,21 +82,25 @@ def _enter(spec: PodSpec, listener: socket.socket, keeper: int, run_pod: RunPod 
     die_with_parent(keeper)
     os.setsid()
     forked = spec.python is None
-    reset_signals(keep_ignored=PYTHON_IGNORES if forked else ())
+    # A forked image has what Python set at its start, and what the launcher's loop did.
+    if forked:
+        reset_signals((*LOOP_SIGNALS, *LOOP_IGNORES))
+    else:
+        reset_signals()
     close_descriptors(keep=(0, 1, 2, listener.fileno()))
     set_process_name("pods-pod")
     os.umask(0o077)
-    environ = pod_environ(spec, os.environ)
     try:
         _set_limits(spec)
         os.chdir(spec.cwd)
     except (OSError, ValueError) as error:
         return _cannot_start(spec, f"{spec.cwd}: {error}")
     if not forked:
-        return _exec(spec, listener, environ)
-    os.environ.clear()
-    os.environ.update(environ)
-    time.tzset()
+        return _exec(spec, listener, {**inherited_environ(os.environ), **own_environ(spec)})
+    # The launcher has thrown away at its start what pods do not inherit.
+    os.environ.update(own_environ(spec))
+    if "TZ" in spec.env:
+        time.tzset()
     _forget_temporary_directory()
     gc.enable()
     if run_pod is None:
@@ -110,18 +115,23 @@ def default_run_pod() -> RunPod:
     return run_pod
 
 
-def pod_environ(spec: PodSpec, inherited: Mapping[str, str]) -> dict[str, str]:
-    """The pod's environment: a short list of what the launcher has, then the pod's own."""
-    environ = {
+def inherited_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """The short list of what pods see of the launcher's environment."""
+    return {
         name: value
-        for name, value in inherited.items()
+        for name, value in environ.items()
         if name in INHERITED_VARIABLES or name.startswith(INHERITED_PREFIX)
     }
-    environ["TMPDIR"] = f"{spec.runtime_directory}/tmp"
-    environ.update(spec.env)
-    environ["PODS_NAME"] = spec.name
-    environ["PODS_ID"] = spec.id
-    return environ
+
+
+def own_environ(spec: PodSpec) -> dict[str, str]:
+    """What each pod has beside that."""
+    return {
+        "TMPDIR": f"{spec.runtime_directory}/tmp",
+        **spec.env,
+        "PODS_NAME": spec.name,
+        "PODS_ID": spec.id,
+    }
 
 
 def _set_limits(spec: PodSpec) -> None:

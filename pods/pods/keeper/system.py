@@ -23,6 +23,12 @@ PYTHON_IGNORES: Final = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
 ALL_SIGNALS: Final = tuple(sorted(map(int, signal.valid_signals())))
 """Made once: in a forked child each object that is made or touched costs a copied page."""
 
+LOOP_SIGNALS: Final = (signal.SIGCHLD, signal.SIGTERM)
+"""What a keeper and a launcher notice."""
+
+LOOP_IGNORES: Final = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+"""What they ignore: a person's Ctrl-C is not meant for them."""
+
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
@@ -54,14 +60,17 @@ def set_process_name(name: str) -> None:
     _prctl(PR_SET_NAME, ctypes.c_char_p(name.encode()))
 
 
-def reset_signals(*, keep_ignored: Collection[int] = ()) -> None:
-    """Give every signal its default action, and let none be blocked.
+def reset_signals(
+    numbers: Collection[int] = ALL_SIGNALS, *, keep_ignored: Collection[int] = ()
+) -> None:
+    """Give signals their default action, and let none be blocked.
 
     Args:
+        numbers: which; a process that knows what its parent changed names only that.
         keep_ignored: those that stay ignored where they are.
     """
     signal.set_wakeup_fd(-1)
-    for number in ALL_SIGNALS:
+    for number in numbers:
         handler = signal.getsignal(number)
         if handler is signal.SIG_DFL or (handler is signal.SIG_IGN and number in keep_ignored):
             continue

@@ -36,6 +36,9 @@ MAX_WALKS: Final = 8
 """Walks in a row until one finds nobody new. What forks faster than eight walks is hostile, and
 only a kill is meant to hold against that."""
 
+MAX_STAT_BYTES: Final = 4096
+"""`/proc/PID/stat` is some 300 bytes; one read takes it whole."""
+
 _PPID_FIELD: Final = 1
 _STATE_FIELD: Final = 0
 _START_TICKS_FIELD: Final = 19
@@ -121,7 +124,30 @@ def identify_child(pid: int) -> ProcessIdentity:
     Raises:
         ProcessLookupError: there is no such process.
     """
-    look = _look(pid)
+    return identity_from(pid, read_stat(pid))
+
+
+def read_stat(pid: int) -> bytes:
+    """The line of a process in /proc, as it is; empty where there is no such process."""
+    try:
+        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+    try:
+        return os.read(descriptor, MAX_STAT_BYTES)
+    except ProcessLookupError:
+        return b""
+    finally:
+        os.close(descriptor)
+
+
+def identity_from(pid: int, line: bytes) -> ProcessIdentity:
+    """The identity of the process whose line this is.
+
+    Raises:
+        ProcessLookupError: the line is empty.
+    """
+    look = _understand(line)
     if look is None:
         raise ProcessLookupError(pid, f"cannot identify {pid}: it is no child of this process")
     return ProcessIdentity(pid=pid, start_ticks=look.start_ticks, boot_id=boot_id())
@@ -222,11 +248,13 @@ def _send(seen: Seen, numbers: tuple[int, ...]) -> None:
 
 
 def _look(pid: int) -> _Look | None:
-    try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-            fields = file.readall().rpartition(b")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
+    return _understand(read_stat(pid))
+
+
+def _understand(line: bytes) -> _Look | None:
+    if not line:
         return None
+    fields = line.rpartition(b")")[2].split()
     return _Look(
         parent=int(fields[_PPID_FIELD]),
         start_ticks=int(fields[_START_TICKS_FIELD]),

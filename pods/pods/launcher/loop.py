@@ -17,9 +17,9 @@ from typing import Final
 
 from pods import __version__
 from pods.keeper.main import keep
-from pods.keeper.pod_start import RunPod
+from pods.keeper.pod_start import RunPod, default_run_pod
 from pods.keeper.rpc_loop import FAREWELL_SECONDS, Client, Log, RpcLoop
-from pods.keeper.system import ALL_SIGNALS
+from pods.keeper.system import ALL_SIGNALS, LOOP_IGNORES, LOOP_SIGNALS
 from pods.keeper.tree import identify_child, reap, sweep
 from pods.keeper.wakeup import Wakeup
 from pods.launcher.prepare import abandon, prepare
@@ -77,7 +77,8 @@ class Launcher:
         idle_exit_seconds: float = IDLE_EXIT_SECONDS,
     ) -> None:
         self._log = log
-        self._run_pod = run_pod
+        # Found now: an import in each pod would write to the import system's pages there.
+        self._run_pod = run_pod or default_run_pod()
         self._fork = fork
         self._idle_exit_seconds = idle_exit_seconds
         self._keepers: dict[int, PodSpec] = {}
@@ -90,10 +91,7 @@ class Launcher:
         self._ending = False
         self._useless_since: float | None = None
         self._retry = FIRST_RETRY_SECONDS
-        self._wakeup = Wakeup(
-            (signal.SIGCHLD, signal.SIGTERM),
-            ignored=(signal.SIGINT, signal.SIGHUP, signal.SIGQUIT),
-        )
+        self._wakeup = Wakeup(LOOP_SIGNALS, ignored=LOOP_IGNORES)
         self._server = RpcLoop(
             listener,
             LAUNCHER_API,

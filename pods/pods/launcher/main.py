@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from pods.keeper.pod_start import RunPod
+from pods.keeper.pod_start import RunPod, inherited_environ
 from pods.keeper.rpc_loop import digest_of
 from pods.keeper.system import (
     become_subreaper,
@@ -62,6 +62,7 @@ def main(
     try:
         places = places_from(os.environ, os.getuid()).supervisor(options.name)
         _become_daemon()
+        _forget_strange_variables()
         preload(modules)
         digest = digest_of(_read_token(places.owner_token))
         listener = _listen(places)
@@ -112,6 +113,13 @@ def _become_daemon() -> None:
     os.chdir("/")  # keep no directory from being unmounted or removed
     become_subreaper()
     set_process_name("pods-launcher")
+
+
+def _forget_strange_variables() -> None:
+    """Keep of the environment what pods inherit, once and for all of them."""
+    kept = inherited_environ(os.environ)
+    for name in os.environ.keys() - kept.keys():
+        del os.environ[name]
 
 
 def _read_token(path: str) -> str:

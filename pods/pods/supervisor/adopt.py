@@ -55,13 +55,8 @@ async def _judge(supervisor: Supervisor, live: LivePod, record: PodRecord) -> No
     if record.keeper is None or not is_alive(record.keeper):
         await bury(supervisor, live, read_record(live.directory) or LOST)
         return
-    try:
-        path = supervisor.places.keeper_socket(live.id)
-        await live.connect_keeper(supervisor.nursery, path, supervisor.token)
-    except PodsError as error:
-        # It may be ending this moment. The watch finds out, by the record or the launcher's word.
-        supervisor.log(f"cannot reach the keeper of pod {record.name}: {error.message}")
-        live.keeper = None
+    path = supervisor.places.keeper_socket(live.id)
+    live.hold_keeper(supervisor.nursery, record.keeper, path, supervisor.token)
     with suppress(PodsError):  # damaged: what comes over its socket still counts
         live.catch_up()
     supervisor.nursery.start_soon(watch, supervisor, live)

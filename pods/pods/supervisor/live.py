@@ -1,6 +1,6 @@
 """What the supervisor holds of one living pod: its links, its state, who waits for it.
 
-Owns the two connections of a pod (its keeper's, its own), the fold of its state and the events that
+Owns the two links of a pod (its keeper's, its own), the fold of its state and the events that
 tell waiters of it. Knows nothing of how pods are started, stopped or buried. Made by spawn and by
 adoption, fed by `watch`, read by every method.
 """
@@ -16,7 +16,8 @@ from pods.journal.fold import STATE_KINDS, PodFold
 from pods.journal.reader import read_events
 from pods.rpc.client import RpcClient
 from pods.rpc.stream import connect_unix
-from pods_protocol.api import KEEPER_API, POD_API
+from pods.supervisor.keeper_link import KeeperLink
+from pods_protocol.api import POD_API
 from pods_protocol.bounds import DEFAULT_GRACE_SECONDS, MAX_READ_BYTES, MAX_READ_LIMIT
 from pods_protocol.events import Event
 from pods_protocol.pod_messages import HelloResult
@@ -65,7 +66,7 @@ class LivePod:
         self.fold = PodFold()
         self.keeper_identity: ProcessIdentity | None = None
         self.pod_pid: int | None = None
-        self.keeper: RpcClient | None = None
+        self.keeper: KeeperLink | None = None
         self.pod: RpcClient | None = None
         self.tree_gone = trio.Event()
         self.ended = trio.Event()
@@ -126,16 +127,13 @@ class LivePod:
         if method == "event" and isinstance(params, Event):
             self.take(params)
 
-    async def connect_keeper(self, nursery: trio.Nursery, path: str, owner_token: str) -> None:
-        """Connect to the keeper and say hello.
-
-        Raises:
-            NotConnected, TimedOut: it is not there.
-        """
-        stream = await connect_unix(path)
-        self.keeper = RpcClient(stream, KEEPER_API, peer=f"the keeper of {self.name}")
+    def hold_keeper(
+        self, nursery: trio.Nursery, identity: ProcessIdentity, path: str, owner_token: str
+    ) -> None:
+        """Watch the keeper's process from here on; `keeper.closed` tells of its end."""
+        self.keeper_identity = identity
+        self.keeper = KeeperLink(identity, path, owner_token, self.name)
         nursery.start_soon(self.keeper.run)
-        await self.keeper.hello(owner_token, client="supervisor")
 
     async def connect_pod(self, nursery: trio.Nursery, path: str) -> HelloResult:
         """Connect to the pod and say hello.
@@ -154,7 +152,7 @@ class LivePod:
         return greeting
 
     def close_links(self) -> None:
-        """Close both connections; idempotent."""
+        """Close both links; idempotent."""
         for link in (self.keeper, self.pod):
             if link is not None:
                 link.close()

@@ -36,6 +36,7 @@ from pods_protocol.errors import NotConnected, PodsError, StartFailed, TimedOut
 from pods_protocol.pod_messages import Run, RunResult
 from pods_protocol.process_messages import PodSpec
 from pods_protocol.supervisor_messages import SpawnPod, SpawnPodResult
+from pods_protocol.values import ScopeGrant
 
 T = TypeVar("T")
 
@@ -145,26 +146,28 @@ async def _bring_up(
         spawner=supervisor.identity,
     )
 
-    def lend(table: Table) -> tuple[Table, None]:
-        return table.lend(lease), None
+    def lend(table: Table) -> tuple[Table, ScopeGrant]:
+        lent = table.lend(lease)
+        return lent, lent.leases[live.id].grant
 
-    await supervisor.registry_worker.submit(lend)
+    def give_back(table: Table) -> tuple[Table, None]:
+        return table.release(live.id), None
+
+    # What the registry stored: the ancestors' denies are in it.
+    grant = await supervisor.registry_worker.submit(lend, undo=give_back)
     life, _ = supervisor.move(live.id, Trigger.LEASE_TAKEN)
     supervisor.table.set_life(live.id, life)
     _make_directories(supervisor, live)
     live.launch_asked = True
-    launched = await supervisor.launcher.launch(_spec(supervisor, live, plan, request))
-    keeper = live.keeper_identity = launched.keeper
+    launched = await supervisor.launcher.launch(_spec(supervisor, live, plan, request, grant))
+    keeper = launched.keeper
+    live.hold_keeper(supervisor.nursery, keeper, places.keeper_socket(live.id), supervisor.token)
 
     def adopt(table: Table) -> tuple[Table, None]:
         return table.adopt(live.id, nonce, keeper), None
 
     async def take_over() -> None:
         await supervisor.registry_worker.submit(adopt)
-
-    async def greet_keeper() -> None:
-        path = places.keeper_socket(live.id)
-        await live.connect_keeper(supervisor.nursery, path, supervisor.token)
 
     async def greet_pod() -> RunResult | None:
         await live.connect_pod(supervisor.nursery, places.pod_socket(live.id))
@@ -173,7 +176,7 @@ async def _bring_up(
         return await live.pod.request(Run(input=request.prompt), timeout_seconds=HELLO_SECONDS)
 
     try:
-        return await beside((take_over, greet_keeper), greet_pod)
+        return await beside((take_over,), greet_pod)
     except (NotConnected, TimedOut) as error:
         raise await _start_failed(live, error) from error
 
@@ -264,7 +267,9 @@ def _make_directories(supervisor: Supervisor, live: LivePod) -> None:
     write_token(supervisor.places.pod_token(live.id), live.token)
 
 
-def _spec(supervisor: Supervisor, live: LivePod, plan: Plan, request: SpawnPod) -> PodSpec:
+def _spec(
+    supervisor: Supervisor, live: LivePod, plan: Plan, request: SpawnPod, grant: ScopeGrant
+) -> PodSpec:
     places = supervisor.places
     return PodSpec(
         id=live.id,
@@ -275,7 +280,7 @@ def _spec(supervisor: Supervisor, live: LivePod, plan: Plan, request: SpawnPod) 
         cwd=plan.cwd,
         env=request.env,
         limits=request.limits,
-        grant=plan.grant,
+        grant=grant,
         python=request.python,
         call_back=request.call_back,
         supervisor=places.name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pods.keeper.pod_start import pod_environ
+from pods.keeper.pod_start import inherited_environ, own_environ
 from pods_protocol.process_messages import PodSpec
 from pods_protocol.values import ScopeGrant
 
@@ -22,9 +22,11 @@ def test_keys_and_sockets_of_the_launcher_are_not_inherited() -> None:
         "PATH": "/bin", "LC_TIME": "C", "API_KEY": "x", "SSH_AUTH_SOCK": "y",
         "PODS_TOKEN_FILE": "z", "PYTHONPATH": "/tmp", "LD_PRELOAD": "/tmp/x.so", "TMPDIR": "/tmp",
     }  # fmt: skip
-    assert pod_environ(spec_with({}), inherited) == {
-        "PATH": "/bin",
-        "LC_TIME": "C",
+    assert inherited_environ(inherited) == {"PATH": "/bin", "LC_TIME": "C"}
+
+
+def test_each_pod_has_its_own_temporary_directory_and_knows_who_it_is() -> None:
+    assert own_environ(spec_with({})) == {
         "TMPDIR": "/r/d/p/tmp",
         "PODS_NAME": "worker",
         "PODS_ID": "0123456789ab",
@@ -32,9 +34,8 @@ def test_keys_and_sockets_of_the_launcher_are_not_inherited() -> None:
 
 
 def test_the_pods_own_variables_win_except_over_who_it_is() -> None:
-    environ = pod_environ(
-        spec_with({"PATH": "/usr/bin", "TMPDIR": "/elsewhere", "PODS_NAME": "liar"}),
-        {"PATH": "/bin"},
+    environ = own_environ(
+        spec_with({"PATH": "/usr/bin", "TMPDIR": "/elsewhere", "PODS_NAME": "liar"})
     )
     assert environ["PATH"] == "/usr/bin"
     assert environ["TMPDIR"] == "/elsewhere"

@@ -1,0 +1,87 @@
+"""The supervisor's hold on one keeper: when it ends, and what it is asked.
+
+Owns the process descriptor that tells of a keeper's end, and the connections that are made when
+there is something to ask. None is kept: a keeper that is never asked anything never leaves its
+sleep, which keeps its memory shared and the start of a pod short. Made by spawn and by adoption.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final, TypeVar
+
+import trio
+
+from pods.rpc.client import open_rpc
+from pods.scope.identity import is_alive
+from pods_protocol.api import KEEPER_API
+from pods_protocol.pod_messages import Request
+from pods_protocol.values import ProcessIdentity
+
+R = TypeVar("R")
+
+CONNECT_SECONDS: Final = 5.0
+"""A keeper answers in a few milliseconds, also on a busy machine; one that does not is stopped."""
+
+
+class KeeperLink:
+    """One keeper.
+
+    Args:
+        identity: its process.
+        socket: its socket's path.
+        token: what it obeys.
+        name: the pod's.
+
+    Attributes:
+        closed: set once the process has ended.
+    """
+
+    def __init__(self, identity: ProcessIdentity, socket: str, token: str, name: str) -> None:
+        self.closed = trio.Event()
+        self._identity = identity
+        self._socket = socket
+        self._token = token
+        self._peer = f"the keeper of {name}"
+        self._watching = trio.CancelScope()
+
+    def __repr__(self) -> str:
+        return f"<KeeperLink of {self._peer}>"
+
+    async def run(self) -> None:
+        """Wait for the end of the process; cancelled by `close`."""
+        try:
+            descriptor = os.pidfd_open(self._identity.pid)
+        except ProcessLookupError:
+            self.closed.set()
+            return
+        try:
+            # The descriptor is one process for ever; here it proves to be the right one.
+            if is_alive(self._identity):
+                with self._watching:
+                    await trio.lowlevel.wait_readable(descriptor)
+                if self._watching.cancelled_caught:
+                    return
+            self.closed.set()
+        finally:
+            os.close(descriptor)
+
+    async def request(self, message: Request[R]) -> R:
+        """Ask the keeper, over a connection made for it.
+
+        Raises:
+            NotConnected, TimedOut: it does not answer.
+        """
+        async with open_rpc(
+            self._socket,
+            KEEPER_API,
+            token=self._token,
+            client="supervisor",
+            peer=self._peer,
+            timeout_seconds=CONNECT_SECONDS,
+        ) as rpc:
+            return await rpc.request(message, timeout_seconds=CONNECT_SECONDS)
+
+    def close(self) -> None:
+        """Watch no longer; idempotent."""
+        self._watching.cancel()
