@@ -17,8 +17,14 @@ from pods_protocol.errors import InvalidName, PathTooLong
 MAX_SOCKET_PATH_BYTES: Final = 107
 """`sun_path` is 108 bytes with its final zero on Linux (103 usable on macOS)."""
 
+POD_ID_LENGTH: Final = 12
+"""Characters of a pod's id: random enough for one user's pods, short enough for socket paths."""
+
 MAX_PLAIN_DIRECTORY_NAME: Final = 20
 """A supervisor's name up to this length is its directory's name; a longer one becomes a digest."""
+
+JOURNAL_NAME: Final = "journal"
+"""The directory of a pod's journal within the pod's state directory."""
 
 NAME_RULE: Final = (
     "1 to 64 characters, letters, digits, '.', '_' and '-', beginning with a letter or digit"
@@ -154,6 +160,14 @@ class SupervisorPlaces(NamedTuple):
     def pod_token(self, pod_id: str) -> str:
         """The file with the pod's token, for a supervisor that comes after this one."""
         return f"{self.pod_runtime(pod_id)}/token"
+
+    def check_socket_paths(self) -> None:
+        """Make sure that every socket of this supervisor can be bound, those of its pods too.
+
+        Raises:
+            PathTooLong: with the remedy. Asked before anything is made, so that nothing is left.
+        """
+        check_socket_path(self.keeper_socket("0" * POD_ID_LENGTH))
 
     def pod_tmp(self, pod_id: str) -> str:
         """The pod's private TMPDIR."""

@@ -7,6 +7,7 @@ runs; `start` is imported when nobody answers. Used by `pods.cli`.
 from __future__ import annotations
 
 import os
+import socket
 from typing import Final, Literal
 
 from pods.client.address import Address, find_address, keeps_anything
@@ -40,8 +41,13 @@ def open_plain(
         NoSupervisor: none runs, and none is to be started.
         NotConnected: the environment names a supervisor that is not there.
         StartFailed: it did not come up.
+        PlatformUnsupported: no Unix sockets here.
         PodsError: hello was refused.
     """
+    if not (hasattr(socket, "AF_UNIX") and hasattr(socket, "SO_PEERCRED")):
+        from pods.rpc.unix import require_unix_sockets  # for its words alone
+
+        require_unix_sockets()
     address = find_address(os.environ, supervisor)
     for attempt in range(START_ATTEMPTS):
         try:

@@ -9,7 +9,9 @@ programs use `pods.client.aio` or `pods.client.sync`.
 from __future__ import annotations
 
 import json
+import os
 import socket
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -58,7 +60,7 @@ class PlainClient:
 
     Raises:
         NotConnected: nobody answers there.
-        NotAuthorized: not with this token.
+        NotAuthorized: not with this token, or the socket is another user's.
         TimedOut: the other side accepted and said nothing.
     """
 
@@ -345,6 +347,7 @@ def _connect(path: str, timeout: float) -> socket.socket:
             sock.connect(path)
         except BlockingIOError:
             _connect_patiently(sock, path, timeout)
+        _check_owner(sock, path)
     except BaseException as error:
         sock.close()
         if isinstance(error, TimeoutError):
@@ -358,6 +361,19 @@ def _connect(path: str, timeout: float) -> socket.socket:
             ) from error
         raise
     return sock
+
+
+def _check_owner(sock: socket.socket, path: str) -> None:
+    """Refuse a socket of another user: what is said to it was meant for nobody else's ears.
+
+    As `pods.rpc.unix.check_owner`, without its imports. The kernel gives `pid, uid, gid`, as ints.
+    """
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    uid = int.from_bytes(credentials[4:8], sys.byteorder)
+    if uid != os.geteuid():
+        from pods.rpc.unix import foreign_server
+
+        raise foreign_server(path, uid)
 
 
 def _connect_patiently(sock: socket.socket, path: str, timeout: float) -> None:

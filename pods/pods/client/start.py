@@ -22,7 +22,7 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from pods.paths import SupervisorPlaces
-from pods.rpc.unix import ensure_private_directory
+from pods.rpc.unix import ensure_private_directory, require_unix_sockets
 from pods_protocol.errors import StartFailed, TimedOut
 
 START_SECONDS: Final = 20.0
@@ -55,7 +55,11 @@ def start_supervisor(
         StartFailed: it ended or stayed silent; `detail` has the tail of its log.
         TimedOut: another client holds the start lock and does not come to an end.
         UnsafeDirectory: a directory of ours is somebody else's.
+        PathTooLong: no socket could be bound in the runtime directory.
+        PlatformUnsupported: no Unix sockets here.
     """
+    require_unix_sockets()
+    places.check_socket_paths()
     ensure_private_directory(places.places.runtime)
     ensure_private_directory(places.places.state)
     ensure_private_directory(places.state)

@@ -63,8 +63,11 @@ def main(
         places = places_from(os.environ, os.getuid()).supervisor(options.name)
         _become_daemon()
         _forget_strange_variables()
-        preload(modules)
         digest = digest_of(_read_token(places.owner_token))
+        ensure_private_directory(places.runtime)
+        # A pod's life that is not the real one needs no rehearsal of the real one.
+        rehearsal = f"{places.runtime}/rehearsal-{os.getpid()}" if run_pod is None else None
+        preload(modules, rehearsal=rehearsal)
         listener = _listen(places)
     except PodsError as error:
         _log(error.message)
@@ -145,7 +148,6 @@ def _read_token(path: str) -> str:
 
 def _listen(places: SupervisorPlaces) -> socket.socket:
     """Listen at the launcher's socket; one that a killed launcher left is taken away first."""
-    ensure_private_directory(places.runtime)
     path = places.launcher_socket
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:

@@ -26,11 +26,16 @@ PRELOAD: Final = (
 """The pod runtime with all that it pulls in, and the built-in agents."""
 
 
-def preload(modules: tuple[str, ...] = PRELOAD) -> None:
+def preload(modules: tuple[str, ...] = PRELOAD, *, rehearsal: str | None = None) -> None:
     """Import what pods need, generate the codec, and put all of it out of the collector's reach.
 
     The collector stays off here, so that no pass of it ever writes to the pages that every pod
     shares; a pod turns it on again for what it makes itself.
+
+    Args:
+        modules: what to import.
+        rehearsal: a directory that is made and removed to go through a pod's start once; None is
+            not to.
 
     Raises:
         StartFailed: a module cannot be imported; `data` names it.
@@ -47,6 +52,10 @@ def preload(modules: tuple[str, ...] = PRELOAD) -> None:
             ) from error
     codec.warm()
     boot_id()
+    if rehearsal is not None:
+        from pods.pod.rehearsal import rehearse  # with all of the pod runtime behind it
+
+        rehearse(rehearsal)
     gc.collect()
     gc.freeze()
     gc.disable()

@@ -21,6 +21,7 @@ import trio
 from pods import __version__
 from pods.agents.loading import load_agent
 from pods.journal.store import Journal
+from pods.paths import JOURNAL_NAME
 from pods.pod.children import write_token_file
 from pods.pod.server import PodServer
 from pods.rpc.server import Session, check_token, serve_connection, serve_unix
@@ -51,7 +52,7 @@ def run_pod(spec: PodSpec, listener: socket.socket) -> int:
         The process's exit code.
     """
     try:
-        journal = Journal.open(f"{spec.state_directory}/journal")
+        journal = Journal.open(f"{spec.state_directory}/{JOURNAL_NAME}")
     except PodsError as error:
         return _refuse(spec, listener, error)
     with journal:
@@ -101,7 +102,7 @@ async def serve_pod(
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve the pod's socket until cancelled."""
-    hello = _hello_result(spec)
+    hello = hello_result(spec)
 
     async def serve_one(stream: UnixStream) -> None:
         joined: list[Session] = []
@@ -123,7 +124,8 @@ async def serve_pod(
     await serve_unix(listener, serve_one, log=log, task_status=task_status)
 
 
-def _hello_result(spec: PodSpec) -> HelloResult:
+def hello_result(spec: PodSpec) -> HelloResult:
+    """What this process says to a good hello."""
     return HelloResult(
         protocol=PROTOCOL_VERSION,
         server="pod",

@@ -15,7 +15,7 @@ from typing import Final
 import trio
 
 from pods.paths import check_socket_path
-from pods.rpc.unix import connect_failed, peer_credentials, require_unix_sockets
+from pods.rpc.unix import check_owner, connect_failed, peer_credentials, require_unix_sockets
 
 RECEIVE_BYTES: Final = 256 * 1024
 """One read: a whole line of the usual sizes, and a quarter of the largest."""
@@ -178,6 +178,7 @@ async def connect_unix(path: str) -> UnixStream:
 
     Raises:
         NotConnected: nobody is there.
+        NotAuthorized: another user listens there.
         PathTooLong: over the kernel's bound.
     """
     require_unix_sockets()
@@ -188,6 +189,7 @@ async def connect_unix(path: str) -> UnixStream:
         await trio.lowlevel.checkpoint_if_cancelled()
         while not _connect_once(sock, path):  # noqa: ASYNC110 - nothing to wait on, see above
             await trio.sleep(CONNECT_RETRY_SECONDS)
+        check_owner(sock, path)
     except BaseException:
         sock.close()
         raise

@@ -18,6 +18,7 @@ from typing import Final
 
 from pods.paths import check_socket_path
 from pods_protocol.errors import (
+    NotAuthorized,
     NotConnected,
     PlatformUnsupported,
     StartFailed,
@@ -79,6 +80,29 @@ def peer_credentials(sock: socket.socket) -> tuple[int, int]:
         sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     )
     return pid, uid
+
+
+def check_owner(sock: socket.socket, path: str) -> None:
+    """Make sure that whom we connected to is this user.
+
+    Somebody who was first to make a directory in a place that is open to all, or was given one,
+    could serve there and hear prompts and variables that were meant for our supervisor.
+
+    Raises:
+        NotAuthorized: it is another user's process.
+    """
+    _, uid = peer_credentials(sock)
+    if uid != os.geteuid():
+        raise foreign_server(path, uid)
+
+
+def foreign_server(path: str, uid: int) -> NotAuthorized:
+    """The error for a socket at which another user listens."""
+    return NotAuthorized(
+        f"cannot use the socket {path}: user {uid} listens there, not you ({os.geteuid()}); set "
+        "PODS_RUNTIME_DIR to a directory of your own",
+        path=path,
+    )
 
 
 def connect_failed(path: str, error: OSError) -> NotConnected:

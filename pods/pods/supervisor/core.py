@@ -16,11 +16,11 @@ import trio
 
 from pods.journal.store import Journal
 from pods.lifecycle import Command, Life, PodRecord, PodTable, Trigger, handle
-from pods.paths import SupervisorPlaces
+from pods.paths import JOURNAL_NAME, SupervisorPlaces
 from pods.scope.registry import RegistryWorker, ScopeRegistry
 from pods.supervisor.hub import Hub
 from pods.supervisor.launcher_link import LauncherLink
-from pods.supervisor.live import JOURNAL_NAME, LivePod
+from pods.supervisor.live import LivePod
 from pods.supervisor.log import Log
 from pods.supervisor.options import Options
 from pods_protocol.errors import NotConnected

@@ -14,6 +14,7 @@ import trio
 
 from pods.journal.fold import STATE_KINDS, PodFold
 from pods.journal.reader import read_events
+from pods.paths import JOURNAL_NAME
 from pods.rpc.client import RpcClient
 from pods.rpc.stream import connect_unix
 from pods.supervisor.keeper_link import KeeperLink
@@ -22,9 +23,6 @@ from pods_protocol.bounds import DEFAULT_GRACE_SECONDS, MAX_READ_BYTES, MAX_READ
 from pods_protocol.events import Event
 from pods_protocol.pod_messages import HelloResult
 from pods_protocol.values import PodState, ProcessIdentity, StopMode, StopStep
-
-JOURNAL_NAME: Final = "journal"
-"""The directory of a pod's journal within the pod's state directory; the pod makes it."""
 
 STATE_KINDS_ASKED: Final = frozenset(STATE_KINDS)
 

@@ -104,6 +104,7 @@ async def serve(
         PodsError: it cannot start: another one lives, a directory is unsafe, the disk refuses.
     """
     places = options.places
+    places.check_socket_paths()
     for directory in (places.places.runtime, places.runtime, places.places.state, places.state):
         ensure_private_directory(directory)
     ensure_private_directory(os.path.dirname(places.places.pod_state("-")))
