@@ -137,7 +137,9 @@ class Door:
         """What is there now."""
         left = left_in(self.environ)
         journals = Path(self.environ["PODS_STATE_DIR"], "pods")
-        rows = [pod["name"] for pod in self.ask("ls", "-a")["pods"]]
+        with self.wire() as wire:
+            wire.hello(self.token())
+            rows = [pod["name"] for pod in wire.ask("list")["result"]["pods"]]
         return Account(
             processes=sorted(left["processes"]),
             runtime=left["runtime"],
@@ -217,12 +219,13 @@ class Wire:
         return self.ask("hello", token=token, protocol=1, client="test")
 
     def line(self) -> Any:
-        """The next line; None where the other side has hung up."""
-        try:
-            line = self._file.readline()
-        except ConnectionResetError:
-            return None
-        return json.loads(line) if line else None
+        """The next answer; None where the other side has hung up."""
+        with contextlib.suppress(ConnectionResetError):
+            while line := self._file.readline():
+                message = json.loads(line)
+                if "method" not in message:  # notifications are not for who asks
+                    return message
+        return None
 
 
 def code_of(answer: Any) -> str:
