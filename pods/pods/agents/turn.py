@@ -96,6 +96,10 @@ class Host(Protocol):
         """A client of the supervisor with the pod's own authority."""
         ...
 
+    def toolset(self) -> Toolset:
+        """The tools for parents, bound to the pod."""
+        ...
+
 
 class Turn:
     """One turn.
@@ -408,12 +412,13 @@ class Turn:
     async def toolset(self) -> Toolset:
         """The tools for parents, bound to this pod: `call(name, arguments)`.
 
+        The same in every turn of the pod, so that what one turn has read is not shown to the next.
+
         Raises:
             NotConnected: the supervisor does not answer.
         """
-        from pods_tools import Toolset  # jsonschema comes with it, and most pods have no children
-
-        return Toolset(await self._host.client(), time_limit=trio.move_on_after)
+        await self._host.client()
+        return self._host.toolset()
 
 
 def find_shell() -> str:

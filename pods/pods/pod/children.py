@@ -7,7 +7,7 @@ Also the file with the pod's token, for programs that are meant to call back.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
 
@@ -18,6 +18,10 @@ from pods_protocol.process_messages import PodSpec
 
 if TYPE_CHECKING:
     from pods.client.aio import PodsClient
+    from pods_protocol.pod_messages import Request, Run, RunResult
+    from pods_tools import Toolset
+
+R = TypeVar("R")
 
 TOKEN_FILE: Final = "token"
 
@@ -51,6 +55,7 @@ class OwnClient:
         self._log = log
         self._lock = trio.Lock()
         self._client: PodsClient | None = None
+        self._toolset: Toolset | None = None
         self._scope = trio.CancelScope()
 
     async def get(self) -> PodsClient:
@@ -73,6 +78,15 @@ class OwnClient:
             self._client = client
             return client
 
+    def toolset(self) -> Toolset:
+        """The tools for parents; the same for all turns, since it knows what they were shown."""
+        if self._toolset is None:
+            # jsonschema comes with it, and most pods have no children.
+            from pods_tools import Toolset
+
+            self._toolset = Toolset(_Reconnecting(self), time_limit=trio.move_on_after)
+        return self._toolset
+
     async def _keep(self, *, task_status: trio.TaskStatus[PodsClient]) -> None:
         # Imported here: most pods have no children, and every pod carries what is imported above.
         from pods.client.aio import connect_socket
@@ -91,3 +105,16 @@ class OwnClient:
             if not opened:
                 raise
             self._log(f"the connection to the supervisor ended: {error.message}")
+
+
+class _Reconnecting:
+    """What a toolset needs of a client, over whichever connection stands when it asks."""
+
+    def __init__(self, own: OwnClient) -> None:
+        self._own = own
+
+    async def request(self, message: Request[R], /) -> R:
+        return await (await self._own.get()).request(message)
+
+    async def send(self, pod: str, message: Run, /) -> RunResult:
+        return await (await self._own.get()).send(pod, message)

@@ -51,6 +51,7 @@ from pods_protocol.values import ScopeGrant
 
 if TYPE_CHECKING:
     from pods.client.aio import PodsClient
+    from pods_tools import Toolset
 
 STORAGE_RETRY_SECONDS: Final = 0.5
 """While the disk refuses the end of a turn, it is tried again after this; nothing else can be done
@@ -430,6 +431,11 @@ class PodServer:
         """The pod's own client of its supervisor."""
         assert self._own_client is not None, "agents run while the pod lives"
         return await self._own_client.get()
+
+    def toolset(self) -> Toolset:
+        """The pod's own tools for parents."""
+        assert self._own_client is not None, "agents run while the pod lives"
+        return self._own_client.toolset()
 
     def _check_running(self, turn: int) -> RunningTurn:
         running = self._running

@@ -101,12 +101,19 @@ async def test_a_pod_that_the_supervisor_refuses_is_told(short_dir: str) -> None
 async def test_the_tools_are_bound_to_the_pod(short_dir: str) -> None:
     tools = pytest.importorskip("pods_tools")
 
+    seen: list[object] = []
+
     async def agent(turn: Turn) -> None:
-        assert isinstance(await turn.toolset(), tools.Toolset)
+        toolset = await turn.toolset()
+        assert isinstance(toolset, tools.Toolset)
+        seen.append(toolset)
 
     async with supervisor(short_dir), living_pod(short_dir, agent) as pod:
         async with connected(pod) as client:
             with trio.fail_after(WAIT_SECONDS):
-                await client.request(Run(input="x"))
-                await until_idle(client)
-        assert pod.ends()[0]["stop_reason"] == "end_turn", pod.ends()
+                for _ in range(2):
+                    await client.request(Run(input="x"))
+                    await until_idle(client)
+        assert [end["stop_reason"] for end in pod.ends()] == ["end_turn", "end_turn"], pod.ends()
+    # One for all turns: what a turn has read is not shown to the next.
+    assert seen[0] is seen[1]
