@@ -3,18 +3,21 @@ a bare trio echo. Run as a program it is one of the workers."""
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 
-import attrs  # noqa: F401  # what a pod imports, so that a worker here carries the same
-import cattrs  # noqa: F401
 import trio
+
+for _name in ("attrs", "cattrs"):
+    # What a pod imports, so that a worker here carries the same.
+    importlib.import_module(_name)
 
 
 async def echo(path: str, announce: Callable[[], object]) -> None:
@@ -94,7 +97,7 @@ def fork_main(path: str, ready_path: str) -> None:
 
 
 @contextmanager
-def without_main() -> Iterator[None]:
+def without_main() -> Generator[None]:
     """Hide the main module, which every child of a fork server would import again otherwise."""
     main = sys.modules["__main__"]
     spec, file = main.__spec__, getattr(main, "__file__", None)
@@ -144,7 +147,7 @@ class PreloadedForkServer(Workers):
 
 
 @contextmanager
-def echo_process(path: str) -> Iterator[None]:
+def echo_process(path: str) -> Generator[None]:
     """A trio echo in a process of its own."""
     reader, writer = os.pipe()
     process = subprocess.Popen([sys.executable, __file__, path, str(writer)], pass_fds=[writer])

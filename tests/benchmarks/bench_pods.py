@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import trio
@@ -127,7 +127,7 @@ async def memory_of_idle_pods(bench: Bench, client: PodsClient) -> float:
 
 
 @asynccontextmanager
-async def one_pod(bench: Bench, client: PodsClient) -> AsyncIterator[RpcClient]:
+async def one_pod(bench: Bench, client: PodsClient) -> AsyncGenerator[RpcClient]:
     """An echo pod and a connection straight to it."""
     spawned = await client.request(bench.request())
     async with open_rpc(spawned.socket, POD_API, token=spawned.token) as pod:

@@ -322,7 +322,8 @@ def _note(spec: PodSpec, name: str, text: str) -> None:
 
 def _daemonise(spec: PodSpec, name: str) -> None:
     """Leave a descendant that did all it can to be forgotten: two forks, setsid, no environment."""
-    if os.fork() == 0:
+    between = os.fork()
+    if between == 0:
         os.setsid()
         if os.fork() == 0:
             for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
@@ -330,6 +331,8 @@ def _daemonise(spec: PodSpec, name: str) -> None:
             _note(spec, name, str(os.getpid()))
             os.execve("/bin/sleep", ["sleep", "1000"], {})
         os._exit(0)
+    # Who kills the pod next counts what is left of it: the daemon, and not sometimes this one too.
+    os.waitpid(between, 0)
 
 
 def _exit(spec: PodSpec, listener: socket.socket) -> int:
@@ -383,7 +386,8 @@ def _hydra(spec: PodSpec, listener: socket.socket) -> int:
             while True:
                 with contextlib.suppress(OSError):
                     if os.fork():
-                        os._exit(0)
+                        # Not `_exit`: a run that measures coverage would have each head write it.
+                        os.kill(os.getpid(), signal.SIGKILL)
                     os.setsid()
     return _serve(spec, listener)
 
