@@ -193,10 +193,8 @@ def write(path: str, table: Table, base: Snapshot) -> Snapshot:
             raise
     except OSError as error:
         raise _failed("write the scope registry", path, error) from error
-    # The new generation is in force for everybody from here on, so a directory that cannot be
-    # synced is no reason to say it is not. After a power cut every holder is of another boot.
-    with contextlib.suppress(OSError):
-        _sync_directory(os.path.dirname(path))
+    # The directory is not synced: a power cut may bring the generation before back, and every
+    # holder in either is of another boot then. The content is, so that neither is ever torn.
     return Snapshot(
         head=head, identity=_identity(found), generation=generation, table=table, lines=lines
     )
@@ -347,14 +345,6 @@ def _read_all(descriptor: int, size: int) -> bytes:
         parts.append(part)
         at += len(part)
     return b"".join(parts)
-
-
-def _sync_directory(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _identity(found: os.stat_result) -> tuple[int, int, int]:

@@ -278,16 +278,6 @@ def test_a_file_system_without_hard_links_keeps_the_previous_one_too(
     assert generation(path) == 2
 
 
-def test_a_directory_that_cannot_be_synced_does_not_make_a_write_fail(
-    path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(directory: str) -> None:
-        raise OSError(errno.EINVAL, "Invalid argument")
-
-    monkeypatch.setattr(storage, "_sync_directory", fail)
-    assert write(path, TABLE, EMPTY).generation == 1
-
-
 def test_a_write_in_pieces_is_a_whole_write(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[:7]))  # pyright: ignore[reportUnknownLambdaType,reportUnknownArgumentType]  # as os.write
