@@ -27,6 +27,11 @@ class WordCounter:
             if not turn.may_read(name):
                 await turn.text(f"{name}: outside my scope\n")
                 continue
-            counts[name] = len(Path(turn.cwd, name).read_text().split())  # noqa: ASYNC240 - small
+            try:
+                text = Path(turn.cwd, name).read_text(errors="replace")  # noqa: ASYNC240 - small
+            except OSError as error:
+                await turn.text(f"{name}: {error.strerror}\n")
+                continue
+            counts[name] = len(text.split())
             await turn.text(f"{name}: {counts[name]} words\n")
         await turn.artifact("counts.txt", "".join(f"{n} {c}\n" for n, c in counts.items()))

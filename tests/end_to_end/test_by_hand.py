@@ -196,6 +196,23 @@ def test_attach_ends_with_the_pod(door: Door, api: str) -> None:
     assert "api has ended" in terminal.seen
 
 
+def test_the_example_of_an_agent_is_spawned_as_it_says(own_door: Door) -> None:
+    source = Path(__file__).parents[2].joinpath("examples", "own_agent.py").read_text()
+    commands = re.findall(r"^    (pods .*)$", source, re.M)
+    assert [command.split()[1] for command in commands] == ["spawn", "read"]
+    Path(own_door.work, "own_agent.py").write_text(source)
+    Path(own_door.work, "README.md").write_text("one two three\n")
+    spawn, read = commands
+    assert own_door.run(["bash", "-c", f"{spawn} --wait"]).out == "README.md: 3 words\n"
+    assert own_door.run(["bash", "-c", read]).out == "README.md: 3 words\n"
+    asked = "missing.txt /etc/hostname README.md"
+    assert own_door("send", "counter", asked, "--wait").out == (
+        "missing.txt: No such file or directory\n"
+        "/etc/hostname: outside my scope\n"
+        "README.md: 3 words\n"
+    )
+
+
 def test_stop_frees_the_scope_and_rm_the_name(door: Door, api: str) -> None:
     door("spawn", "rival", "--write", "src/api", code=5)
     assert "free again: write" in door("stop", "api").out

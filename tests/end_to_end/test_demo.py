@@ -126,6 +126,14 @@ def test_a_demo_that_is_told_to_end_stops_everything(door: Door, number: signal.
     nothing_left_of(seen)
 
 
+def test_a_demo_that_nobody_reads_any_more_stops_everything(door: Door) -> None:
+    small_tree(f"{door.work}/tree", "first", "second")
+    command = "set -o pipefail; pods demo --plain --tree tree | head -n 2"
+    answer = door.run(["bash", "-c", command])
+    assert (answer.code, answer.err) == (0, "")
+    nothing_left_of(answer.out)
+
+
 def test_on_a_terminal_there_is_a_live_view_that_ends_cleanly(door: Door) -> None:
     tree = small_tree(f"{door.work}/tree", "first", "second")
     argv = [*PODS, "demo", "--tree", tree]

@@ -51,6 +51,8 @@ def main(words: Sequence[str]) -> int:
     except PodsError as error:
         sys.stderr.write(f"pods: {error.message}\n")
         return error.EXIT_CODE
+    except SystemExit:
+        return ExitCode.OK  # as for every verb: whoever read has had enough
     except KeyboardInterrupt:
         sys.stderr.write("pods: interrupted; everything that the demo started is stopped\n")
         return ExitCode.INTERRUPTED
@@ -79,14 +81,15 @@ async def _show_until_told(console: Console, tree: Tree, directory: str) -> int:
     Raises:
         KeyboardInterrupt: it was ended.
         PodsError: the show's own.
+        SystemExit: nobody reads what it says any more; it is how rich tells.
     """
     code: int | None = None
-    failure: PodsError | None = None
+    failure: PodsError | SystemExit | None = None
     async with trio.open_nursery() as nursery:
         await nursery.start(_cancel_when_told, nursery.cancel_scope)
         try:
             code = await _show(console, tree, directory)
-        except PodsError as error:
+        except (PodsError, SystemExit) as error:
             failure = error  # carried past the nursery, which would wrap it in a group
         nursery.cancel_scope.cancel()
     if failure is not None:
