@@ -17,6 +17,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("busy machine")
+# How long an example takes says what else the machine does, not whether the code is right.
 
 PR_SET_CHILD_SUBREAPER = 36
 FAREWELL_SECONDS = 5.0

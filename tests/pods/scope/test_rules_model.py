@@ -136,7 +136,7 @@ def test_any_history_keeps_the_five_laws(history: list[tuple[int, ScopeGrant | N
     run(history)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(scope_rules, max_size=2), st.lists(acts, min_size=2, max_size=8))
 def test_any_history_below_one_pod_that_may_lend_everything_keeps_them_too(
     deny: list[ScopeRule], history: list[tuple[int, ScopeGrant | None]]
