@@ -140,6 +140,26 @@ def test_a_prompt_over_the_line_cap_is_refused_before_anything_starts(house: Hou
             assert "put the text into a file that the pod may read" in answer.err
 
 
+@pytest.mark.parametrize(
+    ("line", "code", "why"),
+    [
+        ("pods ls >&-", 0, ""),
+        ("pods ls 2>&-", 0, ""),
+        ("pods send quiet - <&-", 0, ""),
+        ("pods ls >/dev/full", 1, "No space left on device"),
+        ("mkdir gone; cd gone; rmdir ../gone; pods spawn x", 1, "No such file or directory"),
+        ("pods send quiet $'\\xff\\xfe'", 2, "is not valid Unicode"),
+    ],
+)
+def test_a_shell_that_gives_it_nothing_to_stand_on_is_told(
+    house: House, line: str, code: int, why: str
+) -> None:
+    with nothing_more(house.door):
+        answer = house.door.run(["bash", "-c", line])
+        assert answer.code == code, answer
+        assert why in answer.err
+
+
 def test_refusals_are_json_where_json_was_asked_for(house: House) -> None:
     answer = house.door("read", "nobody", "--json", code=4)
     error = json.loads(answer.err)["error"]

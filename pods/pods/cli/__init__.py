@@ -26,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in words
+    _fill_standard_streams()
     try:
         args = parse(words)
         code = int(args.run(args))
@@ -36,13 +37,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PodsError as error:
         _report(error, as_json)
         return error.EXIT_CODE
-    except BrokenPipeError:
-        # Whoever read has had enough. What is still buffered must not fail again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read has had enough
+        _discard_output()
         return ExitCode.OK
+    except OSError as error:
+        _discard_output()
+        about = "" if error.filename is None else f" ({error.filename})"
+        sys.stderr.write(
+            f"pods: cannot go on: the system says: {error.strerror or error}{about}; check that "
+            "the current directory still exists and that there is room where the output goes\n"
+        )
+        return ExitCode.FAILED
     except KeyboardInterrupt:
         sys.stderr.write("pods: interrupted\n")
         return ExitCode.INTERRUPTED
+
+
+def _fill_standard_streams() -> None:
+    """Put the null device where the caller closed a standard stream.
+
+    In ascending order: each takes the number of the one that is missing, so that no socket does.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - stays open
+
+
+def _discard_output() -> None:
+    """What is still buffered must not fail again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _report(error: PodsError, as_json: bool) -> None:
