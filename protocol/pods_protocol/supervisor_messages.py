@@ -65,7 +65,8 @@ class SpawnPod(Request[SpawnPodResult]):
         agent: a kind (`shell`, `command`, `echo`, an entry point) or `module:attribute`.
         options: for the agent; `command` takes `argv` (list of words) and `jsonl` (bool).
         prompt: the first message; the answer comes once it is accepted.
-        allow: what it may read and write.
+        allow: what it may read and write. A person's pod without a rule for reading may read the
+            `cwd` it was given.
         deny: taken out of that, for it and its descendants.
         delegable: what it may lend to children; None is all of `allow`.
         cwd: absolute; None is the parent's, or the supervisor's for a person's pod.

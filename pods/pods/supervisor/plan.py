@@ -25,11 +25,12 @@ from pods_protocol.errors import (
     AgentError,
     CapacityReached,
     InvalidParams,
+    InvalidScope,
     NameTaken,
     TooLarge,
 )
 from pods_protocol.supervisor_messages import SpawnPod
-from pods_protocol.values import ParentExit, ScopeGrant
+from pods_protocol.values import ParentExit, ScopeGrant, ScopeRule
 
 ENVELOPE_BYTES: Final = 1024
 """What stands around a prompt in its `run` request and in its journal line."""
@@ -80,6 +81,8 @@ def make_plan(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> Plan
     places = supervisor.places.places
     roots = (places.runtime, places.state)
     allow = normalise_rules(request.allow, forbidden_roots=roots, what="allow")
+    if parent is None and request.cwd is not None:
+        allow += _reading_of(cwd, allow, roots)
     deny = normalise_rules(request.deny, what="deny")
     delegable = (
         allow
@@ -168,6 +171,23 @@ def _directory(asked: str | None, parents: str | None) -> str:
             path="cwd",
         )
     return cwd
+
+
+def _reading_of(
+    cwd: str, allow: tuple[ScopeRule, ...], roots: tuple[str, ...]
+) -> tuple[ScopeRule, ...]:
+    """What a person's pod may read where nothing was said of reading: where it works.
+
+    A parent agent says what its children may read; a person who types `pods spawn api --write src`
+    in a project means a pod that works on that project.
+    """
+    if any(rule.permission == "read" for rule in allow):
+        return ()
+    try:
+        rule = ScopeRule(target=cwd, permission="read")
+        return normalise_rules((rule,), forbidden_roots=roots, what="cwd")
+    except InvalidScope:
+        return ()  # it holds our own directories, or is `/`: that has to be asked for in pieces
 
 
 def _check_free(supervisor: Supervisor, request: SpawnPod) -> str | None:

@@ -70,7 +70,8 @@ async def test_a_pod_is_spawned_answers_is_listed_read_and_stopped(
                 "stopped",
                 "idle",
             )
-            assert [rule.target for rule in stopped.released] == [f"{short_dir}/w"]
+            written = [rule.target for rule in stopped.released if rule.permission == "write"]
+    assert written == [f"{short_dir}/w"]
             again = await client.stop("one")
             assert (again.step, again.state) == ("already_ended", "stopped")
             assert not is_there(supervisor.places.pod_runtime(row.id))
@@ -373,3 +374,20 @@ async def test_no_token_is_in_a_repr_or_in_the_journal(pods_environ: dict[str, s
 def _only(supervisor: Supervisor) -> LivePod:
     (live,) = supervisor.pods.values()
     return live
+
+
+async def test_a_persons_pod_may_read_where_it_works_unless_reading_was_spoken_of(
+    pods_environ: dict[str, str], short_dir: str
+) -> None:
+    os.mkdir(f"{short_dir}/w")
+    os.mkdir(f"{short_dir}/w/in")
+    inside = ScopeRule(target=f"{short_dir}/w/in", permission="read")
+    async with supervisor_and_client(pods_environ) as (_, client):
+        silent = await client.request(SpawnPod(name="a", agent="echo", cwd=f"{short_dir}/w"))
+        asked = await client.request(
+            SpawnPod(name="b", agent="echo", cwd=f"{short_dir}/w", allow=(inside,))
+        )
+        root = await client.request(SpawnPod(name="c", agent="echo", cwd="/"))
+    assert silent.pod.scope.allow == (ScopeRule(target=f"{short_dir}/w", permission="read"),)
+    assert asked.pod.scope.allow == (inside,)
+    assert root.pod.scope.allow == ()
