@@ -71,7 +71,7 @@ async def test_a_pod_is_spawned_answers_is_listed_read_and_stopped(
                 "idle",
             )
             written = [rule.target for rule in stopped.released if rule.permission == "write"]
-    assert written == [f"{short_dir}/w"]
+            assert written == [f"{short_dir}/w"]
             again = await client.stop("one")
             assert (again.step, again.state) == ("already_ended", "stopped")
             assert not is_there(supervisor.places.pod_runtime(row.id))
