@@ -26,7 +26,7 @@ settings.load_profile("busy machine")
 # How long an example takes says what else the machine does, not whether the code is right.
 
 PR_SET_CHILD_SUBREAPER = 36
-FAREWELL_SECONDS = 5.0
+FAREWELL_SECONDS = 20.0
 """Processes that were told to end at the end of the last test may take this long."""
 
 SHORT_DIRECTORY_PREFIX = f"/tmp/pt-{os.getpid()}-"
