@@ -144,7 +144,7 @@ class PodEnded(PodsError):
 
 
 class NameTaken(PodsError):
-    """Another pod has the name. `data`: `name`, `id`, `state`."""
+    """Another pod has the name. `data`: `name`; `id` and `state` of a pod the asker may know."""
 
     CODE = "name_taken"
     NUMBER = -32007

@@ -7,6 +7,7 @@ on the path of the pods that these helpers start.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from typing import Any, Final
 
 import trio
 
+from pods.agents.turn import Turn
 from pods.client import aio
 from pods.paths import SupervisorPlaces, places_from
 from pods.scope.registry import ScopeRegistry
@@ -27,6 +29,7 @@ from pods.supervisor.embedded import launcher_environment
 from pods.supervisor.options import Options
 from pods.supervisor.records import read_token
 from pods.supervisor.service import serve
+from pods_protocol.process_messages import PodSpec
 
 ROOT: Final = Path(__file__).parents[2]
 ROOMS: Final = [str(ROOT / name) for name in ("pods", "protocol", "tools", "tests/support")]
@@ -61,6 +64,15 @@ class Stubborn:
         """Say that it begins, then hear nothing any more."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         _block()
+
+
+class Nosy:
+    """Says what it finds of pods' specs in its process's memory."""
+
+    async def run_turn(self, turn: Turn) -> None:
+        """Look at everything that the collector knows of."""
+        specs = [found for found in gc.get_objects() if isinstance(found, PodSpec)]
+        await turn.text("\n".join(f"{spec!r} {spec.token} {spec.env}" for spec in specs))
 
 
 def _block() -> None:

@@ -13,7 +13,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from pods import __version__
 from pods.keeper.main import keep
@@ -50,6 +50,17 @@ LAST_RETRY_SECONDS: Final = 0.5
 """Between sweeps of strays that do not end at once, each twice the one before."""
 
 
+class _Kept(NamedTuple):
+    """What is remembered of a pod.
+
+    Never its spec: every pod that is forked later gets this memory, and a spec holds the token that
+    commands its pod, and that pod's variables.
+    """
+
+    id: str
+    sockets: tuple[str, str]
+
+
 class Launcher:
     """The loop.
 
@@ -81,10 +92,10 @@ class Launcher:
         self._run_pod = run_pod or default_run_pod()
         self._fork = fork
         self._idle_exit_seconds = idle_exit_seconds
-        self._keepers: dict[int, PodSpec] = {}
+        self._keepers: dict[int, _Kept] = {}
         self._pids: dict[str, int] = {}
         self._ended: dict[int, KeeperEnded] = {}
-        self._unproven: list[tuple[int, PodSpec, int]] = []
+        self._unproven: list[tuple[int, _Kept, int]] = []
         self._struck: set[int] = set()
         self._strays = 0
         self._stray_seen = False
@@ -171,7 +182,7 @@ class Launcher:
         pod_listener, keeper_listener = prepare(spec)
         with contextlib.closing(pod_listener), contextlib.closing(keeper_listener):
             pid = self._fork_keeper(spec, pod_listener, keeper_listener)
-        self._keepers[pid] = spec
+        self._keepers[pid] = _Kept(spec.id, (spec.pod_socket, spec.keeper_socket))
         self._pids[spec.id] = pid
         for ended in [pid for pid, end in self._ended.items() if end.id == spec.id]:
             del self._ended[ended]
@@ -188,7 +199,7 @@ class Launcher:
             if pid == 0:
                 keep(spec, pod_listener, keeper_listener, run_pod=self._run_pod)
         except OSError as error:
-            abandon(spec)
+            abandon(spec.pod_socket, spec.keeper_socket)
             raise StartFailed(
                 f"cannot start pod {spec.name}: fork: {os.strerror(error.errno or 0)}; end some "
                 "processes, then try again",
@@ -239,10 +250,10 @@ class Launcher:
         reap(self._reaped)
 
     def _reaped(self, pid: int, status: int) -> None:
-        spec = self._keepers.pop(pid, None)
-        if spec is not None:
-            del self._pids[spec.id]
-            self._unproven.append((pid, spec, os.waitstatus_to_exitcode(status)))
+        kept = self._keepers.pop(pid, None)
+        if kept is not None:
+            del self._pids[kept.id]
+            self._unproven.append((pid, kept, os.waitstatus_to_exitcode(status)))
             return
         self._stray_seen = True
         if pid in self._struck:
@@ -272,7 +283,7 @@ class Launcher:
         self._tell_proven()
         # Which stray was whose cannot be known; they are told with the first that may own them.
         for end in self._unproven:
-            abandon(end[1])
+            abandon(*end[1].sockets)
             self._tell_end(*end, strays=self._strays)
             self._strays = 0
         self._unproven.clear()
@@ -283,12 +294,12 @@ class Launcher:
             self._unproven.remove(end)
             self._tell_end(*end, strays=0)
 
-    def _tell_end(self, pid: int, spec: PodSpec, status: int, *, strays: int) -> None:
-        end = KeeperEnded(pid=pid, id=spec.id, status=status, strays_killed=strays)
+    def _tell_end(self, pid: int, kept: _Kept, status: int, *, strays: int) -> None:
+        end = KeeperEnded(pid=pid, id=kept.id, status=status, strays_killed=strays)
         self._ended.pop(pid, None)
         self._ended[pid] = end
         while len(self._ended) > MAX_REMEMBERED:
             del self._ended[next(iter(self._ended))]
         if status != 0:
-            self._log(f"the keeper of {spec.id} ended with {status}; {strays} strays were killed")
+            self._log(f"the keeper of {kept.id} ended with {status}; {strays} strays were killed")
         self._server.notify("keeper_ended", end)

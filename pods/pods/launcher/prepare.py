@@ -41,8 +41,8 @@ def prepare(spec: PodSpec) -> tuple[socket.socket, socket.socket]:
         raise
 
 
-def abandon(spec: PodSpec) -> None:
+def abandon(*sockets: str) -> None:
     """Unlink the sockets of a pod that has no keeper to do it."""
-    for path in (spec.pod_socket, spec.keeper_socket):
+    for path in sockets:
         with contextlib.suppress(OSError):
             os.unlink(path)

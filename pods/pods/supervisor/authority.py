@@ -39,6 +39,7 @@ class Caller:
 
     pod_id: str | None
     session: Session
+    subscribed: bool = False
 
     @property
     def reader(self) -> str:
@@ -101,7 +102,7 @@ def find_pod(supervisor: Supervisor, caller: Caller, wanted: str) -> PodRecord:
         AmbiguousPod: a prefix of several ids.
     """
     named = supervisor.table.named(wanted)
-    if named is not None and _sees(supervisor, caller, named):
+    if named is not None and sees(supervisor, caller, named):
         return named
     if len(wanted) >= MIN_PREFIX_LENGTH:
         matches = [record for record in visible(supervisor, caller) if record.id.startswith(wanted)]
@@ -135,7 +136,8 @@ def unknown_pod(supervisor: Supervisor, caller: Caller, wanted: str) -> UnknownP
     )
 
 
-def _sees(supervisor: Supervisor, caller: Caller, record: PodRecord) -> bool:
+def sees(supervisor: Supervisor, caller: Caller, record: PodRecord) -> bool:
+    """Whether the caller may know of this pod."""
     return caller.pod_id is None or caller.pod_id in supervisor.table.ancestors(record.id)
 
 

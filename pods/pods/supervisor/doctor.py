@@ -20,10 +20,15 @@ from pods_protocol.supervisor_messages import Doctor, DoctorResult, Problem, Sup
 
 
 async def doctor(supervisor: Supervisor, caller: Caller, request: Doctor) -> DoctorResult:
-    """The health of this supervisor and of what it shares with others."""
+    """The health of this supervisor and of what it shares with others.
+
+    A pod hears of its own descendants alone: what is wrong with the rest is its owner's to know.
+    """
     del request  # it has no fields
     places = supervisor.places
-    problems = [*_directories(supervisor), *_links(supervisor)]
+    problems = _links(supervisor, caller)
+    if caller.pod_id is None:
+        problems = [*_directories(supervisor), *_launcher(supervisor), *problems]
     table = Table()
     try:
         table = await trio.to_thread.run_sync(supervisor.registry.read)
@@ -35,7 +40,7 @@ async def doctor(supervisor: Supervisor, caller: Caller, request: Doctor) -> Doc
                 remedy=f"stop every supervisor, then look at {places.places.registry}",
             )
         )
-    problems += _leases(supervisor, table)
+    problems += _leases(supervisor, caller, table)
     states: Counter[str] = Counter(
         supervisor.state_of(record) for record in visible(supervisor, caller)
     )
@@ -51,7 +56,7 @@ async def doctor(supervisor: Supervisor, caller: Caller, request: Doctor) -> Doc
             state_directory=places.places.state,
         ),
         pods=dict(states),
-        scopes=len(table.leases),
+        scopes=sum(_is_known(supervisor, caller, lease.pod_id) for lease in table.leases.values()),
         enforcement=ENFORCEMENT,
         problems=tuple(problems),
     )
@@ -94,19 +99,30 @@ def _directories(supervisor: Supervisor) -> list[Problem]:
     return problems
 
 
-def _links(supervisor: Supervisor) -> list[Problem]:
-    problems: list[Problem] = []
-    if not supervisor.launcher.connected:
-        problems.append(
-            Problem(
-                code="launcher_unreachable",
-                message="the launcher does not answer",
-                remedy=f"the next spawn starts another; {supervisor.places.log} says why it ended",
-            )
+def _launcher(supervisor: Supervisor) -> list[Problem]:
+    if supervisor.launcher.connected:
+        return []
+    return [
+        Problem(
+            code="launcher_unreachable",
+            message="the launcher does not answer",
+            remedy=f"the next spawn starts another; {supervisor.places.log} says why it ended",
         )
+    ]
+
+
+def _is_known(supervisor: Supervisor, caller: Caller, pod_id: str) -> bool:
+    """Whether the caller may hear of that pod, which may be another supervisor's."""
+    return caller.pod_id is None or caller.pod_id in supervisor.table.ancestors(pod_id)
+
+
+def _links(supervisor: Supervisor, caller: Caller) -> list[Problem]:
+    problems: list[Problem] = []
     for live in supervisor.pods.values():
         record = supervisor.table.get(live.id)
         if record is None or record.life is not Life.RUNNING:
+            continue
+        if not _is_known(supervisor, caller, live.id):
             continue
         if live.pod is None or live.pod.closed.is_set():
             problems.append(
@@ -119,7 +135,7 @@ def _links(supervisor: Supervisor) -> list[Problem]:
     return problems
 
 
-def _leases(supervisor: Supervisor, table: Table) -> list[Problem]:
+def _leases(supervisor: Supervisor, caller: Caller, table: Table) -> list[Problem]:
     ours = supervisor.places.name
     return [
         Problem(
@@ -128,6 +144,9 @@ def _leases(supervisor: Supervisor, table: Table) -> list[Problem]:
             remedy="the next spawn reclaims it",
         )
         for lease in table.leases.values()
-        if (lease.holder is not None and not is_alive(lease.holder))
-        or (lease.supervisor == ours and supervisor.table.get(lease.pod_id) is None)
+        if _is_known(supervisor, caller, lease.pod_id)
+        and (
+            (lease.holder is not None and not is_alive(lease.holder))
+            or (lease.supervisor == ours and supervisor.table.get(lease.pod_id) is None)
+        )
     ]

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
+import trio
 from attrs import evolve
 
 from pods.journal.reader import read_events
@@ -36,6 +37,11 @@ class Hub:
         self._directory = directory
         self._log = log
         self._subscribers: dict[Session, str | None] = {}
+
+    @property
+    def subscribers(self) -> int:
+        """How many listen."""
+        return len(self._subscribers)
 
     def publish(self, event: Event) -> None:
         """Tell every subscriber that may see it of an event that is on disk."""
@@ -73,7 +79,7 @@ class Hub:
                 session.notify("event", shown)
 
     async def serve(self, session: Session, caller: str | None, since: int | None) -> None:
-        """Replay what came after `since`, then join; returns once it is joined.
+        """Replay what came after `since`, then join until cancelled: a task of the connection.
 
         Args:
             caller: the id of the pod that asks, None for the owner.
@@ -94,11 +100,12 @@ class Hub:
             if not piece.truncated:
                 break  # no checkpoint between here and the joining: nothing can come in between
             await session.drained()
+            await trio.lowlevel.checkpoint()  # a fast reader must not keep the others waiting
         self._subscribers[session] = caller
-
-    def leave(self, session: Session) -> None:
-        """A connection is over."""
-        self._subscribers.pop(session, None)
+        try:
+            await trio.sleep_forever()
+        finally:
+            self._subscribers.pop(session)
 
 
 def may_see(data: Mapping[str, Any], caller: str | None) -> bool:

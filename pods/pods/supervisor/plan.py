@@ -17,7 +17,7 @@ from attrs import frozen
 from pods.lifecycle import Life
 from pods.paths import check_name, check_socket_path
 from pods.scope.registry import normalise_rules
-from pods.supervisor.authority import Caller
+from pods.supervisor.authority import Caller, sees
 from pods.supervisor.core import Supervisor
 from pods.supervisor.enforcement import require_enforcement
 from pods_protocol.bounds import MAX_LINE_BYTES
@@ -76,7 +76,7 @@ def make_plan(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> Plan
             in_use=0,
         )
     cwd = _directory(request.cwd, None if parent is None else parent.cwd)
-    replaces = _check_free(supervisor, request)
+    replaces = _check_free(supervisor, caller, request)
     _check_caps(supervisor, caller, request.name)
     places = supervisor.places.places
     roots = (places.runtime, places.state)
@@ -190,11 +190,19 @@ def _reading_of(
         return ()  # it holds our own directories, or is `/`: that has to be asked for in pieces
 
 
-def _check_free(supervisor: Supervisor, request: SpawnPod) -> str | None:
+def _check_free(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> str | None:
     """The ended pod that makes way, if one has to."""
     holder = supervisor.table.named(request.name)
     if holder is None:
         return None
+    if not sees(supervisor, caller, holder):
+        # Names are unique, so that one is taken cannot be hidden; whose it is and how it fares can,
+        # and its journal is not the caller's to replace.
+        raise NameTaken(
+            f"cannot spawn pod {request.name}: a pod outside your own has that name; choose "
+            "another",
+            name=request.name,
+        )
     state = supervisor.state_of(holder)
     if (
         request.replace

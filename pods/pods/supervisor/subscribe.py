@@ -5,6 +5,7 @@ from __future__ import annotations
 from pods.supervisor.authority import Caller
 from pods.supervisor.checks import check_count
 from pods.supervisor.core import Supervisor
+from pods_protocol.errors import InvalidRequest
 from pods_protocol.pod_messages import SubscribeResult
 from pods_protocol.supervisor_messages import SubscribeLifecycle
 
@@ -12,9 +13,20 @@ from pods_protocol.supervisor_messages import SubscribeLifecycle
 def subscribe(
     supervisor: Supervisor, caller: Caller, request: SubscribeLifecycle
 ) -> SubscribeResult:
-    """Send `event` notifications from here on; with `since`, also what came after it."""
+    """Send `event` notifications from here on; with `since`, also what came after it.
+
+    Raises:
+        InvalidRequest: this connection is subscribed already.
+        InvalidParams: a cursor below zero.
+    """
     last = supervisor.journal.last_seq
     since = last if request.since is None else check_count(request.since, "since", lowest=0)
+    if caller.subscribed:
+        raise InvalidRequest(
+            "cannot subscribe: this connection already is; open another one for a second "
+            "subscription"
+        )
+    caller.subscribed = True
     # A task of the connection: it begins after this answer is written, and loses nothing by that,
     # for it reads from `since` before it joins.
     caller.session.nursery.start_soon(supervisor.hub.serve, caller.session, caller.pod_id, since)
