@@ -271,7 +271,6 @@ async def serve_unix(
 
     async def one(stream: UnixStream) -> None:
         nonlocal count
-        count += 1
         try:
             await serve(stream)
         except Exception:
@@ -299,4 +298,5 @@ async def serve_unix(
                 sock.close()
                 await trio.lowlevel.checkpoint()
                 continue
+            count += 1  # here, not in the task: a burst is accepted before any of them runs
             nursery.start_soon(one, UnixStream(sock))

@@ -64,6 +64,12 @@ def is_alive(identity: ProcessIdentity) -> bool:
     return found is not None and found.start_ticks == identity.start_ticks and not _is_gone(found)
 
 
+def parent_of(pid: int) -> int | None:
+    """The pid of a process's parent; None where it is gone or nobody tells."""
+    content = _read_proc(f"/proc/{pid}/stat")
+    return None if content is None else int(content.rpartition(b")")[2].split()[1])
+
+
 def is_pid_free(pid: int) -> bool:
     """Whether surely no process has this pid: forty times cheaper than `is_alive`, and weaker."""
     try:

@@ -135,15 +135,15 @@ async def end_journal(supervisor: Supervisor, record: PodRecord, facts: Facts) -
     exit_record = facts.exit_record
     try:
         live.catch_up()
-        if not live.fold.ended:
+        ended = live.fold.ended
+        if ended is None:
             asked = record.life.value == "stopping"
-            state: PodState = (
-                "stopped" if asked else "lost" if exit_record.reason == "lost" else "failed"
-            )
+            ended = "stopped" if asked else "lost" if exit_record.reason == "lost" else "failed"
             message = describe_exit(exit_record)
-            await trio.to_thread.run_sync(_write_end, live.journal, state, message)
+            await trio.to_thread.run_sync(_write_end, live.journal, ended, message)
             live.catch_up()
-        state = live.fold.state
+        # A journal that was deleted under the pod says nothing of its end even now.
+        state: PodState = live.fold.ended or ended
     except PodsError as error:
         # A full or broken disk keeps a dead pod from nothing: its lease and places are given back.
         supervisor.log(f"cannot end the journal of pod {record.name}: {error.message}")

@@ -36,7 +36,7 @@ class Supervisor:
         table: what its journal says of every pod.
         pods: the living ones and those being buried, by id.
         nursery: where the tasks of pods live; outlives the connections of clients.
-        leaving: set once it is to end. `end_launcher`: and its launcher with it.
+        leaving: set once it is to end.
         closed_to_spawns: it is stopping every pod, and takes no new ones.
         activity: changed whenever a connection or a pod comes or goes.
     """
@@ -75,7 +75,6 @@ class Supervisor:
         self.connections = 0
         self.activity = trio.Event()
         self.leaving = trio.Event()
-        self.end_launcher = False
         self.closed_to_spawns = False
         self.started = time.time()
 

@@ -20,6 +20,7 @@ from pods.supervisor.core import Supervisor
 from pods.supervisor.live import LivePod
 from pods_protocol.errors import PodsError, TimedOut
 from pods_protocol.process_messages import SignalTree
+from pods_protocol.values import ProcessIdentity
 
 KILL_SECONDS: Final = 5.0
 """SIGKILL to gone: a few milliseconds, but for processes in uninterruptible sleep."""
@@ -42,7 +43,8 @@ async def kill_tree(supervisor: Supervisor, live: LivePod | None, record: PodRec
             await supervisor.launcher.wait_ended(record.id)
         return
     with trio.move_on_after(KILL_SECONDS * 2):
-        if await _by_launcher(supervisor, record):
+        known = None if live is None else live.keeper_identity
+        if await _by_launcher(supervisor, record, known or record.keeper):
             return
     raise TimedOut(
         f"cannot end pod {record.name}: its processes do not go within {KILL_SECONDS * 2:g} s "
@@ -64,7 +66,9 @@ async def _by_keeper(live: LivePod) -> bool:
     return False
 
 
-async def _by_launcher(supervisor: Supervisor, record: PodRecord) -> bool:
+async def _by_launcher(
+    supervisor: Supervisor, record: PodRecord, keeper: ProcessIdentity | None
+) -> bool:
     launcher = supervisor.launcher
     try:
         pid = (await launcher.keepers()).get(record.id)
@@ -74,22 +78,25 @@ async def _by_launcher(supervisor: Supervisor, record: PodRecord) -> bool:
     except PodsError as error:
         supervisor.log(f"the launcher cannot kill pod {record.name}: {error.message}")
     # No launcher of ours has it. It may be an orphan of a launcher that was killed.
-    keeper = record.keeper
-    if keeper is None or not is_alive(keeper):
-        return True
-    with suppress(ProcessLookupError):
-        os.kill(keeper.pid, signal.SIGKILL)
-    await wait_process_gone(keeper.pid)
+    if keeper is not None:
+        await wait_process_gone(keeper, kill=True)
     return True
 
 
-async def wait_process_gone(pid: int) -> None:
-    """Wait until a process has ended, whoever its parent is."""
+async def wait_process_gone(identity: ProcessIdentity, *, kill: bool = False) -> None:
+    """Wait until this very process has ended, whoever its parent is; with `kill`, end it first."""
     try:
-        descriptor = os.pidfd_open(pid)
+        descriptor = os.pidfd_open(identity.pid)
     except ProcessLookupError:
         return
     try:
+        # The descriptor is one process for ever; here it proves to be the right one, or to be
+        # another that got its pid.
+        if not is_alive(identity):
+            return
+        if kill:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         await trio.lowlevel.wait_readable(descriptor)
     finally:
         os.close(descriptor)

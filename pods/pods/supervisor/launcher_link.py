@@ -210,9 +210,10 @@ class LauncherLink:
         Returns:
             None where the launcher is not there any more to say it.
         """
+        asked = self.pid
         while pod_id not in self._ends:
             rpc = self._rpc
-            if rpc is None or rpc.closed.is_set():
+            if rpc is None or rpc.closed.is_set() or self.pid != asked:
                 return None
             event = self._expected.setdefault(pod_id, trio.Event())
             async with trio.open_nursery() as nursery:

@@ -41,8 +41,11 @@ async def shutdown(
             pod=living[0],
             state="running",
         )
-    stopped = await stop_everything(supervisor, grace)
-    supervisor.end_launcher = True
+    # Once this has begun no spawn is taken any more: an asker that goes away must not leave us so.
+    # Every wait in it has a deadline.
+    stopped: tuple[str, ...] = ()
+    with trio.CancelScope(shield=True):
+        stopped = await stop_everything(supervisor, grace)
     supervisor.leaving.set()
     return ShutdownSupervisorResult(stopped=stopped)
 

@@ -22,7 +22,7 @@ from pods.supervisor.core import Supervisor
 from pods.supervisor.kill import KILL_SECONDS, kill_tree
 from pods.supervisor.live import LivePod
 from pods_protocol.bounds import DEFAULT_GRACE_SECONDS, MAX_GRACE_SECONDS
-from pods_protocol.errors import PodsError, TimedOut
+from pods_protocol.errors import PodsError, StorageFailed, TimedOut
 from pods_protocol.pod_messages import Shutdown
 from pods_protocol.process_messages import SignalTree
 from pods_protocol.supervisor_messages import StopPod, StopPodResult
@@ -106,10 +106,15 @@ def ask_stop(supervisor: Supervisor, live: LivePod, mode: StopMode, grace: float
         return
     if live.tree_gone.is_set():
         return
-    _, commands = supervisor.move(live.id, Trigger.STOP_ASKED)
+    life, commands = supervisor.move(live.id, Trigger.STOP_ASKED)
     live.stop_mode, live.grace = mode, grace
     if Command.RECORD_STOPPING in commands:
-        supervisor.record(POD_STOPPING, {"id": live.id, "pod": live.name})
+        try:
+            supervisor.record(POD_STOPPING, {"id": live.id, "pod": live.name})
+        except StorageFailed as error:
+            # It may be this very pod that fills the disk: it is stopped all the same.
+            supervisor.log(f"pod {live.name} is being stopped, unrecorded: {error.message}")
+            supervisor.table.set_life(live.id, life)
         live.changed()
     if not live.climbing:  # also again, after a ladder that did not get to the end
         live.climbing = True

@@ -1,0 +1,97 @@
+"""Ends in the worst order: a launcher replaced, a disk that refuses, an asker that goes away."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import trio
+
+from pods.client import aio
+from pods.supervisor.core import Supervisor
+from pods.supervisor.live import LivePod
+from pods_protocol.errors import StorageFailed
+from pods_protocol.events import Event
+from supervisor_support import (
+    NOTHING,
+    WAIT_SECONDS,
+    left_in,
+    spawn_trouble,
+    supervisor_and_client,
+)
+
+
+async def test_a_pod_of_an_earlier_launcher_is_buried_when_its_keeper_is_killed(
+    pods_environ: dict[str, str],
+) -> None:
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        with trio.fail_after(WAIT_SECONDS):
+            await client.spawn("old")
+            keeper = _live(supervisor, "old").keeper_identity
+            launcher = supervisor.launcher.pid
+            assert keeper is not None
+            assert launcher is not None
+            os.kill(launcher, signal.SIGKILL)
+            await client.spawn("new")
+            assert supervisor.launcher.pid != launcher
+            os.kill(keeper.pid, signal.SIGKILL)
+            await client.wait("old", until="ended")
+            assert (await client.inspect("old")).pod.state == "lost"
+    assert left_in(pods_environ) == NOTHING
+
+
+@pytest.mark.parametrize("kind", ["pod_stopping", "pod_ended"])
+async def test_a_pod_is_stopped_and_remembered_while_the_supervisors_disk_refuses(
+    pods_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        with trio.fail_after(WAIT_SECONDS):
+            await client.spawn("one")
+            _refuse_once(monkeypatch, supervisor, kind)
+            stopped = await client.stop("one")
+            assert (stopped.step, stopped.state) == ("shutdown", "stopped")
+            assert (await client.inspect("one")).pod.state == "stopped"
+            await client.remove("one")
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_shutdown_goes_on_when_its_asker_goes_away(
+    pods_environ: dict[str, str], short_dir: str
+) -> None:
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        with trio.fail_after(WAIT_SECONDS):
+            await spawn_trouble(client, short_dir, "stubborn", "Stubborn")
+            async with aio.connect_socket(supervisor.places.socket, supervisor.token) as asker:
+
+                async def ask() -> None:
+                    await asker.shutdown(stop_pods=True, grace_seconds=0.3)
+
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(ask)
+                    while not supervisor.closed_to_spawns:
+                        await trio.lowlevel.checkpoint()
+                    nursery.cancel_scope.cancel()
+            await supervisor.leaving.wait()
+            assert not supervisor.table.living()
+    assert left_in(pods_environ) == NOTHING
+
+
+def _live(supervisor: Supervisor, name: str) -> LivePod:
+    return next(live for live in supervisor.pods.values() if live.name == name)
+
+
+def _refuse_once(monkeypatch: pytest.MonkeyPatch, supervisor: Supervisor, kind: str) -> None:
+    """Let the supervisor's journal refuse the next event of one kind, as a full disk does."""
+    append = supervisor.journal.append
+    left = [kind]
+
+    def refusing(type: str, data: Mapping[str, Any], **given: Any) -> Event:  # noqa: A002 - its name
+        if type in left:
+            left.remove(type)
+            raise StorageFailed("cannot write: the disk is full; free some", path="", errno=28)
+        return append(type, data, **given)
+
+    monkeypatch.setattr(supervisor.journal, "append", refusing)
