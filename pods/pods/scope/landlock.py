@@ -153,7 +153,7 @@ class Ruleset:
         self.access = access & known_access(abi)
         self.scoped = scoped & known_scopes(abi)
         fields = struct.pack("=QQQ", self.access, 0, self.scoped)
-        # Older kernels refuse a longer structure unless its tail is zero; a shorter one always does.
+        # An older kernel takes a longer structure only if its tail is zero; this is never longer.
         size = 24 if abi >= _SCOPES_SINCE else 16 if abi >= _NET_SINCE else 8
         self._descriptor = _call(
             "landlock_create_ruleset",
