@@ -103,6 +103,7 @@ class Enforcement:
         signals: whether the pod is kept from signalling what is not its own.
         syscalls: whether the system calls that Landlock leaves open are refused.
         unix_sockets, network: what the pod may connect to.
+        warnings: what the scope itself lets out, such as files that the user's own shell runs.
         kill: how its tree is ended: one atomic call for the domain, or a loop until none is left.
     """
 
@@ -117,6 +118,7 @@ class Enforcement:
     syscalls: Literal["seccomp", "none"] = "none"
     unix_sockets: Literal["any"] = "any"
     network: Literal["open"] = "open"
+    warnings: tuple[str, ...] = ()
     kill: Literal["landlock_domain", "subreaper_loop"] = "subreaper_loop"
 
 
