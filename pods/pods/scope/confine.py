@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Final
 
@@ -34,6 +34,11 @@ from pods_protocol.values import Enforcement, ScopeGrant
 
 OFF_VARIABLE: Final = "PODS_NO_LANDLOCK"
 """Set to 1 for the launcher, this machine is treated as one whose kernel has no Landlock."""
+
+EXTRA_VARIABLES: Final = (("PODS_EXTRA_READ", "read"), ("PODS_EXTRA_WRITE", "write"))
+"""Directories, as in PATH, that every pod may read or write besides its scope, set for the
+launcher: a shared cache of packages, the place of a coverage measurement. Nobody keeps pods apart
+there, so the record warns of those that may be written."""
 
 TRUNCATE_SINCE: Final = 3
 """Below this version of Landlock any process empties any file of its user."""
@@ -63,7 +68,7 @@ class OwnPlaces:
 
     Attributes:
         write: its own directories.
-        read: of pods' own, what it may read.
+        read: of pods' own, what it may read where it is there.
         forbidden: where other pods' things are; the baseline may not contain them.
     """
 
@@ -107,9 +112,15 @@ class Confinement:
         return self.enforcement
 
 
-def missing(environ: Mapping[str, str]) -> str:
+def switches_from(environ: Mapping[str, str]) -> dict[str, str]:
+    """What an environment says about the holding of pods; none of it is for pods themselves."""
+    names = (OFF_VARIABLE, *(name for name, _ in EXTRA_VARIABLES))
+    return {name: environ[name] for name in names if name in environ}
+
+
+def missing(switches: Mapping[str, str]) -> str:
     """Why this process cannot be held by Landlock; empty where it can."""
-    if environ.get(OFF_VARIABLE) == "1":
+    if switches.get(OFF_VARIABLE) == "1":
         return f"{OFF_VARIABLE}=1 is set where the launcher was started"
     if not abi_version():
         return "this kernel has no Landlock, or it is turned off at boot (see `lsm=`)"
@@ -146,10 +157,14 @@ def prepare(
         rules = allow_grant(ruleset, grant)
         for path, access in baseline(environ, python=python, forbidden=own.forbidden):
             _allow_if_there(ruleset, path, access)
-        for paths, access in ((own.write, WRITE), (own.read, READ)):
-            for path in paths:
-                with closing(open_target(os.path.realpath(path))) as target:
-                    ruleset.allow(target.number, path, access)
+        for path in own.write:
+            with closing(open_target(os.path.realpath(path))) as target:
+                ruleset.allow(target.number, path, WRITE)
+        for path in own.read:
+            _allow_if_there(ruleset, path, READ)
+        extra = _extra(switches, own.forbidden)
+        for path, permission in extra:
+            _allow_if_there(ruleset, path, WRITE if permission == "write" else READ)
     except BaseException:
         ruleset.close()
         raise
@@ -162,7 +177,15 @@ def prepare(
         rules=rules,
         signals="kernel" if known_scopes(abi) & Scoped.SIGNALS else "none",
         syscalls="none" if instructions is None else "seccomp",
-        gaps=_gaps(grant, environ.get("HOME", ""), abi, filtered=instructions is not None),
+        gaps=_gaps(abi, filtered=instructions is not None),
+        warnings=(
+            *_warnings(grant, environ.get("HOME", "")),
+            *(
+                f"every pod may write {path} (PODS_EXTRA_WRITE)"
+                for path, permission in extra
+                if permission == "write"
+            ),
+        ),
         reason=_why_not_more(abi, filtered=instructions is not None),
     )
     return Confinement(evolve(record, summary=summarise(record)), ruleset, instructions)
@@ -205,6 +228,20 @@ def shortfall(record: Enforcement) -> str:
     )
 
 
+def _extra(switches: Mapping[str, str], forbidden: Sequence[str]) -> list[tuple[str, str]]:
+    """The user's own additions, but for those that hold, or lie in, pods' own directories."""
+    roots = [os.path.realpath(root) for root in forbidden]
+    found: list[tuple[str, str]] = []
+    for variable, permission in EXTRA_VARIABLES:
+        for entry in switches.get(variable, "").split(":"):
+            path = os.path.realpath(entry) if os.path.isabs(entry) else "/"
+            if path != "/" and not any(
+                is_below(root, path) or is_below(path, root) for root in roots
+            ):
+                found.append((path, permission))
+    return found
+
+
 def _allow_if_there(ruleset: Ruleset, path: str, access: Access) -> None:
     try:
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
@@ -220,7 +257,7 @@ def _allow_if_there(ruleset: Ruleset, path: str, access: Access) -> None:
         os.close(descriptor)
 
 
-def _gaps(grant: ScopeGrant, home: str, abi: int, *, filtered: bool) -> tuple[str, ...]:
+def _gaps(abi: int, *, filtered: bool) -> tuple[str, ...]:
     gaps = [*_GAPS]
     if abi < TRUNCATE_SINCE:
         gaps.append("any file of the user can be emptied (truncate)")
@@ -230,11 +267,10 @@ def _gaps(grant: ScopeGrant, home: str, abi: int, *, filtered: bool) -> tuple[st
         gaps.append("other processes' limits and priorities can be changed (prlimit)")
     if os.geteuid() == 0:
         gaps.append("it runs as root and keeps root's capabilities")
-    gaps += _warnings(grant, home)
     return tuple(gaps)
 
 
-def _warnings(grant: ScopeGrant, home: str) -> list[str]:
+def _warnings(grant: ScopeGrant, home: str) -> tuple[str, ...]:
     """What a write scope holds that runs outside of the pod, or opens doors to it."""
     at_home = os.path.realpath(home) if home else ""
     found: list[str] = []
@@ -250,7 +286,7 @@ def _warnings(grant: ScopeGrant, home: str) -> list[str]:
                 is_below(rule.target, path) or (rule.recursive and is_below(path, rule.target))
             ):
                 found.append(f"the write scope {rule.target} holds {path}")
-    return found
+    return tuple(found)
 
 
 def _why_not_more(abi: int, *, filtered: bool) -> str:
