@@ -24,7 +24,6 @@ from pods_protocol.errors import PodsError
 from pods_protocol.process_messages import PodSpec
 from pods_protocol.values import Enforcement
 
-
 Kill = Literal["landlock_domain", "subreaper_loop"]
 
 RECORD: Final = "enforcement.json"
