@@ -79,5 +79,3 @@ def test_the_interlock_and_one_kill_for_all() -> None:
         "children end: 5 of 5",
         "without the outsider it is not used",
     ]
-
-
