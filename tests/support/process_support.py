@@ -407,6 +407,21 @@ def _crowd(spec: PodSpec, listener: socket.socket) -> int:
     return _serve(spec, listener)
 
 
+def _attempts(spec: PodSpec, listener: socket.socket) -> int:
+    from hostile_attempts import Ground, try_all
+
+    ground = Ground(
+        name="",
+        state=spec.state_directory,
+        runtime=spec.runtime_directory,
+        keeper=os.getppid(),
+        **spec.options["ground"],
+    )
+    os.makedirs(f"{spec.state_directory}/journal", exist_ok=True)
+    _note(spec, "answers", json.dumps(try_all(ground, held=spec.options["held"])))
+    return 0
+
+
 LIVES: dict[str, Callable[[PodSpec, socket.socket], int]] = {
     "serve": _serve,
     "exit": _exit,
@@ -419,6 +434,7 @@ LIVES: dict[str, Callable[[PodSpec, socket.socket], int]] = {
     "tree": _tree,
     "hydra": _hydra,
     "crowd": _crowd,
+    "attempts": _attempts,
 }
 
 

@@ -18,6 +18,7 @@ from typing import Final
 from attrs import evolve, frozen
 
 from pods.scope.baseline import READ, WRITE, baseline
+from pods.scope.capabilities import give_up
 from pods.scope.grants import allow_grant, open_target
 from pods.scope.landlock import (
     Access,
@@ -59,6 +60,8 @@ _GAPS: Final = (
     "Unix sockets that have a path can be connected to wherever they are",
     "the network is open",
     "/dev/shm is shared with other programs of the user",
+    "other processes can be seen in /proc (command lines, not environments) and moved between "
+    "processors",
 )
 
 
@@ -102,10 +105,11 @@ class Confinement:
         """Hold this process and all that it starts, for ever; returns the record.
 
         Raises:
-            LandlockError, SeccompError: the kernel refused; what came before it holds.
+            OSError: the kernel refused; what came before it holds.
         """
         if self._ruleset is None:
             return self.enforcement
+        give_up()
         self._ruleset.restrict_self()
         if self._instructions is not None:
             install(self._instructions)
@@ -266,7 +270,7 @@ def _gaps(abi: int, *, filtered: bool) -> tuple[str, ...]:
     if not filtered:
         gaps.append("other processes' limits and priorities can be changed (prlimit)")
     if os.geteuid() == 0:
-        gaps.append("it runs as root and keeps root's capabilities")
+        gaps.append("it runs as root and keeps what root may do to owners, modes and the network")
     return tuple(gaps)
 
 
