@@ -15,8 +15,12 @@ CHILD_SECONDS = 10.0
 """A child that says nothing for this long is stuck."""
 
 
-def in_child(act: Callable[[], Any]) -> Any:
-    """What `act` returns in a forked child, by way of JSON; an exception there is one here."""
+def in_child(act: Callable[[], Any], *, seconds: float = CHILD_SECONDS) -> Any:
+    """What `act` returns in a forked child, by way of JSON; an exception there is one here.
+
+    Args:
+        seconds: how long the child may say nothing.
+    """
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -31,7 +35,7 @@ def in_child(act: Callable[[], Any]) -> Any:
     os.close(writer)
     chunks: list[bytes] = []
     try:
-        while select.select([reader], [], [], CHILD_SECONDS)[0]:
+        while select.select([reader], [], [], seconds)[0]:
             chunk = os.read(reader, 65536)
             if not chunk:
                 break
