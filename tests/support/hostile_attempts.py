@@ -370,12 +370,14 @@ ATTEMPTS: tuple[Attempt, ...] = (
 )  # fmt: skip
 
 
+def _try(attempt: Attempt, ground: Ground) -> str:
+    return str(in_child(lambda: outcome(lambda: attempt.act(ground))))
+
+
 def try_all(ground: Ground, *, held: bool) -> dict[str, str]:
     """Every attempt that belongs to the level, each in a child of its own: name -> answer."""
     return {
-        attempt.name: in_child(
-            lambda attempt=attempt: outcome(lambda: attempt.act(ground._replace(name=attempt.name)))
-        )
+        attempt.name: _try(attempt, ground._replace(name=attempt.name))
         for attempt in ATTEMPTS
         if held or attempt.open
     }

@@ -18,6 +18,7 @@ from attrs import evolve
 from pods.scope.confine import OwnPlaces, prepare, shortfall
 from pods.scope.grants import TargetChanged
 from pods.scope.landlock import LandlockError
+from pods.scope.regions import has_path, region_of
 from pods.scope.seccomp import SeccompError
 from pods_protocol.codec import from_json_lenient, to_json
 from pods_protocol.errors import PodsError
@@ -61,6 +62,7 @@ def hold(
         with prepare(
             spec.grant, own, environ=environ, switches=switches, python=spec.python
         ) as confinement:
+            outside = _outside(spec) if confinement.enforcement.backend != "none" else ()
             missing = shortfall(confinement.enforcement)
             if spec.enforce == "required" and missing:
                 raise PodNotHeld(
@@ -68,7 +70,8 @@ def hold(
                     "the rule, or spawn without requiring enforcement"
                 )
             with open(_new_record(spec.state_directory), "wb", buffering=0) as file:
-                record = evolve(confinement.enter(), kill=kill)
+                record = confinement.enter()
+                record = evolve(record, kill=kill, warnings=record.warnings + outside)
                 file.write(orjson.dumps(to_json(record)))
     except TargetChanged as error:
         raise PodNotHeld(
@@ -91,6 +94,16 @@ def read_enforcement(state_directory: str) -> Enforcement | None:
             return from_json_lenient(Enforcement, orjson.loads(file.read(MAX_RECORD_BYTES)))
     except (OSError, ValueError, PodsError):
         return None
+
+
+def _outside(spec: PodSpec) -> tuple[str, ...]:
+    """A warning where the pod works in a directory that it may not even list."""
+    cwd = os.path.realpath(spec.cwd)
+    if any(has_path(region_of(rule), cwd) for rule in spec.grant.allow):
+        return ()
+    return (
+        f"its working directory {cwd} is outside of its scope: it can neither list nor write it",
+    )
 
 
 def _new_record(state_directory: str) -> int:

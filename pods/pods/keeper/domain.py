@@ -43,11 +43,15 @@ class SignalDomain:
         key: this file's own.
         owner: the process that entered; a fork of it may not use the proof.
         outsider: a process outside, asked before every call.
+        witness: the process outside that was asked once, not reaped yet.
     """
 
-    def __init__(self, key: object, *, owner: int, outsider: int) -> None:
+    def __init__(
+        self, key: object, *, owner: int, outsider: int, witness: int | None = None
+    ) -> None:
         if key is not _KEY:
             raise TypeError("cannot make a signal domain: one is entered, by SignalDomain.enter")
+        self._witness = witness
         self._owner = owner
         self._outsider = outsider
 
@@ -56,6 +60,8 @@ class SignalDomain:
         cls, outsider: int, *, switches: Mapping[str, str], files_follow: bool
     ) -> SignalDomain | None:
         """Enter a domain for ever. Called in a process that has one thread and no children.
+
+        The witness is a child that has ended, or is about to: `reap_witness` once that is known.
 
         Args:
             outsider: a living process of this user that stays outside: the launcher.
@@ -73,28 +79,17 @@ class SignalDomain:
         abi = abi_version()
         if not known_scopes(abi) & Scoped.SIGNALS:
             return None
-        witness, release = _fork_witness()
-        try:
-            if not (_reachable(witness) and _reachable(outsider)):
-                return None  # the question could not be answered by EPERM alone
-            access = Access.REFER if files_follow else NO_ACCESS
-            with Ruleset(access, Scoped.SIGNALS, abi=abi) as ruleset:
-                if files_follow:
-                    root = os.open("/", os.O_PATH | os.O_CLOEXEC)
-                    try:
-                        ruleset.allow(root, "/", access)
-                    finally:
-                        os.close(root)
-                ruleset.restrict_self()
-            if not (_refused(witness) and _refused(outsider)):
-                return None
-        except LandlockError:
-            return None
-        finally:
-            # The witness cannot be signalled any more: it ends when its pipe does.
-            os.close(release)
-            os.waitpid(witness, 0)
-        return cls(_KEY, owner=os.getpid(), outsider=outsider)
+        witness = _fork_witness()
+        if _enter(witness, outsider, abi, files_follow=files_follow):
+            return cls(_KEY, owner=os.getpid(), outsider=outsider, witness=witness)
+        os.waitpid(witness, 0)
+        return None
+
+    def reap_witness(self) -> None:
+        """Reap the process that proved the entry; waits for its end. Idempotent."""
+        if self._witness is not None:
+            os.waitpid(self._witness, 0)
+            self._witness = None
 
     def signal_all(self, *numbers: int) -> None:
         """Send signals to every process below this one, each to all at once.
@@ -122,18 +117,35 @@ class SignalDomain:
             )
 
 
-def _fork_witness() -> tuple[int, int]:
-    """A child that does nothing but live until its pipe is closed; its pid and the pipe's end."""
-    reader, writer = os.pipe()
+def _enter(witness: int, outsider: int, abi: int, *, files_follow: bool) -> bool:
+    """Enter, and ask both processes outside before and after; whether the domain is proven."""
+    if not (_reachable(witness) and _reachable(outsider)):
+        return False  # an EPERM afterwards would prove nothing
+    access = Access.REFER if files_follow else NO_ACCESS
+    try:
+        with Ruleset(access, Scoped.SIGNALS, abi=abi) as ruleset:
+            if files_follow:
+                root = os.open("/", os.O_PATH | os.O_CLOEXEC)
+                try:
+                    ruleset.allow(root, "/", access)
+                finally:
+                    os.close(root)
+            ruleset.restrict_self()
+    except LandlockError:
+        return False
+    return _refused(witness) and _refused(outsider)
+
+
+def _fork_witness() -> int:
+    """A child of this user that stays outside.
+
+    It ends at once: what nobody has reaped may be asked like the living, and keeps its pid. To wait
+    for its end here would make every spawn two milliseconds longer.
+    """
     pid = os.fork()
     if pid == 0:
-        try:
-            os.close(writer)
-            os.read(reader, 1)
-        finally:
-            os._exit(0)
-    os.close(reader)
-    return pid, writer
+        os._exit(0)
+    return pid
 
 
 def _reachable(pid: int) -> bool:

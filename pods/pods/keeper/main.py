@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Final, NoReturn
 
 from pods import __version__
-from pods.keeper.confined import read_enforcement
+from pods.keeper.confined import Kill, read_enforcement
 from pods.keeper.domain import DomainBroken, SignalDomain
 from pods.keeper.pod_start import EXIT_CANNOT_START, RunPod, enter_pod
 from pods.keeper.record import record_from, write_record
@@ -133,9 +133,11 @@ def _keep(
         pod_listener.close()
         return _end_without_pod(spec, keeper_listener)
     if pid == 0:
-        kill = "subreaper_loop" if domain is None else "landlock_domain"
+        kill: Kill = "subreaper_loop" if domain is None else "landlock_domain"
         enter_pod(spec, pod_listener, keeper, run_pod, switches=switches, kill=kill)
     pod_listener.close()
+    if domain is not None:
+        domain.reap_witness()  # beside the pod's start, which it does not hold up
     wakeup = Wakeup(LOOP_SIGNALS, ignored=LOOP_IGNORES)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     return Keeper(spec, keeper_listener, wakeup, pid, domain=domain).run()

@@ -20,6 +20,7 @@ from typing import Final
 import orjson
 from attrs import evolve
 
+from pods.keeper.confined import Kill
 from pods.keeper.domain import SignalDomain
 from pods.scope.confine import OwnPlaces, missing, prepare, unenforced
 from pods.scope.grants import TargetChanged
@@ -114,6 +115,8 @@ def _try(
     launcher: int,
 ) -> Mapping[str, object]:
     domain = SignalDomain.enter(launcher, switches=switches, files_follow=True)
+    if domain is not None:
+        domain.reap_witness()
     own = OwnPlaces(forbidden=forbidden)
     try:
         with prepare(grant, own, environ=environ, switches=switches, python=python) as confinement:
@@ -125,7 +128,7 @@ def _try(
     allowed = [what for what, act in _forbidden_acts(record, forbidden, launcher) if _works(act)]
     if allowed:
         return {"failed": f"it was tried, and still allowed: {', '.join(allowed)}"}
-    kill = "subreaper_loop" if domain is None else "landlock_domain"
+    kill: Kill = "subreaper_loop" if domain is None else "landlock_domain"
     return {"held": to_json(evolve(record, kill=kill))}
 
 
