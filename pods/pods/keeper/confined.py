@@ -18,7 +18,7 @@ from attrs import evolve
 from pods.scope.confine import OwnPlaces, prepare, shortfall
 from pods.scope.grants import TargetChanged
 from pods.scope.landlock import LandlockError
-from pods.scope.regions import has_path, region_of
+from pods.scope.regions import has_path, is_below, region_of
 from pods.scope.seccomp import SeccompError
 from pods_protocol.codec import from_json_lenient, to_json
 from pods_protocol.errors import PodsError
@@ -119,15 +119,34 @@ def own_places(spec: PodSpec) -> OwnPlaces:
     Not its whole directories: the record of its end, its log and its sockets are its keeper's.
     """
     token = (f"{spec.runtime_directory}/token",) if spec.call_back else ()
+    forbidden = forbidden_roots(spec.state_directory, spec.runtime_directory)
+    module, listed = _agent_module(spec, forbidden)
     return OwnPlaces(
         write=(
             f"{spec.state_directory}/journal",
             f"{spec.state_directory}/artifacts",
             f"{spec.runtime_directory}/tmp",
         ),
-        read=(spec.state_directory, *token),
-        forbidden=forbidden_roots(spec.state_directory, spec.runtime_directory),
+        read=(spec.state_directory, *token, *module),
+        listed=listed,
+        forbidden=forbidden,
     )
+
+
+def _agent_module(
+    spec: PodSpec, forbidden: tuple[str, str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The agent's own code where it may lie in the working directory, and what must be listed.
+
+    `module:attribute` is looked for there last (`pods.agents.loading`), and an import lists the
+    directory first. What else that code imports from there needs a rule of the scope.
+    """
+    top, colon, _ = spec.agent.partition(":")
+    cwd = os.path.realpath(spec.cwd)
+    if not colon or any(is_below(os.path.realpath(root), cwd) for root in forbidden):
+        return (), ()
+    top = top.partition(".")[0]
+    return (f"{cwd}/{top}.py", f"{cwd}/{top}"), (cwd,)
 
 
 def forbidden_roots(state_directory: str, runtime_directory: str) -> tuple[str, str]:

@@ -71,12 +71,14 @@ class OwnPlaces:
 
     Attributes:
         write: its own directories.
-        read: of pods' own, what it may read where it is there.
+        read: what else it may read, where it is there.
+        listed: directories whose names it may list.
         forbidden: where other pods' things are; the baseline may not contain them.
     """
 
     write: tuple[str, ...] = ()
     read: tuple[str, ...] = ()
+    listed: tuple[str, ...] = ()
     forbidden: tuple[str, ...] = ()
 
 
@@ -166,6 +168,8 @@ def prepare(
                 ruleset.allow(target.number, path, WRITE)
         for path in own.read:
             _allow_if_there(ruleset, path, READ)
+        for path in own.listed:
+            _allow_if_there(ruleset, path, Access.READ_DIR)
         extra = _extra(switches, own.forbidden)
         for path, permission in extra:
             _allow_if_there(ruleset, path, WRITE if permission == "write" else READ)
