@@ -59,7 +59,7 @@ async def test_a_pod_is_held_to_its_scope_and_everybody_is_told(
                 told.syscalls,
             )
             assert told.kill == "landlock_domain"
-            assert [rule.exact for rule in told.rules] == [True]
+            assert [rule.exact for rule in told.rules] == [True, True]
             assert (await client.request(InspectPod(pod="one"))).pod.enforcement == told
             (row,) = (await client.list()).pods
             assert row.enforcement.summary == told.summary
@@ -98,7 +98,7 @@ async def test_required_enforcement_is_tried_before_anything_is_started(
             spawned = await client.request(
                 SpawnPod(name="two", allow=(tree,), deny=(inside,), cwd=work)
             )
-            assert "1 of 1 rules not exact" in spawned.enforcement.summary
+            assert "1 of 2 rules not exact" in spawned.enforcement.summary
             rows = {row.name: row.enforcement for row in (await client.list()).pods}
             assert [rule.exact for rule in rows["two"].rules] == [False]
             await client.stop("two")
