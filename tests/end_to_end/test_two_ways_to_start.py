@@ -58,10 +58,7 @@ PASSED_ON = {
     "PODS_RUNTIME_DIR", "PODS_STATE_DIR", "XDG_RUNTIME_DIR", "XDG_STATE_HOME",
     "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG",
 }  # fmt: skip
-PODS_OWN = {"PODS_NAME", "PODS_ID", "TMPDIR"}
-CACHES = {"XDG_CACHE_HOME", "npm_config_cache"}
-"""Where the kernel holds the pod, these point into its private directory."""
-
+PODS_OWN = {"PODS_NAME", "PODS_ID", "TMPDIR", "XDG_CACHE_HOME", "npm_config_cache"}
 
 MAX_SOCKETS = 6
 """The listener, trio's pair to wake itself, the supervisor, who waits for the turn, and one that
@@ -148,7 +145,7 @@ def test_its_environment_is_the_short_list_and_its_own(way: Way) -> None:
     told = probe(way)
     row = way.row("pod")
     names = {name for name in told["environ"] if not name.startswith("LC_")}
-    assert names <= PASSED_ON | PODS_OWN | CACHES | {"GIVEN"}
+    assert names <= PASSED_ON | PODS_OWN | {"GIVEN"}
     assert names > PODS_OWN
     environ = told["environ"]
     assert (environ["PODS_NAME"], environ["PODS_ID"], environ["GIVEN"]) == ("pod", row["id"], "yes")
