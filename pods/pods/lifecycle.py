@@ -19,6 +19,7 @@ from pods_protocol.events import Event
 from pods_protocol.pod_messages import RunResult
 from pods_protocol.supervisor_messages import SpawnPod
 from pods_protocol.values import (
+    Enforcement,
     ExitRecord,
     Limits,
     ParentExit,
@@ -161,6 +162,7 @@ class PodRecord:
         parent_id: who answers for it now; changes when a parent ends before it.
         asked_by: who asked for it, for ever; the scope of its `message_id`.
         message: the fate of the first message.
+        enforcement: what the kernel held it to when it came up.
         replaces: the ended pod whose name it takes over once it runs.
         state: how it ended; None while it lives. `last_turn`: as its journal had it then.
         reason: a sentence about the end, where there is one.
@@ -188,6 +190,7 @@ class PodRecord:
     keeper: ProcessIdentity | None = None
     pid: int | None = None
     message: RunResult | None = None
+    enforcement: Enforcement | None = None
     ended: float | None = None
     state: PodState | None = None
     reason: str = ""
@@ -232,7 +235,12 @@ def reserved_data(
 
 
 def spawned_data(
-    record: PodRecord, *, keeper: ProcessIdentity, pid: int, message: RunResult | None
+    record: PodRecord,
+    *,
+    keeper: ProcessIdentity,
+    pid: int,
+    message: RunResult | None,
+    enforcement: Enforcement | None = None,
 ) -> dict[str, Any]:
     """The data of a `pod_spawned` event."""
     return {
@@ -241,6 +249,7 @@ def spawned_data(
         "keeper": to_json(keeper),
         "pid": pid,
         "message": None if message is None else to_json(message),
+        "enforcement": None if enforcement is None else to_json(enforcement),
     }
 
 
@@ -407,6 +416,10 @@ def _reserved(event: Event) -> PodRecord:
     )
 
 
+def _enforcement(data: Any) -> Enforcement | None:
+    return None if data is None else from_json_lenient(Enforcement, data)
+
+
 def _changes(event: Event, known: PodRecord) -> dict[str, Any]:
     data = event.data
     match event.type:
@@ -416,6 +429,7 @@ def _changes(event: Event, known: PodRecord) -> dict[str, Any]:
                 "life": Life.RUNNING,
                 "keeper": from_json_lenient(ProcessIdentity, data["keeper"]),
                 "pid": data["pid"],
+                "enforcement": _enforcement(data.get("enforcement")),
                 "message": None if message is None else from_json_lenient(RunResult, message),
                 "replaces": None,
             }

@@ -120,6 +120,7 @@ LAUNCHER_API: Final = Api(
             process.LaunchPod: process.LaunchPodResult,
             process.ListKeepers: process.ListKeepersResult,
             process.KillKeeper: pod.Empty,
+            process.ProbeEnforcement: process.ProbeResult,
             process.ShutdownLauncher: pod.Empty,
             pod.Ping: pod.Empty,
         }

@@ -10,7 +10,11 @@ from typing import Any, ClassVar, Literal
 from attrs import field, frozen
 
 from pods_protocol.pod_messages import Empty, Request
-from pods_protocol.values import ExitRecord, Limits, ProcessIdentity, ScopeGrant
+from pods_protocol.values import Enforcement, ExitRecord, Limits, ProcessIdentity, ScopeGrant
+
+Enforce = Literal["off", "available", "required"]
+"""Whether the kernel holds a pod to its scope: not at all, as far as this machine can, or exactly
+and else the pod does not start."""
 
 
 @frozen(kw_only=True)
@@ -25,6 +29,7 @@ class PodSpec:
         state_directory: the journal's place. `runtime_directory`: sockets and private temp.
         token: what commands this pod.
         owner_digest: hex SHA-256 of the supervisor's token, which the keeper obeys.
+        enforce: what the kernel is asked to do about `grant`.
     """
 
     id: str
@@ -46,6 +51,7 @@ class PodSpec:
     runtime_directory: str
     token: str = field(repr=False)
     owner_digest: str
+    enforce: Enforce = "off"
 
 
 @frozen(kw_only=True)
@@ -95,6 +101,30 @@ class ListKeepers(Request[ListKeepersResult]):
 
 
 @frozen(kw_only=True)
+class ProbeResult:
+    """What a pod would be held to."""
+
+    enforcement: Enforcement
+
+
+@frozen(kw_only=True)
+class ProbeEnforcement(Request[ProbeResult]):
+    """Confine a throw-away child as a pod with this grant would be, and try to break out of it.
+
+    Attributes:
+        grant: the scope to try; an empty one asks what this machine can do at all.
+        python: as in `SpawnPod`.
+
+    Raises:
+        StartFailed: a rule's target is not what it was, or the kernel refuses the rules.
+    """
+
+    METHOD: ClassVar[str] = "probe"
+    grant: ScopeGrant = field(factory=ScopeGrant)
+    python: str | None = None
+
+
+@frozen(kw_only=True)
 class KillKeeper(Request[Empty]):
     """Kill one keeper and everything below it; `KeeperEnded` follows."""
 
@@ -121,12 +151,15 @@ class KeeperStatus:
         keeper, pod: the two processes.
         processes: how many live below the keeper.
         exit: set once the tree is proven empty.
+        enforcement: what the pod's process was held to before its first line ran; None until then,
+            and where nothing was asked.
     """
 
     keeper: ProcessIdentity
     pod: ProcessIdentity
     processes: int
     exit: ExitRecord | None
+    enforcement: Enforcement | None = None
 
 
 @frozen(kw_only=True)

@@ -72,20 +72,54 @@ class Limits:
 
 
 @frozen(kw_only=True)
+class RuleEnforcement:
+    """What became of one allow rule of a scope in the kernel.
+
+    Attributes:
+        rule: the rule.
+        asked: what it asks for, its exceptions included, in words for people.
+        got: what the kernel was given.
+        exact: these are the same.
+    """
+
+    rule: ScopeRule
+    asked: str
+    got: str
+    exact: bool = True
+
+
+@frozen(kw_only=True)
 class Enforcement:
-    """Who holds a pod to its scope.
+    """Who holds a pod to its scope, as it was granted and not as it was wished.
 
     Attributes:
         backend: `landlock`, or `none`: only pods' own tools check.
         summary: a few words for a table.
         gaps: what is not enforced, in words for people.
         reason: why not more; empty where nothing is missing.
+        abi: the version of Landlock; 0 for none.
+        files: `kernel`, or `partial` where the kernel cannot refuse emptying files.
+        rules: what became of each allow rule. `list` leaves out those that are exact.
+        signals: whether the pod is kept from signalling what is not its own.
+        syscalls: whether the system calls that Landlock leaves open are refused.
+        unix_sockets, network: what the pod may connect to.
+        warnings: what the scope itself lets out, such as files that the user's own shell runs.
+        kill: how its tree is ended: one atomic call for the domain, or a loop until none is left.
     """
 
     backend: Literal["landlock", "none"]
     summary: str
     gaps: tuple[str, ...] = ()
     reason: str = ""
+    abi: int = 0
+    files: Literal["kernel", "partial", "none"] = "none"
+    rules: tuple[RuleEnforcement, ...] = ()
+    signals: Literal["kernel", "none"] = "none"
+    syscalls: Literal["seccomp", "none"] = "none"
+    unix_sockets: Literal["any"] = "any"
+    network: Literal["open"] = "open"
+    warnings: tuple[str, ...] = ()
+    kill: Literal["landlock_domain", "subreaper_loop"] = "subreaper_loop"
 
 
 @frozen(kw_only=True)

@@ -20,7 +20,7 @@ REFUSALS = {"pod api holds it": ExitCode.REFUSED, "already running": ExitCode.FA
 SHOWN = {
     "pods spawn api --write": r"^api started \(shell, [0-9a-f]{12}\)(.|\n)*next:\n  pods send api",
     "pods wait api": r"^api idle, turn 1: end_turn$",
-    "pods read api   ": r"^greeting\nsrc\n$",
+    "pods read api   ": r"^greeting\n$",
     "pods spawn web": r"^web started",
     'pods send web "sleep 30"': r"^web: turn 1 started$",
     'pods send web "pwd" --if': r"^/tmp/.*/w\n$",
@@ -28,7 +28,7 @@ SHOWN = {
     "pods tree": r"^api +idle(.|\n)*^web +idle",
     "pods logs web": r"turn_ended(.|\n)*cancelled(.|\n)*\bpwd?|/w",
     "pods stop api web": r"^api stopped(.|\n)*^web stopped",
-    "pods read api --since 0": r"^greeting\nsrc\n$",
+    "pods read api --since 0": r"^greeting\n$",
     "pods rm api web": r"^api removed\nweb removed\n$",
     "pods doctor": r"^supervisor +default, pid(.|\n)*^problems +none$",
 }

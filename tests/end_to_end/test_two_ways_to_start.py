@@ -58,7 +58,7 @@ PASSED_ON = {
     "PODS_RUNTIME_DIR", "PODS_STATE_DIR", "XDG_RUNTIME_DIR", "XDG_STATE_HOME",
     "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG",
 }  # fmt: skip
-PODS_OWN = {"PODS_NAME", "PODS_ID", "TMPDIR"}
+PODS_OWN = {"PODS_NAME", "PODS_ID", "TMPDIR", "XDG_CACHE_HOME", "npm_config_cache"}
 
 MAX_SOCKETS = 6
 """The listener, trio's pair to wake itself, the supervisor, who waits for the turn, and one that

@@ -314,10 +314,12 @@ def _serve(spec: PodSpec, listener: socket.socket) -> int:
 
 
 def _note(spec: PodSpec, name: str, text: str) -> None:
-    temporary = f"{spec.state_directory}/{name}.new"
+    # A pod that the kernel holds may write its journal's directory, and the rest only without.
+    directory = spec.state_directory if spec.enforce == "off" else f"{spec.state_directory}/journal"
+    temporary = f"{directory}/{name}.new"
     with open(temporary, "w") as file:
         file.write(text)
-    os.rename(temporary, f"{spec.state_directory}/{name}")
+    os.rename(temporary, f"{directory}/{name}")
 
 
 def _daemonise(spec: PodSpec, name: str) -> None:
@@ -361,6 +363,12 @@ def _serve_with_daemon(spec: PodSpec, listener: socket.socket) -> int:
     return _serve(spec, listener)
 
 
+def _disowned(spec: PodSpec, listener: socket.socket) -> int:
+    """A shell that leaves a job in a session of its own and forgets it."""
+    subprocess.run(["bash", "-c", "setsid sleep 1000 >/dev/null 2>&1 & disown"], check=True)
+    return _serve(spec, listener)
+
+
 def _ignore(spec: PodSpec, listener: socket.socket) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -399,6 +407,21 @@ def _crowd(spec: PodSpec, listener: socket.socket) -> int:
     return _serve(spec, listener)
 
 
+def _attempts(spec: PodSpec, listener: socket.socket) -> int:
+    from hostile_attempts import Ground, try_all
+
+    ground = Ground(
+        name="",
+        state=spec.state_directory,
+        runtime=spec.runtime_directory,
+        keeper=os.getppid(),
+        **spec.options["ground"],
+    )
+    os.makedirs(f"{spec.state_directory}/journal", exist_ok=True)
+    _note(spec, "answers", json.dumps(try_all(ground, held=spec.options["held"])))
+    return 0
+
+
 LIVES: dict[str, Callable[[PodSpec, socket.socket], int]] = {
     "serve": _serve,
     "exit": _exit,
@@ -406,10 +429,12 @@ LIVES: dict[str, Callable[[PodSpec, socket.socket], int]] = {
     "die": _die,
     "leave_daemon": _leave_daemon,
     "serve_with_daemon": _serve_with_daemon,
+    "disowned": _disowned,
     "ignore": _ignore,
     "tree": _tree,
     "hydra": _hydra,
     "crowd": _crowd,
+    "attempts": _attempts,
 }
 
 

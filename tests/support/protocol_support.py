@@ -143,7 +143,24 @@ _GRANT = v.ScopeGrant(
 )
 _LIMITS = v.Limits(turn_seconds=60.5, open_files=256)
 _ENFORCEMENT = v.Enforcement(
-    backend="landlock", summary="kernel", gaps=("reading file sizes",), reason="kernel 5.13"
+    backend="landlock",
+    summary="landlock 7 + seccomp, 1 of 1 rules not exact",
+    gaps=("the network is open",),
+    reason="",
+    abi=7,
+    files="kernel",
+    rules=(
+        v.RuleEnforcement(
+            rule=_RULE,
+            asked="write /srv/api and all below, except write /srv/api/.git and all below",
+            got="write /srv/api and all below",
+            exact=False,
+        ),
+    ),
+    signals="kernel",
+    syscalls="seccomp",
+    warnings=("the write scope /srv/api holds a door",),
+    kill="landlock_domain",
 )
 _CAPACITY = v.Capacity(
     depth=1, depth_limit=3, children=2, children_limit=8, pods=5, pods_limit=1000
@@ -229,6 +246,7 @@ _SPEC = process.PodSpec(
     state_directory="/home/u/.local/state/pods/api",
     runtime_directory="/run/user/1000/pods/api",
     token=TOKEN,
+    enforce="available",
     owner_digest="ab" * 32,
 )
 
@@ -418,13 +436,19 @@ _EXCHANGES: dict[str, list[tuple[pod.Request[Any], object]]] = {
         (pod.Hello(token=TOKEN, protocol=1), hello_result(KEEPER_API)),
         (
             process.GetKeeperStatus(),
-            process.KeeperStatus(keeper=_IDENTITY, pod=_IDENTITY, processes=3, exit=_EXIT),
+            process.KeeperStatus(
+                keeper=_IDENTITY, pod=_IDENTITY, processes=3, exit=_EXIT, enforcement=_ENFORCEMENT
+            ),
         ),
         (process.SignalTree(signal="terminate"), process.SignalTreeResult(signalled=3)),
     ],
     "launcher": [
         (pod.Hello(token=TOKEN, protocol=1), hello_result(LAUNCHER_API)),
         (process.LaunchPod(spec=_SPEC), process.LaunchPodResult(keeper=_IDENTITY)),
+        (
+            process.ProbeEnforcement(grant=_GRANT, python="/usr/bin/python3.12"),
+            process.ProbeResult(enforcement=_ENFORCEMENT),
+        ),
         (process.ListKeepers(), process.ListKeepersResult(keepers={"3f9c02d1a7be": 4241})),
         (process.KillKeeper(pid=4241), pod.Empty()),
         (process.ShutdownLauncher(), pod.Empty()),

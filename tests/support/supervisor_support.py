@@ -84,9 +84,13 @@ def _block() -> None:
 
 async def spawn_trouble(client: aio.PodsClient, directory: str, name: str, kind: str) -> None:
     """Spawn a pod with one of these agents and wait until its trouble has begun."""
-    pipe = f"{directory}/{name}.pipe"
+    own = f"{directory}/{name}"
+    os.mkdir(own, 0o700)
+    pipe = f"{own}/begun"
     os.mkfifo(pipe, 0o600)
-    await client.spawn(name, agent=f"supervisor_support:{kind}", prompt="go", env={BEGUN: pipe})
+    await client.spawn(
+        name, agent=f"supervisor_support:{kind}", prompt="go", env={BEGUN: pipe}, write=[own]
+    )
     said = await trio.to_thread.run_sync(Path(pipe).read_bytes, abandon_on_cancel=True)
     assert said == b"begun"
 

@@ -179,9 +179,14 @@ def _tell(answer: Json, *, next_steps: bool) -> None:
         for rule in pod["scope"]["deny"]:
             render.say(f"  not {render.rule(rule)}")
         render.say(f"  enforcement: {enforcement['summary'] or enforcement['backend']}")
-    if enforcement["backend"] == "none" or enforcement["gaps"]:
+    if enforcement["backend"] == "none":
         gaps = "; ".join(enforcement["gaps"]) or "only pods' own tools check the scope"
         render.note(f"warning: not enforced by the kernel: {gaps} {_why(enforcement)}".rstrip())
+    for rule in enforcement.get("rules", ()):
+        if not rule["exact"]:
+            render.note(f"warning: asked: {rule['asked']}; got: {rule['got']}")
+    for warning in enforcement.get("warnings", ()):
+        render.note(f"warning: {warning}")
     if message is not None and next_steps:
         render.say(f"  {fate(name, message)}")
     if next_steps:

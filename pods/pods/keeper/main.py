@@ -14,9 +14,12 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from typing import Final, NoReturn
 
 from pods import __version__
+from pods.keeper.confined import Kill, read_enforcement
+from pods.keeper.domain import DomainBroken, SignalDomain
 from pods.keeper.pod_start import EXIT_CANNOT_START, RunPod, enter_pod
 from pods.keeper.record import record_from, write_record
 from pods.keeper.rpc_loop import RpcLoop
@@ -35,6 +38,7 @@ from pods.keeper.tree import (
     identity_from,
     read_stat,
     reap,
+    reap_all,
     signal_tree,
     sweep,
 )
@@ -78,6 +82,7 @@ def keep(
     pod_listener: socket.socket,
     keeper_listener: socket.socket,
     *,
+    switches: Mapping[str, str],
     run_pod: RunPod | None = None,
 ) -> NoReturn:
     """Be the keeper of one pod until it has ended. Called in a process forked for it.
@@ -89,11 +94,12 @@ def keep(
         spec: the pod.
         pod_listener: its socket, listening; only the pod has it once it is forked.
         keeper_listener: the keeper's socket, listening.
+        switches: what the launcher was told about the holding of pods (`pods.scope.confine`).
         run_pod: the pod's life in the forked image; None is the real one.
     """
     code = EXIT_BUG
     try:
-        code = _keep(spec, pod_listener, keeper_listener, run_pod)
+        code = _keep(spec, pod_listener, keeper_listener, switches, run_pod)
     except BaseException:
         # The caller's frames below must never run in this process, whatever happened here.
         traceback.print_exc()
@@ -108,6 +114,7 @@ def _keep(
     spec: PodSpec,
     pod_listener: socket.socket,
     keeper_listener: socket.socket,
+    switches: Mapping[str, str],
     run_pod: RunPod | None,
 ) -> int:
     signal.set_wakeup_fd(-1)
@@ -117,6 +124,8 @@ def _keep(
     set_process_name("pods-keeper")
     _open_log(spec.state_directory)
     keeper = os.getpid()
+    # Before the pod is forked: what is below this process then is inside with it, for ever.
+    domain = SignalDomain.enter(os.getppid(), switches=switches, files_follow=spec.enforce != "off")
     try:
         pid = os.fork()
     except OSError as error:
@@ -124,11 +133,14 @@ def _keep(
         pod_listener.close()
         return _end_without_pod(spec, keeper_listener)
     if pid == 0:
-        enter_pod(spec, pod_listener, keeper, run_pod)
+        kill: Kill = "subreaper_loop" if domain is None else "landlock_domain"
+        enter_pod(spec, pod_listener, keeper, run_pod, switches=switches, kill=kill)
     pod_listener.close()
+    if domain is not None:
+        domain.reap_witness()  # beside the pod's start, which it does not hold up
     wakeup = Wakeup(LOOP_SIGNALS, ignored=LOOP_IGNORES)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    return Keeper(spec, keeper_listener, wakeup, pid).run()
+    return Keeper(spec, keeper_listener, wakeup, pid, domain=domain).run()
 
 
 def _open_log(state_directory: str) -> None:
@@ -175,12 +187,23 @@ class Keeper:
         listener: the keeper's socket.
         wakeup: notices SIGCHLD and SIGTERM.
         pod: the pid of the pod's main process, a child that nobody has reaped yet.
+        domain: what this process entered, if the kernel let it.
     """
 
-    def __init__(self, spec: PodSpec, listener: socket.socket, wakeup: Wakeup, pod: int) -> None:
+    def __init__(
+        self,
+        spec: PodSpec,
+        listener: socket.socket,
+        wakeup: Wakeup,
+        pod: int,
+        *,
+        domain: SignalDomain | None = None,
+    ) -> None:
         self._spec = spec
         self._wakeup = wakeup
         self._pod = pod
+        self._domain = domain
+        self._all_struck = False
         # Read now, while the pid is surely the pod's; understood only when somebody asks.
         self._pod_line = read_stat(pod)
         self._wait_status: int | None = None
@@ -258,7 +281,7 @@ class Keeper:
         # Somebody ends the session or the machine. Ask the pod, and at the second time make it.
         told = self._wakeup.take().count(signal.SIGTERM)
         if told and not self._terminations:
-            signal_tree(signal.SIGTERM, signal.SIGCONT)
+            self._tell_all(signal.SIGTERM, signal.SIGCONT)
         self._terminations += told
         if self._terminations > 1:
             self._killing = True
@@ -268,10 +291,34 @@ class Keeper:
         _, self._childless = reap(self._reaped)
 
     def _sweep(self) -> None:
-        self._childless = sweep((), self._reaped, self._struck)
+        """Kill what is left, and reap for a while."""
+        if self._in_domain(signal.SIGKILL):
+            self._all_struck = True
+            self._childless = reap_all(self._reaped)
+        else:
+            self._childless = sweep((), self._reaped, self._struck)
+
+    def _in_domain(self, *numbers: int) -> bool:
+        """Signal the whole tree at once; False where that is not to be had."""
+        if self._domain is None:
+            return False
+        try:
+            self._domain.signal_all(*numbers)
+        except DomainBroken as error:
+            _say(f"{error}; going on process by process")
+            self._domain = None
+            return False
+        return True
+
+    def _tell_all(self, *numbers: int, until_still: bool = False) -> int:
+        """Send signals to every process of the pod; returns how many there were."""
+        there = count_tree()
+        if self._in_domain(*numbers):
+            return there
+        return signal_tree(*numbers, until_still=until_still)
 
     def _reaped(self, pid: int, status: int) -> None:
-        killed = pid in self._struck
+        killed = self._all_struck or pid in self._struck
         self._struck.discard(pid)
         if pid == self._pod and self._wait_status is None:
             self._wait_status = status
@@ -285,16 +332,17 @@ class Keeper:
             pod=identity_from(self._pod, self._pod_line),
             processes=count_tree(),
             exit=self._record,
+            enforcement=read_enforcement(self._spec.state_directory),
         )
 
     def _signal(self, request: SignalTree) -> SignalTreeResult:
         if request.signal == "terminate":
             # A stopped process gets its SIGTERM only once it goes on.
-            reached = signal_tree(signal.SIGTERM, signal.SIGCONT)
+            reached = self._tell_all(signal.SIGTERM, signal.SIGCONT)
         elif request.signal == "pause":
-            reached = signal_tree(signal.SIGSTOP, until_still=True)
+            reached = self._tell_all(signal.SIGSTOP, until_still=True)
         elif request.signal == "resume":
-            reached = signal_tree(signal.SIGCONT, until_still=True)
+            reached = self._tell_all(signal.SIGCONT, until_still=True)
         else:
             before = self._survivors
             reached = 0 if self._wait_status is not None else 1

@@ -1,8 +1,9 @@
 """From the fork to the first line of the pod's own code: what the new process is and is not given.
 
-Owns the pod's environment, descriptors, limits and signals, and the two ways to go on: stay in the
-forked image, or exec another interpreter. Runs in the pod's process only; never returns to the
-keeper's code. What goes wrong here ends up as a line in the pod's `stderr.log`.
+Owns the pod's environment, descriptors, limits and signals, what the kernel holds it to, and the
+two ways to go on: stay in the forked image, or exec another interpreter. Runs in the pod's process
+only; never returns to the keeper's code. What goes wrong here ends up as a line in the pod's
+`stderr.log`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any, Final, NoReturn, cast
 
 import orjson
 
+from pods.keeper.confined import Kill, PodNotHeld, hold
 from pods.keeper.system import (
     LOOP_IGNORES,
     LOOP_SIGNALS,
@@ -51,9 +53,19 @@ not meant for every pod. Coverage's two carry the measurement of our own tests."
 
 INHERITED_PREFIX: Final = "LC_"
 
+OOM_SCORE: Final = 300
+"""Added to a pod's badness when memory runs out: its keeper, which proves the end of whatever the
+kernel kills, and the supervisor must outlive it. 1000 would make it the first of the machine."""
+
 
 def enter_pod(
-    spec: PodSpec, listener: socket.socket, keeper: int, run_pod: RunPod | None
+    spec: PodSpec,
+    listener: socket.socket,
+    keeper: int,
+    run_pod: RunPod | None,
+    *,
+    switches: Mapping[str, str],
+    kill: Kill,
 ) -> NoReturn:
     """Become the pod. Called in the process that the keeper has just forked.
 
@@ -62,10 +74,12 @@ def enter_pod(
         listener: the pod's own socket, listening.
         keeper: the pid of the parent.
         run_pod: the pod's life in the forked image; None is `pods.pod.main.run_pod`.
+        switches: what the launcher was told about the holding of pods (`pods.scope.confine`).
+        kill: how the keeper would end the tree, for the record.
     """
     code = EXIT_BUG
     try:
-        code = _enter(spec, listener, keeper, run_pod)
+        code = _enter(spec, listener, keeper, run_pod, switches, kill)
     except SystemExit as request:
         code = request.code if isinstance(request.code, int) else EXIT_BUG
     except BaseException:
@@ -78,7 +92,14 @@ def enter_pod(
         os._exit(code)
 
 
-def _enter(spec: PodSpec, listener: socket.socket, keeper: int, run_pod: RunPod | None) -> int:
+def _enter(
+    spec: PodSpec,
+    listener: socket.socket,
+    keeper: int,
+    run_pod: RunPod | None,
+    switches: Mapping[str, str],
+    kill: Kill,
+) -> int:
     die_with_parent(keeper)
     os.setsid()
     forked = spec.python is None
@@ -94,11 +115,16 @@ def _enter(spec: PodSpec, listener: socket.socket, keeper: int, run_pod: RunPod 
         _set_limits(spec)
         os.chdir(spec.cwd)
     except (OSError, ValueError) as error:
-        return _cannot_start(spec, f"{spec.cwd}: {error}")
+        return _cannot_start(spec, f"{spec.cwd}: {error}; check its `python` and `cwd`")
+    own = own_environ(spec)
+    try:
+        hold(spec, {**os.environ, **own}, switches=switches, kill=kill)
+    except PodNotHeld as error:
+        return _cannot_start(spec, str(error))
     if not forked:
-        return _exec(spec, listener, {**inherited_environ(os.environ), **own_environ(spec)})
+        return _exec(spec, listener, {**inherited_environ(os.environ), **own})
     # The launcher has thrown away at its start what pods do not inherit.
-    os.environ.update(own_environ(spec))
+    os.environ.update(own)
     if "TZ" in spec.env:
         time.tzset()
     _forget_temporary_directory()
@@ -126,8 +152,16 @@ def inherited_environ(environ: Mapping[str, str]) -> dict[str, str]:
 
 def own_environ(spec: PodSpec) -> dict[str, str]:
     """What each pod has beside that."""
+    temporary = f"{spec.runtime_directory}/tmp"
+    caches = (
+        {}
+        if spec.enforce == "off"
+        # The user's own caches are outside of every scope; programs want one that they can write.
+        else {"XDG_CACHE_HOME": f"{temporary}/cache", "npm_config_cache": f"{temporary}/cache/npm"}
+    )
     return {
-        "TMPDIR": f"{spec.runtime_directory}/tmp",
+        "TMPDIR": temporary,
+        **caches,
         **spec.env,
         "PODS_NAME": spec.name,
         "PODS_ID": spec.id,
@@ -135,6 +169,9 @@ def own_environ(spec: PodSpec) -> dict[str, str]:
 
 
 def _set_limits(spec: PodSpec) -> None:
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "r+b", buffering=0) as file:
+        if int(file.read(16)) < OOM_SCORE:  # to lower it again takes a privilege
+            file.write(b"%d" % OOM_SCORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     wanted = spec.limits.open_files
     if wanted is not None:
@@ -155,12 +192,13 @@ def _exec(spec: PodSpec, listener: socket.socket, environ: dict[str, str]) -> in
         os.set_inheritable(listener.fileno(), True)
         os.execvpe(python, [python, "-P", "-m", "pods.pod", str(handover)], environ)
     except OSError as error:
-        return _cannot_start(spec, f"{python}: {os.strerror(error.errno or 0)}")
+        why = f"{python}: {os.strerror(error.errno or 0)}"
+        return _cannot_start(spec, f"{why}; check its `python` and `cwd`")
 
 
 def _cannot_start(spec: PodSpec, why: str) -> int:
     print(  # noqa: T201 (standard error is the pod's stderr.log here)
-        f"cannot start pod {spec.name}: {why}; check its `python` and `cwd`", file=sys.stderr
+        f"cannot start pod {spec.name}: {why}", file=sys.stderr
     )
     return EXIT_CANNOT_START
 

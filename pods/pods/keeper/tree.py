@@ -1,6 +1,7 @@
 """A tree of processes below this one: found, signalled, killed until none is left.
 
-Owns every signal that pods sends to what it did not fork itself. Two ways in: a *sweep* kills and
+Owns every signal that pods sends to what it did not fork itself, but for those of a signal domain
+(`domain`), which need no tree. Two ways in: a *sweep* kills and
 reaps direct children, which cannot be anybody else's because an unreaped child keeps its pid; a
 *walk* reaches further down and therefore proves each process before it is signalled, with a pidfd.
 This process must be a subreaper: then what loses its parent becomes a direct child, and a sweep
@@ -112,6 +113,17 @@ def sweep(
         if time.monotonic() >= deadline:
             return False
         if targets and not progress:
+            time.sleep(SWEEP_PAUSE_SECONDS)
+
+
+def reap_all(reaped: Callable[[int, int], None], *, seconds: float = SWEEP_SECONDS) -> bool:
+    """Reap children that were killed until none is left or the time is over; whether none is."""
+    deadline = time.monotonic() + seconds
+    while True:
+        progress, childless = reap(reaped)
+        if childless or time.monotonic() >= deadline:
+            return childless
+        if not progress:
             time.sleep(SWEEP_PAUSE_SECONDS)
 
 

@@ -12,12 +12,13 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from pods import __version__
 from pods.keeper.main import keep
 from pods.keeper.pod_start import RunPod, default_run_pod
+from pods.keeper.probe import probe
 from pods.keeper.rpc_loop import FAREWELL_SECONDS, Client, Log, RpcLoop
 from pods.keeper.system import ALL_SIGNALS, LOOP_IGNORES, LOOP_SIGNALS
 from pods.keeper.tree import identify_child, reap, sweep
@@ -35,6 +36,8 @@ from pods_protocol.process_messages import (
     ListKeepers,
     ListKeepersResult,
     PodSpec,
+    ProbeEnforcement,
+    ProbeResult,
     ShutdownLauncher,
 )
 
@@ -73,6 +76,8 @@ class Launcher:
         fork: as `os.fork`; a parameter because the kernel's refusals cannot be had on demand.
         hello_seconds: how long a client may take to say hello.
         idle_exit_seconds: how long to stay without keepers and clients.
+        forbidden: the roots of pods' own directories, which no pod may see.
+        switches: what the launcher was told about the holding of pods (`pods.scope.confine`).
     """
 
     def __init__(
@@ -82,12 +87,16 @@ class Launcher:
         owner_digest: str,
         log: Log,
         *,
+        forbidden: tuple[str, str],
+        switches: Mapping[str, str],
         run_pod: RunPod | None = None,
         fork: Callable[[], int] = os.fork,
         hello_seconds: float = HELLO_SECONDS,
         idle_exit_seconds: float = IDLE_EXIT_SECONDS,
     ) -> None:
         self._log = log
+        self._forbidden = forbidden
+        self._switches = switches
         # Found now: an import in each pod would write to the import system's pages there.
         self._run_pod = run_pod or default_run_pod()
         self._fork = fork
@@ -119,6 +128,7 @@ class Launcher:
                 LaunchPod.METHOD: self._launch,
                 ListKeepers.METHOD: self._list,
                 KillKeeper.METHOD: self._kill,
+                ProbeEnforcement.METHOD: self._probe,
                 ShutdownLauncher.METHOD: self._shutdown,
                 Ping.METHOD: self._ping,
             },
@@ -197,7 +207,13 @@ class Launcher:
         try:
             pid = self._fork()
             if pid == 0:
-                keep(spec, pod_listener, keeper_listener, run_pod=self._run_pod)
+                keep(
+                    spec,
+                    pod_listener,
+                    keeper_listener,
+                    switches=self._switches,
+                    run_pod=self._run_pod,
+                )
         except OSError as error:
             abandon(spec.pod_socket, spec.keeper_socket)
             raise StartFailed(
@@ -224,6 +240,17 @@ class Launcher:
         # In the table means not reaped, so the pid is still the keeper's.
         os.kill(request.pid, signal.SIGKILL)
         return Empty()
+
+    def _probe(self, request: ProbeEnforcement) -> ProbeResult:
+        return ProbeResult(
+            enforcement=probe(
+                request.grant,
+                environ=os.environ,
+                switches=self._switches,
+                python=request.python,
+                forbidden=self._forbidden,
+            )
+        )
 
     def _shutdown(self, _: ShutdownLauncher) -> Empty:
         if self._keepers or self._unproven:

@@ -28,6 +28,8 @@ from pods.launcher.loop import IDLE_EXIT_SECONDS, Launcher
 from pods.launcher.preload import PRELOAD, preload
 from pods.paths import SupervisorPlaces, places_from
 from pods.rpc.unix import bind_unix, ensure_private_directory
+from pods.scope.baseline import baseline
+from pods.scope.confine import switches_from
 from pods_protocol.bounds import HELLO_SECONDS
 from pods_protocol.errors import ExitCode, PodsError, StartFailed
 
@@ -62,11 +64,15 @@ def main(
     try:
         places = places_from(os.environ, os.getuid()).supervisor(options.name)
         _become_daemon()
+        switches = switches_from(os.environ)
         _forget_strange_variables()
         digest = digest_of(_read_token(places.owner_token))
         ensure_private_directory(places.runtime)
         # A pod's life that is not the real one needs no rehearsal of the real one.
         rehearsal = f"{places.runtime}/rehearsal-{os.getpid()}" if run_pod is None else None
+        forbidden = (places.places.state, places.places.runtime)
+        # What all pods get besides their scopes is found here once, and every fork has the answer.
+        baseline(os.environ, python=None, forbidden=forbidden)
         preload(modules, rehearsal=rehearsal)
         listener = _listen(places)
     except PodsError as error:
@@ -77,6 +83,8 @@ def main(
         listener,
         digest,
         _log,
+        forbidden=forbidden,
+        switches=switches,
         run_pod=run_pod,
         fork=fork,
         hello_seconds=hello_seconds,

@@ -35,7 +35,7 @@ from pods.supervisor.kill import kill_tree
 from pods.supervisor.stop import stop_in_background
 from pods_protocol.errors import PodsError
 from pods_protocol.pod_messages import RunResult
-from pods_protocol.values import ExitRecord, PodState
+from pods_protocol.values import Enforcement, ExitRecord, PodState
 
 LOST = ExitRecord(status=None, reason="lost")
 """The record of a pod whose end nobody saw."""
@@ -48,6 +48,7 @@ class Facts:
     Attributes:
         message: the fate of the first message, where the pod came up.
         pid: of the pod, where it came up.
+        enforcement: what it is held to, where it came up.
         exit_record: how the pod's process ended.
         state, reason: what the end is called; found out while the journal is ended.
         error: the code of what failed a spawn.
@@ -55,6 +56,7 @@ class Facts:
 
     message: RunResult | None = None
     pid: int = 0
+    enforcement: Enforcement | None = None
     exit_record: ExitRecord = LOST
     state: PodState = "lost"
     reason: str = ""
@@ -95,7 +97,13 @@ def write_record(supervisor: Supervisor, record: PodRecord, command: Command, fa
         case Command.RECORD_SPAWNED:
             keeper = supervisor.pods[record.id].keeper_identity
             assert keeper is not None, "a pod that accepted something has a keeper"
-            data = spawned_data(record, keeper=keeper, pid=facts.pid, message=facts.message)
+            data = spawned_data(
+                record,
+                keeper=keeper,
+                pid=facts.pid,
+                message=facts.message,
+                enforcement=facts.enforcement,
+            )
             supervisor.record(POD_SPAWNED, data, durable=True)
         case Command.RECORD_FAILED:
             supervisor.record(SPAWN_FAILED, {**named, "error": facts.error})

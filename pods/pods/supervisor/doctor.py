@@ -14,7 +14,7 @@ from pods.scope.identity import is_alive
 from pods.scope.rules import Table
 from pods.supervisor.authority import Caller, visible
 from pods.supervisor.core import Supervisor
-from pods.supervisor.enforcement import ENFORCEMENT
+from pods.supervisor.enforcement import machine_enforcement
 from pods_protocol.errors import PodsError
 from pods_protocol.supervisor_messages import Doctor, DoctorResult, Problem, SupervisorInfo
 
@@ -57,7 +57,7 @@ async def doctor(supervisor: Supervisor, caller: Caller, request: Doctor) -> Doc
         ),
         pods=dict(states),
         scopes=sum(_is_known(supervisor, caller, lease.pod_id) for lease in table.leases.values()),
-        enforcement=ENFORCEMENT,
+        enforcement=await machine_enforcement(supervisor),
         problems=tuple(problems),
     )
 

@@ -1,35 +1,60 @@
-"""Who holds pods to their scopes on this machine, as spawn, list and doctor tell it.
+"""Who holds pods to their scopes, as spawn, list, inspect and doctor tell it.
 
-Owns one honest answer. Until the kernel's part is built it is `none`, with the reason; pods' own
-tools and the registry check, the kernel does not.
+Owns the asking of the launcher what the kernel would do, by a trial and never by a version. What
+was done, the pod's own process has written down (`pods.keeper.confined`) and spawn put into the
+journal. Used by spawn, list and doctor.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from pods_protocol.errors import NotEnforceable
-from pods_protocol.values import Enforcement
+from attrs import evolve
 
-ENFORCEMENT: Final = Enforcement(
-    backend="none",
-    summary="none: the registry keeps write scopes apart, the kernel does not hold pods to them",
-    gaps=("a process of a pod can read and write whatever its user can",),
-    reason="this version does not use Landlock",
-)
+from pods.lifecycle import PodRecord
+from pods.scope.confine import shortfall, unenforced
+from pods.supervisor.core import Supervisor
+from pods_protocol.errors import NotEnforceable, PodsError
+from pods_protocol.values import Enforcement, ScopeGrant
+
+UNKNOWN: Final = unenforced("the pod has not come up, or left no word of it")
 
 
-def require_enforcement(required: bool) -> Enforcement:
-    """The enforcement that a new pod gets.
+async def require_enforcement(
+    supervisor: Supervisor, name: str, grant: ScopeGrant, python: str | None
+) -> None:
+    """Refuse a pod that the kernel would not hold to exactly its scope.
 
     Raises:
-        NotEnforceable: it was required and there is none.
+        NotEnforceable: with what is missing.
+        StartFailed: the trial itself failed.
     """
-    if required and ENFORCEMENT.backend == "none":
+    found = await supervisor.launcher.probe(grant, python)
+    missing = shortfall(found)
+    if missing:
         raise NotEnforceable(
-            f"cannot enforce the scope: {ENFORCEMENT.reason}; spawn without requiring enforcement, "
-            "or run pods in a container of their own",
-            enforcement=ENFORCEMENT.backend,
-            reason=ENFORCEMENT.reason,
+            f"cannot enforce the scope of pod {name}: {missing}; change the rule, spawn without "
+            "requiring enforcement, or run pods in a container of their own",
+            enforcement=found.backend,
+            reason=missing,
         )
-    return ENFORCEMENT
+
+
+async def machine_enforcement(supervisor: Supervisor) -> Enforcement:
+    """What this machine can do for a pod, by a trial."""
+    if not supervisor.launcher.connected:
+        return unenforced("the launcher does not answer, and nobody else can try")
+    try:
+        return await supervisor.launcher.probe(ScopeGrant(), None)
+    except PodsError as error:
+        return unenforced(error.message)
+
+
+def enforcement_of(record: PodRecord) -> Enforcement:
+    """What a pod is, or was, held to."""
+    return record.enforcement or UNKNOWN
+
+
+def in_short(enforcement: Enforcement) -> Enforcement:
+    """The same for one row of many: of its rules those that are not exact."""
+    return evolve(enforcement, rules=tuple(rule for rule in enforcement.rules if not rule.exact))

@@ -12,7 +12,7 @@ from pods.lifecycle import PodRecord
 from pods.scope.identity import memory_bytes
 from pods.supervisor.authority import Caller
 from pods.supervisor.core import Supervisor
-from pods.supervisor.enforcement import ENFORCEMENT
+from pods.supervisor.enforcement import enforcement_of
 from pods.supervisor.live import LivePod
 from pods_protocol.errors import PodsError
 from pods_protocol.values import Capacity, PodInfo, TurnSummary
@@ -50,7 +50,7 @@ def pod_info(
         description=record.description,
         cwd=record.cwd,
         scope=record.grant,
-        enforcement=ENFORCEMENT,
+        enforcement=enforcement_of(record),
         turn=fold.turn if fold is not None and running else None,
         turn_started=fold.turn_started if fold is not None and running else None,
         queue_length=len(fold.queue) if fold is not None and running else 0,

@@ -29,8 +29,10 @@ from pods_protocol.process_messages import (
     LaunchPodResult,
     ListKeepers,
     PodSpec,
+    ProbeEnforcement,
     ShutdownLauncher,
 )
+from pods_protocol.values import Enforcement, ScopeGrant
 
 START_SECONDS: Final = 20.0
 """A launcher imports trio, attrs and the pod runtime: a quarter of a second, on a machine that is
@@ -193,6 +195,16 @@ class LauncherLink:
         """
         rpc = await self.ensure()
         return await rpc.request(LaunchPod(spec=spec), timeout_seconds=REQUEST_SECONDS)
+
+    async def probe(self, grant: ScopeGrant, python: str | None) -> Enforcement:
+        """What the kernel would hold a pod with this grant to, tried in a child.
+
+        Raises:
+            StartFailed: such a pod could not start.
+        """
+        rpc = await self.ensure()
+        request = ProbeEnforcement(grant=grant, python=python)
+        return (await rpc.request(request, timeout_seconds=REQUEST_SECONDS)).enforcement
 
     async def keepers(self) -> dict[str, int]:
         """The living keepers: pod id -> pid; asked behind every launch that was asked before."""

@@ -19,7 +19,6 @@ from pods.paths import check_name, check_socket_path
 from pods.scope.registry import normalise_rules
 from pods.supervisor.authority import Caller, sees
 from pods.supervisor.core import Supervisor
-from pods.supervisor.enforcement import require_enforcement
 from pods_protocol.bounds import MAX_LINE_BYTES
 from pods_protocol.errors import (
     AgentError,
@@ -57,14 +56,12 @@ def make_plan(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> Plan
     """Check a request and settle its defaults.
 
     Raises:
-        InvalidName, NameTaken, AgentError, InvalidParams, TooLarge, CapacityReached, InvalidScope,
-        NotEnforceable.
+        InvalidName, NameTaken, AgentError, InvalidParams, TooLarge, CapacityReached, InvalidScope.
     """
     check_name(request.name)
     _check_agent(request)
     _check_limits(request)
     _check_prompt(request)
-    require_enforcement(request.require_enforcement)
     check_socket_path(supervisor.places.keeper_socket("0" * 12))
     parent = None if caller.pod_id is None else supervisor.known(caller.pod_id)
     if parent is not None and parent.life is not Life.RUNNING:

@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 
 import trio
 
+from pods.keeper.confined import read_enforcement
 from pods.keeper.main import STDERR_LOG
 from pods.keeper.record import read_record
 from pods.lifecycle import POD_RESERVED, Life, PodRecord, Trigger, reserved_data
@@ -24,7 +25,7 @@ from pods.scope.rules import Lease, Table
 from pods.supervisor.acts import Facts, describe_exit, perform
 from pods.supervisor.authority import Caller, check_caller
 from pods.supervisor.core import Supervisor
-from pods.supervisor.enforcement import ENFORCEMENT
+from pods.supervisor.enforcement import enforcement_of, require_enforcement
 from pods.supervisor.info import capacity, pod_info
 from pods.supervisor.live import LivePod
 from pods.supervisor.plan import Plan, make_plan
@@ -95,6 +96,9 @@ async def _spawn(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> S
             detail="",
         )
     plan = make_plan(supervisor, caller, request)
+    if request.require_enforcement:
+        await require_enforcement(supervisor, request.name, plan.grant, request.python)
+        plan = make_plan(supervisor, caller, request)  # others were served meanwhile
     pod_id = secrets.token_hex(6)
     supervisor.record(
         POD_RESERVED,
@@ -228,7 +232,11 @@ async def _finish(
 ) -> None:
     """The pod has come up: write it down, hold it. No checkpoint from here to the answer."""
     assert live.pod_pid is not None, "it has said hello"
-    facts = Facts(message=message, pid=live.pod_pid)
+    facts = Facts(
+        message=message,
+        pid=live.pod_pid,
+        enforcement=read_enforcement(live.directory),  # its process wrote it before it answered
+    )
     await perform(supervisor, live.id, Trigger.ACCEPTED, facts)
     replaced = None if plan.replaces is None else supervisor.table.get(plan.replaces)
     if replaced is not None:
@@ -255,7 +263,7 @@ def _answer(supervisor: Supervisor, caller: Caller, record: PodRecord) -> SpawnP
         socket=supervisor.places.pod_socket(record.id),
         token="" if live is None else live.token,
         message=record.message,
-        enforcement=ENFORCEMENT,
+        enforcement=enforcement_of(record),
         capacity=capacity(supervisor, caller),
     )
 
@@ -291,4 +299,5 @@ def _spec(
         runtime_directory=places.pod_runtime(live.id),
         token=live.token,
         owner_digest=supervisor.owner_digest,
+        enforce="required" if request.require_enforcement else "available",
     )

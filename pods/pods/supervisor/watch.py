@@ -19,9 +19,15 @@ from pods.supervisor.acts import LOST, Facts, perform
 from pods.supervisor.core import Supervisor
 from pods.supervisor.kill import wait_process_gone
 from pods.supervisor.live import STATE_KINDS_ASKED, LivePod
+from pods_protocol.bounds import HELLO_SECONDS
 from pods_protocol.errors import PodsError, StorageFailed
 from pods_protocol.pod_messages import Subscribe
 from pods_protocol.values import ExitRecord
+
+FIRST_RECONNECT_SECONDS: Final = 0.1
+LAST_RECONNECT_SECONDS: Final = 10.0
+"""Between attempts to reach a living pod that does not answer, each twice the one before: it may be
+stopped by a signal, for hours. Also the moment in which a pod that ended is noticed as ended."""
 
 STORAGE_RETRY_SECONDS: Final = 0.5
 """Between attempts to write a pod's end to a disk that refuses."""
@@ -88,13 +94,26 @@ async def wait_tree_gone(supervisor: Supervisor, live: LivePod) -> ExitRecord:
 
 
 async def _follow(supervisor: Supervisor, live: LivePod) -> None:
-    """Get the pod's state events as they come; without them its journal on disk still tells."""
-    try:
-        if live.pod is None:  # adopted
-            await live.connect_pod(supervisor.nursery, supervisor.places.pod_socket(live.id))
-        await supervisor.pod_link(live).request(
-            Subscribe(since=live.seen, kinds=tuple(sorted(STATE_KINDS_ASKED)))
-        )
-    except PodsError as error:
-        if not live.tree_gone.is_set():
-            supervisor.log(f"cannot follow pod {live.name}: {error.message}")
+    """Get the pod's state events as they come, again where the connection broke; until cancelled.
+
+    Without them nobody who waits for the pod would be woken, though its journal on disk tells all.
+    """
+    pause = FIRST_RECONNECT_SECONDS
+    while True:
+        try:
+            if live.pod is None or live.pod.closed.is_set():  # adopted, or it broke
+                await live.connect_pod(supervisor.nursery, supervisor.places.pod_socket(live.id))
+            link = supervisor.pod_link(live)
+            await link.request(
+                Subscribe(since=live.seen, kinds=tuple(sorted(STATE_KINDS_ASKED))),
+                timeout_seconds=HELLO_SECONDS,
+            )
+            pause = FIRST_RECONNECT_SECONDS
+            await link.closed.wait()
+        except PodsError as error:
+            if not live.tree_gone.is_set() and pause == FIRST_RECONNECT_SECONDS:
+                supervisor.log(f"cannot follow pod {live.name}: {error.message}")
+            if live.pod is not None:
+                await live.pod.aclose()
+        await trio.sleep(pause)
+        pause = min(pause * 2, LAST_RECONNECT_SECONDS)

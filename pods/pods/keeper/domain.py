@@ -1,0 +1,166 @@
+"""The keeper's signal domain: it may signal everybody, because only its own are in reach.
+
+Owns the entering of a Landlock domain that scopes signals only, the proof that it holds, and
+`kill(-1)`, which inside of it reaches this process's own descendants and nothing else: the kernel
+walks its list of processes once, under its lock, and a fork that is under way sees the signal. So a
+whole tree is signalled at once, whatever it did to be forgotten (ISOLATION.md section 4).
+
+**Outside such a domain the same call ends everything of the user, as root the machine.** Hence the
+interlock in the type: only `SignalDomain.enter` makes one, only after the kernel took the
+restriction and a witness that was forked before it, of the same user, could not be reached; and
+every call asks the same of the launcher first. Knows nothing of pods. Used by `main` and `probe`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Final
+
+from pods.scope.confine import missing
+from pods.scope.landlock import (
+    NO_ACCESS,
+    Access,
+    LandlockError,
+    Ruleset,
+    Scoped,
+    abi_version,
+    known_scopes,
+)
+
+_KEY: Final = object()
+"""Known to this file alone, so that nothing else can make a domain by accident."""
+
+
+class DomainBroken(RuntimeError):
+    """It is not proven that the domain holds, so it was not used; find the processes one by one."""
+
+
+class SignalDomain:
+    """Proof that this process and its descendants are kept apart, and what that allows.
+
+    Args:
+        key: this file's own.
+        owner: the process that entered; a fork of it may not use the proof.
+        outsider: a process outside, asked before every call.
+        witness: the process outside that was asked once, not reaped yet.
+    """
+
+    def __init__(
+        self, key: object, *, owner: int, outsider: int, witness: int | None = None
+    ) -> None:
+        if key is not _KEY:
+            raise TypeError("cannot make a signal domain: one is entered, by SignalDomain.enter")
+        self._witness = witness
+        self._owner = owner
+        self._outsider = outsider
+
+    @classmethod
+    def enter(
+        cls, outsider: int, *, switches: Mapping[str, str], files_follow: bool
+    ) -> SignalDomain | None:
+        """Enter a domain for ever. Called in a process that has one thread and no children.
+
+        The witness is a child that has ended, or is about to: `reap_witness` once that is known.
+
+        Args:
+            outsider: a living process of this user that stays outside: the launcher.
+            switches: the launcher's environment; as in `pods.scope.confine`.
+            files_follow: descendants will be held to file rules. Every layer refuses to move files
+                between directories unless it gives that right itself, so this one then gives it
+                everywhere and leaves the judgement to theirs. It also ends mounting, for root.
+
+        Returns:
+            None where the kernel cannot, or the proof failed: then nothing was signalled, and the
+            tree must be found process by process.
+        """
+        if missing(switches):
+            return None
+        abi = abi_version()
+        if not known_scopes(abi) & Scoped.SIGNALS:
+            return None
+        witness = _fork_witness()
+        if _enter(witness, outsider, abi, files_follow=files_follow):
+            return cls(_KEY, owner=os.getpid(), outsider=outsider, witness=witness)
+        os.waitpid(witness, 0)
+        return None
+
+    def reap_witness(self) -> None:
+        """Reap the process that proved the entry; waits for its end. Idempotent."""
+        if self._witness is not None:
+            os.waitpid(self._witness, 0)
+            self._witness = None
+
+    def signal_all(self, *numbers: int) -> None:
+        """Send signals to every process below this one, each to all at once.
+
+        That none was there is no error; believe `waitpid` alone that none is.
+
+        Raises:
+            DomainBroken: the outsider does not answer EPERM, or another process entered.
+        """
+        for number in numbers:
+            self._check()
+            try:
+                os.kill(-1, number)
+            except ProcessLookupError:
+                return
+
+    def _check(self) -> None:
+        if os.getpid() != self._owner:
+            raise DomainBroken("cannot signal the domain: this process did not enter it")
+        # Where the launcher has ended nobody is left to ask, so there is no call either.
+        if not _refused(self._outsider):
+            raise DomainBroken(
+                f"cannot signal the domain: process {self._outsider} outside of it does not prove "
+                "that it is closed"
+            )
+
+
+def _enter(witness: int, outsider: int, abi: int, *, files_follow: bool) -> bool:
+    """Enter, and ask both processes outside before and after; whether the domain is proven."""
+    if not (_reachable(witness) and _reachable(outsider)):
+        return False  # an EPERM afterwards would prove nothing
+    access = Access.REFER if files_follow else NO_ACCESS
+    try:
+        with Ruleset(access, Scoped.SIGNALS, abi=abi) as ruleset:
+            if files_follow:
+                root = os.open("/", os.O_PATH | os.O_CLOEXEC)
+                try:
+                    ruleset.allow(root, "/", access)
+                finally:
+                    os.close(root)
+            ruleset.restrict_self()
+    except LandlockError:
+        return False
+    return _refused(witness) and _refused(outsider)
+
+
+def _fork_witness() -> int:
+    """A child of this user that stays outside.
+
+    It ends at once: what nobody has reaped may be asked like the living, and keeps its pid. To wait
+    for its end here would make every spawn two milliseconds longer.
+    """
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    return pid
+
+
+def _reachable(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (PermissionError, ProcessLookupError):
+        return False
+    return True
+
+
+def _refused(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except ProcessLookupError:
+        pass
+    return False

@@ -1,0 +1,79 @@
+"""What a process of root gives up before it is held: the capabilities that reach past the holding.
+
+Owns their list and the giving up. Landlock does not ask capabilities, but parts of the kernel ask
+them before it: `CAP_PERFMON` or `CAP_SYS_ADMIN` alone show every process's environment in /proc. A
+user who is not root has none of them, and nothing happens. Used by `confine`, before the rest.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import struct
+from typing import Final
+
+_VERSION: Final = 0x20080522
+_HEADER: Final = "=Ii"
+_SETS: Final = "=6I"
+
+_PR_CAPBSET_DROP: Final = 24
+
+GIVEN_UP: Final = {
+    "DAC_READ_SEARCH": 2,
+    "SYS_MODULE": 16,
+    "SYS_RAWIO": 17,
+    "SYS_PTRACE": 19,
+    "SYS_ADMIN": 21,
+    "SYS_BOOT": 22,
+    "SYS_TIME": 25,
+    "MAC_OVERRIDE": 32,
+    "MAC_ADMIN": 33,
+    "SYSLOG": 34,
+    "PERFMON": 38,
+    "BPF": 39,
+}
+"""Over the kernel, over other processes and past file systems. What package managers and compilers
+need of root (owners, modes, ids, low ports) stays."""
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+def give_up() -> None:
+    """Take the list out of this process's sets and out of what a program may get by exec.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    header = ctypes.create_string_buffer(struct.pack(_HEADER, _VERSION, 0))
+    sets = ctypes.create_string_buffer(struct.calcsize(_SETS))
+    if _libc.capget(header, sets):
+        raise _error("capget")
+    low, high = _masks()
+    words = struct.unpack(_SETS, sets.raw)
+    # Effective, permitted and inheritable of the lower 32, then of the upper.
+    kept = [word & ~(low if at < 3 else high) for at, word in enumerate(words)]
+    if kept == list(words):
+        return
+    for number in GIVEN_UP.values():
+        zero = ctypes.c_ulong(0)
+        if _libc.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(number), zero, zero, zero):
+            code = ctypes.get_errno()
+            # EINVAL: an older kernel has no such capability. EPERM: we may not shrink the bound,
+            # but gain nothing by exec either, once no new privileges are to be had.
+            if code not in (errno.EINVAL, errno.EPERM):
+                raise _error("prctl(PR_CAPBSET_DROP)")
+    wanted = ctypes.create_string_buffer(struct.pack(_SETS, *kept))
+    if _libc.capset(header, wanted):
+        raise _error("capset")
+
+
+def _masks() -> tuple[int, int]:
+    low = sum(1 << number for number in GIVEN_UP.values() if number < 32)
+    high = sum(1 << (number - 32) for number in GIVEN_UP.values() if number >= 32)
+    return low, high
+
+
+def _error(what: str) -> OSError:
+    code = ctypes.get_errno()
+    return OSError(code, f"{what}: {os.strerror(code)}")
