@@ -34,6 +34,9 @@ from pods_protocol.values import ParentExit, ScopeGrant, ScopeRule
 ENVELOPE_BYTES: Final = 1024
 """What stands around a prompt in its `run` request and in its journal line."""
 
+MAX_DESCRIPTION_CHARACTERS: Final = 1000
+"""A sentence or two. It stands in every row of `list`, which has to fit a line with all others."""
+
 _AGENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*\Z")
 
 GIVE_UP: Final = "do not retry: stop a pod or finish the work yourself"
@@ -62,6 +65,7 @@ def make_plan(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> Plan
     _check_agent(request)
     _check_limits(request)
     _check_prompt(request)
+    _check_description(request)
     check_socket_path(supervisor.places.keeper_socket("0" * 12))
     parent = None if caller.pod_id is None else supervisor.known(caller.pod_id)
     if parent is not None and parent.life is not Life.RUNNING:
@@ -149,6 +153,17 @@ def _check_prompt(request: SpawnPod) -> None:
             "file inside the pod's scope and name the file in the prompt",
             limit_bytes=limit,
             size_bytes=size,
+        )
+
+
+def _check_description(request: SpawnPod) -> None:
+    size = len(request.description)
+    if size > MAX_DESCRIPTION_CHARACTERS:
+        raise InvalidParams(
+            f"cannot use a description of {size} characters: {MAX_DESCRIPTION_CHARACTERS} is the "
+            "most; say what the pod is for in a sentence, the rest belongs into its prompt",
+            path="description",
+            limit=MAX_DESCRIPTION_CHARACTERS,
         )
 
 

@@ -8,7 +8,8 @@ import trio
 from pods.client import aio
 from pods.supervisor.core import Supervisor
 from pods.supervisor.live import LivePod
-from pods_protocol.errors import InvalidRequest, NameTaken
+from pods.supervisor.plan import MAX_DESCRIPTION_CHARACTERS
+from pods_protocol.errors import InvalidParams, InvalidRequest, NameTaken
 from pods_protocol.pod_messages import Ping
 from pods_protocol.supervisor_messages import SubscribeLifecycle
 from supervisor_support import NOTHING, WAIT_SECONDS, left_in, supervisor_and_client
@@ -81,6 +82,17 @@ async def test_a_connection_subscribes_once_and_is_forgotten_when_it_ends(
             while supervisor.connections > 1:
                 await client.request(Ping())
             assert supervisor.hub.subscribers == 0
+
+
+async def test_no_pods_description_can_make_the_list_too_long_for_others(
+    pods_environ: dict[str, str],
+) -> None:
+    async with supervisor_and_client(pods_environ) as (_, client):
+        with trio.fail_after(WAIT_SECONDS):
+            with pytest.raises(InvalidParams) as refused:
+                await client.spawn("chatty", description="x" * (MAX_DESCRIPTION_CHARACTERS + 1))
+            assert refused.value.data["path"] == "description"
+            assert (await client.list()).pods == ()
 
 
 def _live(supervisor: Supervisor, name: str) -> LivePod:
