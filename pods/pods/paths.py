@@ -26,6 +26,9 @@ MAX_PLAIN_DIRECTORY_NAME: Final = 20
 JOURNAL_NAME: Final = "journal"
 """The directory of a pod's journal within the pod's state directory."""
 
+SECRETS_NAME: Final = "secrets"
+"""The file in a new pod's runtime directory with its token and the values of its `env`."""
+
 NAME_RULE: Final = (
     "1 to 64 characters, letters, digits, '.', '_' and '-', beginning with a letter or digit"
 )

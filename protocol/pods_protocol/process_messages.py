@@ -27,7 +27,8 @@ class PodSpec:
         supervisor_socket: where the pod asks for children.
         pod_socket, keeper_socket: where the launcher binds for the pod and its keeper.
         state_directory: the journal's place. `runtime_directory`: sockets and private temp.
-        token: what commands this pod.
+        token: what commands this pod. In a launch it and `env` are empty: the pod reads them from
+            the file `secrets` in its runtime directory, which it removes.
         owner_digest: hex SHA-256 of the supervisor's token, which the keeper obeys.
         enforce: what the kernel is asked to do about `grant`.
     """

@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn, cast
 
+import attrs
 import orjson
 
 from pods.keeper.confined import Kill, PodNotHeld, hold
@@ -30,6 +31,7 @@ from pods.keeper.system import (
     reset_signals,
     set_process_name,
 )
+from pods.paths import SECRETS_NAME
 from pods_protocol.codec import to_json
 from pods_protocol.process_messages import PodSpec
 
@@ -50,6 +52,9 @@ INHERITED_VARIABLES: Final = frozenset(
 )  # fmt: skip
 """What a pod sees of the launcher's environment. Not the rest: keys and sockets that lie in it were
 not meant for every pod. Coverage's two carry the measurement of our own tests."""
+
+MAX_SECRETS_BYTES: Final = 4 * 1024 * 1024
+"""Token and variables of one pod: what came in a line of 1 MiB, with room for its escapes."""
 
 INHERITED_PREFIX: Final = "LC_"
 
@@ -112,6 +117,10 @@ def _enter(
     set_process_name("pods-pod")
     os.umask(0o077)
     try:
+        spec = with_secrets(spec)
+    except (OSError, ValueError) as error:
+        return _cannot_start(spec, f"its secrets cannot be read: {error}")
+    try:
         _set_limits(spec)
         os.chdir(spec.cwd)
     except (OSError, ValueError) as error:
@@ -132,6 +141,26 @@ def _enter(
     if run_pod is None:
         run_pod = default_run_pod()
     return run_pod(spec, listener)
+
+
+def with_secrets(spec: PodSpec) -> PodSpec:
+    """The spec with its token and `env`, taken from the file that the supervisor left for it.
+
+    They do not come through the launcher: what that has once held lies in the memory of every pod
+    it forks later, freed or not. The file is gone afterwards. A spec without one has them itself.
+
+    Raises:
+        OSError, ValueError: there is a file, and it cannot be read.
+    """
+    path = f"{spec.runtime_directory}/{SECRETS_NAME}"
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return spec
+    with open(descriptor, "rb") as file:
+        secrets = orjson.loads(file.read(MAX_SECRETS_BYTES))
+    os.unlink(path)
+    return attrs.evolve(spec, token=secrets["token"], env=secrets["env"])
 
 
 def default_run_pod() -> RunPod:

@@ -7,6 +7,7 @@ sleep, which keeps its memory shared and the start of a pod short. Made by spawn
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import Final, TypeVar
 
@@ -19,6 +20,9 @@ from pods_protocol.pod_messages import Request
 from pods_protocol.values import ProcessIdentity
 
 R = TypeVar("R")
+
+DESCRIPTOR_RETRY_SECONDS: Final = 0.5
+"""Between attempts while this process has no descriptor left: others are closed meanwhile."""
 
 CONNECT_SECONDS: Final = 5.0
 """A keeper answers in a few milliseconds, also on a busy machine; one that does not is stopped."""
@@ -51,9 +55,11 @@ class KeeperLink:
     async def run(self) -> None:
         """Wait for the end of the process; cancelled by `close`."""
         try:
-            descriptor = os.pidfd_open(self._identity.pid)
+            descriptor = await self._open()
         except ProcessLookupError:
             self.closed.set()
+            return
+        if descriptor is None:
             return
         try:
             # The descriptor is one process for ever; here it proves to be the right one.
@@ -65,6 +71,21 @@ class KeeperLink:
             self.closed.set()
         finally:
             os.close(descriptor)
+
+    async def _open(self) -> int | None:
+        """The process's descriptor, waited for where we have none left; None after `close`."""
+        while True:
+            try:
+                return os.pidfd_open(self._identity.pid)
+            except ProcessLookupError:
+                raise
+            except OSError as error:
+                if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+                    raise
+            with self._watching:
+                await trio.sleep(DESCRIPTOR_RETRY_SECONDS)
+            if self._watching.cancelled_caught:
+                return None
 
     async def request(self, message: Request[R]) -> R:
         """Ask the keeper, over a connection made for it.

@@ -1,4 +1,4 @@
-"""Small files of a pod: its token, the end of its error log.
+"""Small files of a pod: its token, its secrets, the end of its error log.
 
 Owns their reading and writing on the supervisor's side. The token lies in the pod's runtime
 directory for the supervisor that comes after this one.
@@ -7,7 +7,10 @@ directory for the supervisor that comes after this one.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
+
+import orjson
 
 
 def write_token(path: str, token: str) -> None:
@@ -17,6 +20,14 @@ def write_token(path: str, token: str) -> None:
         os.write(descriptor, token.encode())
     finally:
         os.close(descriptor)
+
+
+def write_secrets(path: str, token: str, env: Mapping[str, str]) -> None:
+    """Leave a new pod its token and the values of its `env`; it removes the file as it starts."""
+    content = orjson.dumps({"token": token, "env": dict(env)})
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(content)
 
 
 def read_token(path: str) -> str | None:

@@ -21,6 +21,7 @@ from pods.keeper.confined import read_enforcement
 from pods.keeper.main import STDERR_LOG
 from pods.keeper.record import read_record
 from pods.lifecycle import POD_RESERVED, Life, PodRecord, Trigger, reserved_data
+from pods.paths import SECRETS_NAME
 from pods.scope.rules import Lease, Table
 from pods.supervisor.acts import Facts, describe_exit, perform
 from pods.supervisor.authority import Caller, check_caller
@@ -29,7 +30,7 @@ from pods.supervisor.enforcement import enforcement_of, require_enforcement
 from pods.supervisor.info import capacity, pod_info
 from pods.supervisor.live import LivePod
 from pods.supervisor.plan import Plan, make_plan
-from pods.supervisor.records import error_tail, write_token
+from pods.supervisor.records import error_tail, write_secrets, write_token
 from pods.supervisor.remove import remove_record
 from pods.supervisor.watch import watch
 from pods_protocol.bounds import HELLO_SECONDS
@@ -161,7 +162,7 @@ async def _bring_up(
     grant = await supervisor.registry_worker.submit(lend, undo=give_back)
     life, _ = supervisor.move(live.id, Trigger.LEASE_TAKEN)
     supervisor.table.set_life(live.id, life)
-    _make_directories(supervisor, live)
+    _make_directories(supervisor, live, request)
     live.launch_asked = True
     launched = await supervisor.launcher.launch(_spec(supervisor, live, plan, request, grant))
     keeper = launched.keeper
@@ -268,11 +269,13 @@ def _answer(supervisor: Supervisor, caller: Caller, record: PodRecord) -> SpawnP
     )
 
 
-def _make_directories(supervisor: Supervisor, live: LivePod) -> None:
-    """The pod's own two directories and its token; the launcher makes what is in them."""
+def _make_directories(supervisor: Supervisor, live: LivePod, request: SpawnPod) -> None:
+    """The pod's own two directories and its secrets; the launcher makes the rest in them."""
     os.mkdir(live.directory, 0o700)
     os.mkdir(supervisor.places.pod_runtime(live.id), 0o700)
     write_token(supervisor.places.pod_token(live.id), live.token)
+    secrets_path = f"{supervisor.places.pod_runtime(live.id)}/{SECRETS_NAME}"
+    write_secrets(secrets_path, live.token, request.env)
 
 
 def _spec(
@@ -286,7 +289,7 @@ def _spec(
         options=request.options,
         parent=plan.parent,
         cwd=plan.cwd,
-        env=request.env,
+        # Token and variables lie in the pod's own file: nothing secret goes through the launcher.
         limits=request.limits,
         grant=grant,
         python=request.python,
@@ -297,7 +300,7 @@ def _spec(
         keeper_socket=places.keeper_socket(live.id),
         state_directory=live.directory,
         runtime_directory=places.pod_runtime(live.id),
-        token=live.token,
+        token="",
         owner_digest=supervisor.owner_digest,
         enforce="required" if request.require_enforcement else "available",
     )

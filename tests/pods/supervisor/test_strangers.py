@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import secrets
+
 import pytest
 import trio
 
@@ -66,6 +69,24 @@ async def test_a_pod_that_runs_in_the_forked_image_finds_no_other_pods_secrets_i
             assert "nosy" in found, "it looks in the right place"
             assert SECRET not in found
             assert _live(supervisor, "rich").token not in found
+
+
+async def test_a_pods_memory_holds_no_other_pods_token_nor_variables(
+    pods_environ: dict[str, str],
+) -> None:
+    """Not even in what the launcher, whose memory it has, has freed."""
+    key = secrets.token_hex(32)
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        with trio.fail_after(WAIT_SECONDS):
+            for number in range(5):
+                await client.spawn(f"rich{number}", env={"API_KEY": key})
+            tokens = [_live(supervisor, f"rich{number}").token for number in range(5)]
+            await client.spawn("scanner", agent="supervisor_support:Scanner", prompt="look")
+            own = _live(supervisor, "scanner").token
+            await client.wait("scanner")
+            found = await client.read_text("scanner")
+    digests = [hashlib.sha256(secret.encode()).hexdigest() for secret in (own, key, *tokens)]
+    assert [digest in found for digest in digests] == [True] + [False] * 6
 
 
 async def test_a_connection_subscribes_once_and_is_forgotten_when_it_ends(
