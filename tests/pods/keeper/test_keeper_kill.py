@@ -65,7 +65,9 @@ def test_kill_ends_a_pod_that_ignores_everything_and_its_daemons(
     assert not alive(daemon)
     record = read_record(spec.state_directory)
     assert record is not None
-    assert (record.status, record.survivors_killed) == (-signal.SIGKILL, 1)
+    # The daemon, and at times the process between it and the pod, which ends by itself as well.
+    assert record.status == -signal.SIGKILL
+    assert record.survivors_killed in {1, 2}
     assert ask_pod(bystander)["pid"]
 
 
