@@ -1,57 +1,38 @@
 """`spawn`: a new pod, or nothing at all.
 
 Owns the way from a request to a pod that has answered and accepted its first message: check all,
-reserve name and id, take the lease, launch, greet, run. A failure or a cancellation at any point
+reserve name and id, bring up, write it down. A failure or a cancellation at any point
 rolls back under a shield: no process, no directory, no lease, no row. The spawn is a task of its
 asker's connection: an asker that goes away before the answer gets no pod.
 """
 
 from __future__ import annotations
 
-import os
 import secrets
-import time
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, TypeVar
+from typing import Final
 
 import trio
 
 from pods.keeper.confined import read_enforcement
-from pods.keeper.main import STDERR_LOG
-from pods.keeper.record import read_record
 from pods.lifecycle import POD_RESERVED, Life, PodRecord, Trigger, reserved_data
-from pods.paths import SECRETS_NAME
-from pods.scope.rules import Lease, Table
-from pods.supervisor.acts import Facts, describe_exit, perform
+from pods.supervisor.acts import Facts, perform
 from pods.supervisor.authority import Caller, check_caller
+from pods.supervisor.bring_up import Start, bring_up
 from pods.supervisor.core import Supervisor
 from pods.supervisor.enforcement import enforcement_of, require_enforcement
 from pods.supervisor.info import capacity, pod_info
 from pods.supervisor.live import LivePod
 from pods.supervisor.plan import Plan, make_plan
-from pods.supervisor.records import error_tail, write_secrets, write_token
 from pods.supervisor.remove import remove_record
 from pods.supervisor.watch import watch
-from pods_protocol.bounds import HELLO_SECONDS
-from pods_protocol.errors import NotConnected, PodsError, StartFailed, TimedOut
-from pods_protocol.pod_messages import Run, RunResult
-from pods_protocol.process_messages import PodSpec
+from pods_protocol.errors import PodsError, StartFailed
+from pods_protocol.pod_messages import RunResult
 from pods_protocol.supervisor_messages import SpawnPod, SpawnPodResult
-from pods_protocol.values import ScopeGrant
-
-T = TypeVar("T")
 
 ROLLBACK_SECONDS: Final = 20.0
 """A roll back is a kill and a locked write; past this the disk or the lock is stuck, and the next
 supervisor finds the reservation in the journal and rolls it back."""
-
-LEASE_PENDING_SECONDS: Final = 60.0
-"""A lease whose pod never came up is reclaimed after this, whatever became of us: longer than any
-start that succeeds."""
-
-WITNESS_SECONDS: Final = 1.0
-"""How long a failed start waits for the keeper's word on why."""
 
 
 async def spawn(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> SpawnPodResult:
@@ -116,7 +97,7 @@ async def _spawn(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> S
     live = supervisor.add_live(pod_id, request.name, secrets.token_hex(32))
     try:
         with trio.CancelScope() as live.spawning:
-            message = await _bring_up(supervisor, live, plan, request)
+            message = await bring_up(supervisor, live, _start_of(plan, request))
             await trio.lowlevel.checkpoint_if_cancelled()  # the last chance to have never been
             await _finish(supervisor, live, plan, message)
             return _answer(supervisor, caller, supervisor.known(pod_id))
@@ -134,98 +115,21 @@ async def _spawn(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> S
         live.started.set()
 
 
-async def _bring_up(
-    supervisor: Supervisor, live: LivePod, plan: Plan, request: SpawnPod
-) -> RunResult | None:
-    places = supervisor.places
-    nonce = secrets.token_hex(8)
-    lease = Lease(
-        pod_id=live.id,
-        name=live.name,
-        supervisor=places.name,
+def _start_of(plan: Plan, request: SpawnPod) -> Start:
+    return Start(
+        parent=plan.parent,
         parent_id=plan.parent_id,
         grant=plan.grant,
-        holder=None,
-        pending_nonce=nonce,
-        pending_deadline=time.time() + LEASE_PENDING_SECONDS,
-        spawner=supervisor.identity,
+        agent=request.agent,
+        options=request.options,
+        cwd=plan.cwd,
+        limits=request.limits,
+        python=request.python,
+        call_back=request.call_back,
+        require_enforcement=request.require_enforcement,
+        env=request.env,
+        prompt=request.prompt,
     )
-
-    def lend(table: Table) -> tuple[Table, ScopeGrant]:
-        lent = table.lend(lease)
-        return lent, lent.leases[live.id].grant
-
-    def give_back(table: Table) -> tuple[Table, None]:
-        return table.release(live.id), None
-
-    # What the registry stored: the ancestors' denies are in it.
-    grant = await supervisor.registry_worker.submit(lend, undo=give_back)
-    life, _ = supervisor.move(live.id, Trigger.LEASE_TAKEN)
-    supervisor.table.set_life(live.id, life)
-    _make_directories(supervisor, live, request)
-    live.launch_asked = True
-    launched = await supervisor.launcher.launch(_spec(supervisor, live, plan, request, grant))
-    keeper = launched.keeper
-    live.hold_keeper(supervisor.nursery, keeper, places.keeper_socket(live.id), supervisor.token)
-
-    def adopt(table: Table) -> tuple[Table, None]:
-        return table.adopt(live.id, nonce, keeper), None
-
-    async def take_over() -> None:
-        await supervisor.registry_worker.submit(adopt)
-
-    async def greet_pod() -> RunResult | None:
-        await live.connect_pod(supervisor.nursery, places.pod_socket(live.id))
-        if request.prompt is None or live.pod is None:
-            return None
-        return await live.pod.request(Run(input=request.prompt), timeout_seconds=HELLO_SECONDS)
-
-    try:
-        return await beside((take_over,), greet_pod)
-    except (NotConnected, TimedOut) as error:
-        raise await _start_failed(live, error) from error
-
-
-async def _start_failed(live: LivePod, error: PodsError) -> StartFailed:
-    """Say why a pod that was launched does not answer, as far as its keeper knows."""
-    if live.keeper is not None and isinstance(error, NotConnected):
-        with trio.move_on_after(WITNESS_SECONDS):
-            await live.keeper.closed.wait()
-    seen = read_record(live.directory)
-    why = error.message if seen is None else describe_exit(seen)
-    said = error_tail(f"{live.directory}/{STDERR_LOG}")
-    return StartFailed(
-        f"cannot spawn pod {live.name}: it was launched and did not come up: {why}; "
-        + (f"it wrote: {said}" if said else "it wrote nothing; check its agent and cwd"),
-        step="hello",
-        detail=said or why,
-    )
-
-
-async def beside(
-    others: Sequence[Callable[[], Awaitable[None]]], main: Callable[[], Awaitable[T]]
-) -> T:
-    """Run things at once; the first failure cancels the rest and comes out as it is."""
-    failures: list[Exception] = []
-    results: list[T] = []
-    async with trio.open_nursery() as nursery:
-
-        async def guarded(act: Callable[[], Awaitable[None]]) -> None:
-            try:
-                await act()
-            except Exception as error:
-                failures.append(error)
-                nursery.cancel_scope.cancel()
-
-        async def keep_result() -> None:
-            results.append(await main())
-
-        for other in others:
-            nursery.start_soon(guarded, other)
-        await guarded(keep_result)
-    if failures:
-        raise failures[0]
-    return results[0]
 
 
 async def _finish(
@@ -266,41 +170,4 @@ def _answer(supervisor: Supervisor, caller: Caller, record: PodRecord) -> SpawnP
         message=record.message,
         enforcement=enforcement_of(record),
         capacity=capacity(supervisor, caller),
-    )
-
-
-def _make_directories(supervisor: Supervisor, live: LivePod, request: SpawnPod) -> None:
-    """The pod's own two directories and its secrets; the launcher makes the rest in them."""
-    os.mkdir(live.directory, 0o700)
-    os.mkdir(supervisor.places.pod_runtime(live.id), 0o700)
-    write_token(supervisor.places.pod_token(live.id), live.token)
-    secrets_path = f"{supervisor.places.pod_runtime(live.id)}/{SECRETS_NAME}"
-    write_secrets(secrets_path, live.token, request.env)
-
-
-def _spec(
-    supervisor: Supervisor, live: LivePod, plan: Plan, request: SpawnPod, grant: ScopeGrant
-) -> PodSpec:
-    places = supervisor.places
-    return PodSpec(
-        id=live.id,
-        name=live.name,
-        agent=request.agent,
-        options=request.options,
-        parent=plan.parent,
-        cwd=plan.cwd,
-        # Token and variables lie in the pod's own file: nothing secret goes through the launcher.
-        limits=request.limits,
-        grant=grant,
-        python=request.python,
-        call_back=request.call_back,
-        supervisor=places.name,
-        supervisor_socket=places.socket,
-        pod_socket=places.pod_socket(live.id),
-        keeper_socket=places.keeper_socket(live.id),
-        state_directory=live.directory,
-        runtime_directory=places.pod_runtime(live.id),
-        token="",
-        owner_digest=supervisor.owner_digest,
-        enforce="required" if request.require_enforcement else "available",
     )
