@@ -74,6 +74,7 @@ def _lease(data: Any) -> Lease:
         "grant": ScopeGrant(**{name: _rules(grant[name]) for name in _GRANT}),
         "holder": _process(item["holder"]),
         "spawner": _process(item["spawner"]),
+        "guardian": _process(item["guardian"]),
     }
     return Lease(**{**item, **parts})
 

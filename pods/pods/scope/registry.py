@@ -6,7 +6,12 @@ thread, or through `RegistryWorker`. The laws are `rules`, the file is `storage`
 
 When a lease dies by itself:
 
-- One with a holder dies with that process (pid, start time and boot).
+- One with a holder dies with that process (pid, start time and boot), and not before its guardian,
+  where it has one: the launcher, which kills what a killed keeper leaves. A keeper that was killed
+  proves nothing while its launcher may still be at work; the supervisor that owns the pod hears the
+  launcher's word and releases the lease. Where the launcher was killed as well, what is left of a
+  pod falls to the init process and runs on until it ends by itself: nobody can find it any more,
+  and its lease is over. The kernel goes on holding it to its scope.
 - A pending one dies when its deadline has passed, or at once if its spawner was of another boot.
   The spawner's death alone does not free it before the deadline: it may have launched the pod
   already, and the next supervisor adopts that with the nonce from its record.
@@ -14,7 +19,7 @@ When a lease dies by itself:
 Every act looks for leases that are over before it takes the lock: thoroughly (zombies and reused
 pids) at a few in turn, and, unless that was done a moment ago, cheaply at all (deadline, boot, is
 the pid free). If an operation is refused, all are looked at thoroughly and it is tried once more.
-So nobody is ever refused for the sake of the dead.
+So nobody is ever refused for the sake of the proven dead.
 """
 
 from __future__ import annotations
@@ -33,6 +38,7 @@ from pods.scope.normalise import normalise_rules
 from pods.scope.rules import Lease, Table
 from pods.scope.worker import RegistryWorker
 from pods_protocol.errors import InternalError, PodsError
+from pods_protocol.values import ProcessIdentity
 
 __all__ = [
     "LOCK_TIMEOUT_SECONDS",
@@ -184,20 +190,16 @@ def _over(leases: Iterable[Lease], *, thorough: bool) -> list[Lease]:
     """Which of them have lost their holder, or were not adopted in time."""
     now = time.time()
     boot = boot_id()
-    over: list[Lease] = []
-    for lease in leases:
-        process = lease.holder or lease.spawner
-        if process is not None and process.boot_id != boot:
-            gone = True
-        elif lease.is_pending:
-            gone = (lease.pending_deadline or 0.0) <= now
-        elif process is None:
-            gone = True
-        else:
-            gone = not is_alive(process) if thorough else is_pid_free(process.pid)
-        if gone:
-            over.append(lease)
-    return over
+    is_gone = _is_dead if thorough else _is_surely_dead
+    return [lease for lease in leases if lease.is_over(now, boot, is_gone)]
+
+
+def _is_dead(process: ProcessIdentity) -> bool:
+    return not is_alive(process)
+
+
+def _is_surely_dead(process: ProcessIdentity) -> bool:
+    return is_pid_free(process.pid)
 
 
 def _as_value(outcome: Any) -> Any:

@@ -17,7 +17,7 @@ Two decisions that the laws rest on:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -59,6 +59,8 @@ class Lease:
         pending_nonce: what `adopt` must show; None once adopted.
         pending_deadline: seconds since the epoch after which a pending lease lapses.
         spawner: the process that took the lease, where `holder` does not say so.
+        guardian: who gets, and kills, what a killed holder leaves of the pod's tree. While it lives
+            the tree may still be dying; None where nobody does that.
     """
 
     pod_id: str
@@ -70,6 +72,7 @@ class Lease:
     pending_nonce: str | None
     pending_deadline: float | None
     spawner: ProcessIdentity | None = None
+    guardian: ProcessIdentity | None = None
 
     @property
     def is_pending(self) -> bool:
@@ -83,6 +86,28 @@ class Lease:
             rule
             for rule in (*self.grant.allow, *self.grant.delegable)
             if rule.permission == "write"
+        )
+
+    def is_over(self, now: float, boot: str, is_gone: Callable[[ProcessIdentity], bool]) -> bool:
+        """Whether the lease has died by itself: nothing of its pod can be alive any more.
+
+        A holder that was killed proves nothing while its guardian lives: who is to kill what the
+        holder kept may not have begun. The guardian's supervisor releases such a lease, once the
+        guardian has said that nothing is left.
+
+        Args:
+            now: seconds since the epoch.
+            boot: of the machine, now. Of another boot nothing lives.
+            is_gone: says of a process of this boot whether it has ended.
+        """
+        process = self.holder or self.spawner
+        if process is not None and process.boot_id != boot:
+            return True
+        if self.is_pending:
+            return (self.pending_deadline or 0.0) <= now
+        return all(
+            process is None or process.boot_id != boot or is_gone(process)
+            for process in (self.holder or self.spawner, self.guardian)
         )
 
     def is_holding(self, path: str) -> bool:
@@ -268,8 +293,20 @@ class Table:
         _index(index, lease)
         return Table({**self.leases, lease.pod_id: lease}, index)
 
-    def adopt(self, pod_id: str, nonce: str, holder: ProcessIdentity) -> Table:
+    def adopt(
+        self,
+        pod_id: str,
+        nonce: str,
+        holder: ProcessIdentity,
+        guardian: ProcessIdentity | None = None,
+    ) -> Table:
         """The table with a pending lease made firm; repeating it for the same holder is harmless.
+
+        Args:
+            pod_id: whose lease.
+            nonce: what the lease was taken with.
+            holder: who keeps it alive from here on.
+            guardian: who answers for what a killed holder leaves.
 
         Raises:
             UnknownPod: no such lease: it was released or has lapsed. The process must not run on.
@@ -285,7 +322,13 @@ class Table:
                 pod=lease.name,
             )
         return self._replaced(
-            evolve(lease, holder=holder, pending_nonce=None, pending_deadline=None)
+            evolve(
+                lease,
+                holder=holder,
+                guardian=guardian,
+                pending_nonce=None,
+                pending_deadline=None,
+            )
         )
 
     def release(self, pod_id: str) -> Table:

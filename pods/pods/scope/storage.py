@@ -23,8 +23,9 @@ from pods.scope.rules import Lease, Table
 from pods_protocol import codec
 from pods_protocol.errors import PodsError, RegistryBroken, StorageFailed, UnsafeDirectory
 
-FORMAT_VERSION: Final = 1
-"""Raised when an older pods would misread the file; it then refuses and touches nothing."""
+FORMAT_VERSION: Final = 2
+"""Raised when an older pods would misread the file; it then refuses and touches nothing. 2: leases
+have guardians, which an older one would not wait for."""
 
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 """A thousand leases are some 300 kB. A larger file is not ours, and must not take our memory."""

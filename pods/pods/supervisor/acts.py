@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import assert_never
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final, assert_never
 
 import trio
 from attrs import evolve, frozen
@@ -39,6 +41,12 @@ from pods_protocol.values import Enforcement, ExitRecord, PodState
 
 LOST = ExitRecord(status=None, reason="lost")
 """The record of a pod whose end nobody saw."""
+
+
+FIRST_RELEASE_RETRY_SECONDS: Final = 0.5
+LAST_RELEASE_RETRY_SECONDS: Final = 60.0
+"""Between attempts to write to a registry that refuses, each twice the one before: a disk is full
+for seconds or for hours."""
 
 
 @frozen(kw_only=True)
@@ -185,17 +193,37 @@ def describe_exit(exit_record: ExitRecord) -> str:
 async def release_lease(supervisor: Supervisor, record: PodRecord) -> None:
     """Give the pod's lease back; what its children hold goes to its parent. Idempotent.
 
-    A registry that cannot be written keeps the lease, and reclaims it by itself once it can: its
-    holder is dead. The rest of the pod's end does not wait for that.
+    A registry that cannot be written keeps the lease for now. The rest of the pod's end does not
+    wait for that: it is tried again in the background, and by the next supervisor.
+    """
+    try:
+        await release_leases(supervisor, (record.id,))
+    except PodsError as error:
+        supervisor.log(f"cannot release the lease of pod {record.name}: {error.message}")
+        supervisor.nursery.start_soon(_release_later, supervisor, record)
+
+
+async def release_leases(supervisor: Supervisor, pod_ids: Sequence[str]) -> None:
+    """Give these leases back in one write; those that are gone are fine.
+
+    Raises:
+        PodsError: the registry cannot be written.
     """
 
     def release(table: Table) -> tuple[Table, None]:
-        return (table.release(record.id) if record.id in table.leases else table), None
+        return table.reclaim(pod_ids), None
 
-    try:
-        await supervisor.registry_worker.submit(release)
-    except PodsError as error:
-        supervisor.log(f"cannot release the lease of pod {record.name}: {error.message}")
+    await supervisor.registry_worker.submit(release)
+
+
+async def _release_later(supervisor: Supervisor, record: PodRecord) -> None:
+    """Try until the registry takes it: its launcher lives, so the lease would stand for ever."""
+    pause = FIRST_RELEASE_RETRY_SECONDS
+    while True:
+        await trio.sleep(pause)
+        with suppress(PodsError):
+            return await release_leases(supervisor, (record.id,))
+        pause = min(pause * 2, LAST_RELEASE_RETRY_SECONDS)
 
 
 def settle_children(supervisor: Supervisor, record: PodRecord) -> None:

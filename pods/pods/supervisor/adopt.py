@@ -8,14 +8,17 @@ the control socket answers, so that no client ever sees a table that is not true
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Final
 
 import trio
 
 from pods.keeper.record import read_record
 from pods.lifecycle import Life, PodRecord, Trigger
 from pods.scope.identity import is_alive
-from pods.supervisor.acts import LOST, Facts, perform
+from pods.scope.rules import Lease
+from pods.supervisor.acts import LOST, Facts, perform, release_leases
 from pods.supervisor.core import Supervisor
 from pods.supervisor.live import LivePod
 from pods.supervisor.records import read_token
@@ -24,10 +27,18 @@ from pods.supervisor.watch import bury, watch
 from pods_protocol.bounds import DEFAULT_GRACE_SECONDS
 from pods_protocol.errors import PodsError
 
+GUARDIAN_SECONDS: Final = 10.0
+"""A launcher clears what a killed keeper left in milliseconds. One that has not after this waits
+for a device, or has forgotten: no client may wait longer for a supervisor that starts."""
+
 
 async def adopt_pods(supervisor: Supervisor) -> None:
-    """Settle every pod that the journal calls living; side by side."""
+    """Settle every pod that the journal calls living, side by side; give back what is left over."""
+    leases: Mapping[str, Lease] = {}
+    with suppress(PodsError):  # `doctor` says what is wrong with it
+        leases = (await trio.to_thread.run_sync(supervisor.registry.read)).leases
     async with trio.open_nursery() as nursery:
+        nursery.start_soon(_release_left_over, supervisor, leases)
         for record in supervisor.table.living():
             token = read_token(supervisor.places.pod_token(record.id))
             live = supervisor.add_live(record.id, record.name, token or "")
@@ -35,17 +46,43 @@ async def adopt_pods(supervisor: Supervisor) -> None:
             live.keeper_identity = record.keeper
             live.launch_asked = True
             live.started.set()
-            nursery.start_soon(_settle, supervisor, live, record)
+            nursery.start_soon(_settle, supervisor, live, record, leases.get(record.id))
 
 
-async def _settle(supervisor: Supervisor, live: LivePod, record: PodRecord) -> None:
+async def _release_left_over(supervisor: Supervisor, leases: Mapping[str, Lease]) -> None:
+    """Release what pods hold that have ended here: whoever buried them was killed at it."""
+    left = [
+        lease.pod_id
+        for lease in leases.values()
+        if lease.supervisor == supervisor.places.name
+        and not lease.is_pending
+        and not _is_living(supervisor, lease.pod_id)
+        and (lease.holder is None or not is_alive(lease.holder))
+    ]
+    if left:
+        try:
+            await release_leases(supervisor, left)
+        except PodsError as error:
+            supervisor.log(f"cannot release the leases of pods that have ended: {error.message}")
+
+
+def _is_living(supervisor: Supervisor, pod_id: str) -> bool:
+    record = supervisor.table.get(pod_id)
+    return record is not None and record.living
+
+
+async def _settle(
+    supervisor: Supervisor, live: LivePod, record: PodRecord, lease: Lease | None
+) -> None:
     try:
-        await _judge(supervisor, live, record)
+        await _judge(supervisor, live, record, lease)
     except Exception:
         supervisor.log(f"cannot adopt pod {record.name}:\n{traceback.format_exc()}")
 
 
-async def _judge(supervisor: Supervisor, live: LivePod, record: PodRecord) -> None:
+async def _judge(
+    supervisor: Supervisor, live: LivePod, record: PodRecord, lease: Lease | None
+) -> None:
     if record.life is Life.RESERVED:
         try:
             await perform(supervisor, live.id, Trigger.SPAWN_FAILED, Facts(error="interrupted"))
@@ -53,6 +90,7 @@ async def _judge(supervisor: Supervisor, live: LivePod, record: PodRecord) -> No
             supervisor.drop_live(live)
         return
     if record.keeper is None or not is_alive(record.keeper):
+        await _wait_guardian(supervisor, live, lease)
         await bury(supervisor, live, read_record(live.directory) or LOST)
         return
     path = supervisor.places.keeper_socket(live.id)
@@ -62,3 +100,15 @@ async def _judge(supervisor: Supervisor, live: LivePod, record: PodRecord) -> No
     supervisor.nursery.start_soon(watch, supervisor, live)
     if record.life is Life.STOPPING:
         ask_stop(supervisor, live, "now", DEFAULT_GRACE_SECONDS)
+
+
+async def _wait_guardian(supervisor: Supervisor, live: LivePod, lease: Lease | None) -> None:
+    """Wait for the launcher's word that nothing is left of a pod whose keeper was killed.
+
+    It tells a supervisor that comes late of the ends that it remembers.
+    """
+    if lease is None or lease.guardian is None or read_record(live.directory) is not None:
+        return
+    if lease.guardian == supervisor.launcher.identity:
+        with trio.move_on_after(GUARDIAN_SECONDS):
+            await supervisor.launcher.wait_ended(live.id)

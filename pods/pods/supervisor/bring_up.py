@@ -88,7 +88,7 @@ async def bring_up(supervisor: Supervisor, live: LivePod, start: Start) -> RunRe
     live.hold_keeper(supervisor.nursery, keeper, places.keeper_socket(live.id), supervisor.token)
 
     def adopt(table: Table) -> tuple[Table, None]:
-        return table.adopt(live.id, nonce, keeper), None
+        return table.adopt(live.id, nonce, keeper, launched.guardian), None
 
     async def take_over() -> None:
         await supervisor.registry_worker.submit(adopt)

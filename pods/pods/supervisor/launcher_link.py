@@ -11,12 +11,13 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import trio
 
 from pods.rpc.client import RpcClient
 from pods.rpc.stream import UnixStream, connect_unix
+from pods.scope.identity import identify
 from pods.supervisor.log import Log
 from pods.supervisor.options import Options
 from pods.supervisor.records import error_tail
@@ -26,13 +27,12 @@ from pods_protocol.process_messages import (
     KeeperEnded,
     KillKeeper,
     LaunchPod,
-    LaunchPodResult,
     ListKeepers,
     PodSpec,
     ProbeEnforcement,
     ShutdownLauncher,
 )
-from pods_protocol.values import Enforcement, ScopeGrant
+from pods_protocol.values import Enforcement, ProcessIdentity, ScopeGrant
 
 START_SECONDS: Final = 20.0
 """A launcher imports trio, attrs and the pod runtime: a quarter of a second, on a machine that is
@@ -43,6 +43,13 @@ REQUEST_SECONDS: Final = 10.0
 
 MAX_UNCLAIMED_ENDS: Final = 4096
 """Ends that nobody has asked for yet; more pods than a supervisor may have at once."""
+
+
+class Launched(NamedTuple):
+    """A keeper that was forked, and the launcher that gets what it leaves if it is killed."""
+
+    keeper: ProcessIdentity
+    guardian: ProcessIdentity
 
 
 class LauncherLink:
@@ -65,7 +72,12 @@ class LauncherLink:
         self._ends: dict[str, KeeperEnded] = {}
         self._expected: dict[str, trio.Event] = {}
         self._making = trio.Lock()
-        self.pid: int | None = None
+        self.identity: ProcessIdentity | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Of the launcher that was reached last."""
+        return None if self.identity is None else self.identity.pid
 
     @property
     def connected(self) -> bool:
@@ -111,7 +123,14 @@ class LauncherLink:
         assert self._nursery is not None
         await self._nursery.start(rpc.run)
         try:
-            self.pid = (await rpc.hello(self._token, client="supervisor")).pid
+            self.identity = identify((await rpc.hello(self._token, client="supervisor")).pid)
+        except ProcessLookupError as error:
+            rpc.close()
+            raise NotConnected(
+                "cannot use the launcher: it ended as it was reached; ask again, and another is "
+                "started",
+                socket=self._places.launcher_socket,
+            ) from error
         except BaseException:
             rpc.close()
             raise
@@ -187,14 +206,18 @@ class LauncherLink:
         while len(self._ends) > MAX_UNCLAIMED_ENDS:
             del self._ends[next(iter(self._ends))]
 
-    async def launch(self, spec: PodSpec) -> LaunchPodResult:
+    async def launch(self, spec: PodSpec) -> Launched:
         """Fork a keeper and its pod; both sockets accept when this returns.
 
         Raises:
             StartFailed: the launcher cannot.
         """
         rpc = await self.ensure()
-        return await rpc.request(LaunchPod(spec=spec), timeout_seconds=REQUEST_SECONDS)
+        # Taken before the wait: afterwards another launcher may be there.
+        guardian = self.identity
+        assert guardian is not None, "it was greeted"
+        launched = await rpc.request(LaunchPod(spec=spec), timeout_seconds=REQUEST_SECONDS)
+        return Launched(keeper=launched.keeper, guardian=guardian)
 
     async def probe(self, grant: ScopeGrant, python: str | None) -> Enforcement:
         """What the kernel would hold a pod with this grant to, tried in a child.

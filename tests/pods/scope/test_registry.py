@@ -186,6 +186,29 @@ def test_fault_16_a_zombie_keeps_nobody_out(
     registry.transact(lend(lease("next", ["w /p/**"])))
 
 
+def test_a_dead_holders_lease_stays_while_its_guardian_lives(
+    registry: ScopeRegistry, path: str, sleeper: subprocess.Popen[bytes]
+) -> None:
+    dead = attrs.evolve(me(), start_ticks=1)
+    guarded = attrs.evolve(
+        lease("guarded", ["w /p/**"], holder=dead), guardian=identify(sleeper.pid)
+    )
+    registry.transact(lend(guarded))
+    with pytest.raises(ScopeConflict):
+        ScopeRegistry(path).transact(lend(lease("next", ["w /p/**"])))
+    sleeper.kill()
+    sleeper.wait()
+    ScopeRegistry(path).transact(lend(lease("next", ["w /p/**"])))
+    assert ids(path) == ["next"]
+
+
+def test_a_guardian_of_another_boot_keeps_nobody_out(registry: ScopeRegistry) -> None:
+    dead = attrs.evolve(me(), start_ticks=1)
+    rebooted = attrs.evolve(me(), boot_id="the boot before")
+    registry.transact(lend(attrs.evolve(lease("pod", holder=dead), guardian=rebooted)))
+    assert registry.transact(look) == []
+
+
 def test_fault_16_a_reused_pid_or_an_old_boot_keeps_nobody_out(registry: ScopeRegistry) -> None:
     reused = attrs.evolve(me(), start_ticks=1)
     rebooted = attrs.evolve(me(), boot_id="the boot before")

@@ -203,6 +203,16 @@ def test_a_file_of_a_newer_pods_is_never_touched(path: str, laid_out: bool) -> N
     assert Path(path).read_bytes() == content
 
 
+def test_a_file_of_the_format_before_is_read(path: str) -> None:
+    write(path, TABLE, EMPTY)
+    data = orjson.loads(Path(path).read_bytes())
+    data["version"] = 1
+    for item in data["leases"]:
+        del item["guardian"]
+    Path(path).write_bytes(in_our_layout(data))
+    assert load(path, EMPTY).table == TABLE
+
+
 def test_a_missing_file_is_repaired_from_the_generation_before(path: str) -> None:
     base = write(path, TABLE, EMPTY)
     write(path, TABLE.release("late"), base)

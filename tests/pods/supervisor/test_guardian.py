@@ -1,0 +1,101 @@
+"""A lease ends with the pod's whole tree: not with the keeper that was killed above it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import trio
+from attrs import evolve
+
+from pods.scope.identity import identify
+from pods.scope.registry import ScopeRegistry
+from pods.scope.rules import Lease, Table
+from pods.supervisor import acts
+from pods.supervisor.core import Supervisor
+from pods.supervisor.kill import wait_process_gone
+from pods_protocol.errors import ScopeConflict, StorageFailed
+from pods_protocol.values import ProcessIdentity
+from scope_support import lease, lend
+from supervisor_support import NOTHING, WAIT_SECONDS, left_in, places_of, supervisor_and_client
+
+Operation = Callable[[Table], tuple[Table, Any]]
+
+
+def _keeper(supervisor: Supervisor, name: str) -> ProcessIdentity:
+    found = next(live for live in supervisor.pods.values() if live.name == name).keeper_identity
+    assert found is not None
+    return found
+
+
+async def test_a_killed_keepers_scope_is_nobodys_until_the_launcher_has_cleared_its_tree(
+    pods_environ: dict[str, str], short_dir: str
+) -> None:
+    async with (
+        supervisor_and_client(pods_environ, "one") as (one, owner),
+        supervisor_and_client(pods_environ, "two") as (_, other),
+    ):
+        with trio.fail_after(WAIT_SECONDS):
+            os.mkdir(f"{short_dir}/w")
+            await owner.spawn("first", cwd=short_dir, write=[f"{short_dir}/w"])
+            launcher, keeper = one.launcher.pid, _keeper(one, "first")
+            assert launcher is not None
+            os.kill(launcher, signal.SIGSTOP)  # the instant before it has swept, held open
+            try:
+                os.kill(keeper.pid, signal.SIGKILL)
+                await wait_process_gone(keeper)  # a zombie: who would reap it is stopped
+                with pytest.raises(ScopeConflict):
+                    await other.spawn("second", cwd=short_dir, write=[f"{short_dir}/w"])
+            finally:
+                os.kill(launcher, signal.SIGCONT)
+            await owner.wait("first", until="ended")
+            await other.spawn("second", cwd=short_dir, write=[f"{short_dir}/w"])
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_lease_that_a_full_disk_kept_is_given_back_once_there_is_room(
+    pods_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acts, "FIRST_RELEASE_RETRY_SECONDS", 0.001)
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        with trio.fail_after(WAIT_SECONDS):
+            await client.spawn("one")
+            transact = supervisor.registry.transact_many
+            refusals = [1, 1, 1]
+            written, token = trio.Event(), trio.lowlevel.current_trio_token()
+
+            def full(operations: Sequence[Operation]) -> list[Any]:
+                if refusals:
+                    refusals.pop()
+                    raise StorageFailed("cannot write: the disk is full", path="", errno=28)
+                outcomes = transact(operations)
+                token.run_sync_soon(written.set)
+                return outcomes
+
+            monkeypatch.setattr(supervisor.registry, "transact_many", full)
+            await client.stop("one")
+            await written.wait()
+            assert supervisor.registry.read().leases == {}
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_supervisor_gives_back_the_leases_of_pods_that_the_one_before_it_buried(
+    pods_environ: dict[str, str],
+) -> None:
+    registry = ScopeRegistry(places_of(pods_environ, "test").places.registry)
+    mine, others = _left_by("test"), _left_by("another")
+    registry.transact_many([lend(mine), lend(others)])
+    async with supervisor_and_client(pods_environ) as (supervisor, _):
+        assert list(supervisor.registry.read().leases) == [others.pod_id]
+        registry.transact(lambda table: (table.release(others.pod_id), None))
+    assert left_in(pods_environ) == NOTHING
+
+
+def _left_by(supervisor: str) -> Lease:
+    """A lease whose keeper has ended while its launcher lives: here, this very process."""
+    me = identify(os.getpid())
+    held = lease(f"pod-of-{supervisor}", holder=evolve(me, start_ticks=1))
+    return evolve(held, supervisor=supervisor, guardian=me)
