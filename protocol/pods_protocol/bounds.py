@@ -35,6 +35,14 @@ DEFAULT_READ_BYTES: Final = 256 * 1024
 MAX_READ_BYTES: Final = 768 * 1024
 """Encoded event bytes in one `read` answer, below the line cap with room for the envelope."""
 
+DEFAULT_LIST_LIMIT: Final = 256
+MAX_LIST_LIMIT: Final = 1000
+"""Rows in one page of `list`. A row is some 1.5 KB and costs the supervisor a look at the disk: a
+page holds what people run at once, and is made in some hundredths of a second."""
+
+MAX_LIST_BYTES: Final = 768 * 1024
+"""Encoded bytes of rows in one page, below the line cap with room for the envelope."""
+
 DEFAULT_WAIT_SECONDS: Final = 30.0
 MAX_WAIT_SECONDS: Final = 3600.0
 """A wait ends within an hour: a client that wants longer asks again, so a lost client frees its

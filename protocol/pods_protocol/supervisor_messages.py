@@ -13,6 +13,7 @@ from attrs import field, frozen
 
 from pods_protocol.bounds import (
     DEFAULT_GRACE_SECONDS,
+    DEFAULT_LIST_LIMIT,
     DEFAULT_READ_BYTES,
     DEFAULT_READ_LIMIT,
     DEFAULT_WAIT_SECONDS,
@@ -139,24 +140,39 @@ class StopPod(Request[StopPodResult]):
 
 @frozen(kw_only=True)
 class ListPodsResult:
-    """The caller's pods, parents before children, and the room left."""
+    """A page of the caller's pods, oldest first, and the room left.
+
+    Attributes:
+        next: give it as `after` for the next page; None on the last one.
+    """
 
     pods: tuple[PodInfo, ...]
     capacity: Capacity
+    next: str | None = None
 
 
 @frozen(kw_only=True)
 class ListPods(Request[ListPodsResult]):
-    """Every pod of the caller.
+    """The caller's pods, a page at a time.
+
+    A pod that is there all the while is in exactly one page, whatever is spawned, ended, removed
+    or passed to another parent between them.
 
     Attributes:
         ended: also those that have ended.
         reader: whose cursor `unread` counts from; None is the caller's own.
+        after: the `next` of the page before; None begins.
+        limit: rows at most, up to 1000; a page of large rows has fewer, and at least one.
+
+    Raises:
+        InvalidParams: a limit out of its bounds, or an `after` that no page gave.
     """
 
     METHOD: ClassVar[str] = "list"
     ended: bool = True
     reader: str | None = None
+    after: str | None = None
+    limit: int = DEFAULT_LIST_LIMIT
 
 
 @frozen(kw_only=True)

@@ -72,6 +72,7 @@ class FakePod:
     id: str
     name: str
     supervisor: FakeSupervisor
+    parent: FakePod | None = None
     scope: ScopeGrant = field(factory=ScopeGrant)
     agent: str = "echo"
     description: str = ""
@@ -148,8 +149,8 @@ class FakePod:
             name=self.name,
             agent=self.agent,
             state=self.state,
-            parent=None,
-            parent_id=None,
+            parent=None if self.parent is None else self.parent.name,
+            parent_id=None if self.parent is None else self.parent.id,
             depth=1,
             children=0,
             description=self.description,
@@ -181,6 +182,7 @@ class FakeSupervisor:
         self.children_limit = children_limit
         self.answering = answering
         self.hide: list[int] = []
+        self.list_page = 256
         self._wake: list[trio.Event] = []
 
     def changed(self) -> None:
@@ -253,8 +255,14 @@ class FakeSupervisor:
                 return self._stop(message)
             case ListPods():
                 reader = message.reader or OWNER
-                rows = tuple(pod.info(reader) for pod in self.pods.values())
-                return ListPodsResult(pods=rows, capacity=self._capacity())
+                rows = [pod.info(reader) for pod in self.pods.values()]
+                start = int(message.after or 0)
+                end = start + self.list_page
+                return ListPodsResult(
+                    pods=tuple(rows[start:end]),
+                    capacity=self._capacity(),
+                    next=str(end) if end < len(rows) else None,
+                )
             case ReadOutput():
                 return self._read(message)
             case AdvanceCursor():

@@ -52,7 +52,8 @@ WRONG_CALLS: list[tuple[str, Any, str, str]] = [
     ("ReadPodOutput", {"pod": "api", "since": "soon"}, "since", "the `next` of an earlier"),
     ("ReadPodOutput", {"pod": "api", "since": -1}, "since", "at least 0"),
     ("StopPod", {"pod": "api", "grace_seconds": 13}, "grace_seconds", "at most 12"),
-    ("ListPods", {"all": True}, "all", "the fields are: none"),
+    ("ListPods", {"all": True}, "all", "the fields are: `skip`"),
+    ("ListPods", {"skip": -1}, "skip", "at least 0"),
     ("ListPods", [], "", "must be an object, not an array"),
     ("ListPods", 3, "", "must be an object"),
 ]
@@ -240,7 +241,7 @@ right_calls: dict[str, st.SearchStrategy[Any]] = {
             "grace_seconds": st.floats(0, 12),
         },
     ),
-    "ListPods": st.builds(dict),
+    "ListPods": st.fixed_dictionaries({}, optional={"skip": st.integers(0, 10**6)}),
 }
 
 

@@ -243,17 +243,37 @@ def test_list_shows_a_table_and_the_rows_as_data(
     assert row["last_turn"]["exit_status"] == 2
 
 
-def test_list_leaves_out_the_oldest_ended_pods_when_there_are_too_many(
+def test_list_leaves_out_the_oldest_ended_pods_and_says_how_to_see_them(
     supervisor: FakeSupervisor, tools: BlockingToolset
 ) -> None:
-    for number in range(MAX_ROWS):
+    supervisor.list_page = 30  # several pages from the supervisor, one answer
+    for number in range(MAX_ROWS + 7):
         supervisor.add(f"old{number}").end()
     supervisor.add("living")
     result = tools.call("ListPods", {})
     assert len(result.data["pods"]) == MAX_ROWS
-    assert result.data["left_out"] == 1
-    assert "1 ended long ago are not shown" in result.summary
+    assert result.data["left_out"] == 8
+    assert "1 living and 107 ended pods." in result.summary
+    assert '8 of them are not shown. `ListPods {"skip": 100}` shows the next ones.' in (
+        result.summary
+    )
     assert result.data["pods"][-1]["pod"] == "living"
+    rest = tools.call("ListPods", {"skip": MAX_ROWS})
+    assert "100 of them are not shown." in rest.summary
+    assert "the next ones" not in rest.summary
+    names = [row["pod"] for answer in (result, rest) for row in answer.data["pods"]]
+    assert sorted(names) == sorted(pod.name for pod in supervisor.pods.values())
+    assert tools.call("ListPods", {"skip": 1000}).data["pods"] == []
+
+
+def test_list_shows_each_pod_below_its_parent_whatever_the_order_it_comes_in(
+    supervisor: FakeSupervisor, tools: BlockingToolset
+) -> None:
+    first = supervisor.add("first")
+    supervisor.add("second")
+    supervisor.add("child", parent=first)
+    rows = tools.call("ListPods", {}).data["pods"]
+    assert [row["pod"] for row in rows] == ["first", "child", "second"]
 
 
 def test_a_cell_of_the_table_is_cut_but_not_the_data(

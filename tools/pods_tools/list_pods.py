@@ -1,6 +1,6 @@
 """The tool ListPods: every pod of the caller and the room that is left.
 
-Owns its texts and the compact table. One request, whatever the number of pods.
+Owns its texts, the compact table, and which rows are shown where there are too many for one answer.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 
+from pods_protocol.order import tree_order
 from pods_protocol.supervisor_messages import ListPods as ListRequest
 from pods_protocol.values import (
     ENDED_STATES,
@@ -24,11 +25,12 @@ from pods_tools.client import Plan, ask
 from pods_tools.escape import escape
 from pods_tools.fields import rule_text
 from pods_tools.result import ToolResult
-from pods_tools.schema import to_data
+from pods_tools.schema import about, to_data
 from pods_tools.tool import Annotations, Tool
 
 MAX_ROWS: Final = 100
-"""Rows in one answer; past this, ended pods are left out first and the summary says how many."""
+"""Rows in one answer: what a model can take in. Living pods come first and then the newest; the
+summary says how many are left out and which `skip` shows them."""
 
 MAX_CELL_LENGTH: Final = 80
 """Characters of a cell in the table; the data has it whole."""
@@ -38,7 +40,17 @@ _HEAD: Final = ("POD", "STATE", "TURN", "QUEUE", "UNREAD", "AGE", "LAST TURN", "
 
 @frozen(kw_only=True)
 class ListPodsInput:
-    """ListPods takes no arguments."""
+    """What ListPods takes."""
+
+    skip: int = field(
+        default=0,
+        metadata=about(
+            "Pods to pass over, living ones counted first and then the newest; to see those that "
+            "an answer left out.",
+            also=("offset", "after"),
+            minimum=0,
+        ),
+    )
 
 
 @frozen(kw_only=True)
@@ -73,30 +85,38 @@ class ListPodsOutput:
     capacity: Capacity
 
 
-def plan(_given: ListPodsInput, bookmarks: Bookmarks) -> Plan[ToolResult]:
+def plan(given: ListPodsInput, bookmarks: Bookmarks) -> Plan[ToolResult]:
     """List, and lay it out."""
-    answer = yield from ask(ListRequest(ended=True, reader=bookmarks.reader))
+    pods: list[PodInfo] = []
+    after: str | None = None
+    while True:
+        page = yield from ask(ListRequest(ended=True, reader=bookmarks.reader, after=after))
+        pods += page.pods
+        after = page.next
+        if after is None:
+            break
     now = time.time()
-    chosen = _choose(answer.pods)
+    chosen = _choose(pods, given.skip)
     output = ListPodsOutput(
         pods=tuple(_row(pod, now) for pod in chosen),
-        left_out=len(answer.pods) - len(chosen),
-        capacity=answer.capacity,
+        left_out=len(pods) - len(chosen),
+        capacity=page.capacity,
     )
     return ToolResult(
-        summary=_summary(answer.pods, output),
+        summary=_summary(pods, output, given.skip),
         content=_table(output.pods) if output.pods else None,
         data=to_data(output),
     )
 
 
-def _choose(pods: tuple[PodInfo, ...]) -> list[PodInfo]:
-    """At most `MAX_ROWS`, living ones first, in the order they came."""
-    if len(pods) <= MAX_ROWS:
-        return list(pods)
-    ranked = sorted(pods, key=lambda pod: (pod.state in ENDED_STATES, -pod.created))
-    kept = {pod.id for pod in ranked[:MAX_ROWS]}
-    return [pod for pod in pods if pod.id in kept]
+def _choose(pods: list[PodInfo], skip: int) -> list[PodInfo]:
+    """At most `MAX_ROWS`, living ones first and then the newest; shown parents before children."""
+    ordered = tree_order(pods, lambda pod: (pod.id, pod.parent_id))
+    if skip == 0 and len(ordered) <= MAX_ROWS:
+        return ordered
+    ranked = sorted(ordered, key=lambda pod: (pod.state in ENDED_STATES, -pod.created, pod.id))
+    kept = {pod.id for pod in ranked[skip : skip + MAX_ROWS]}
+    return [pod for pod in ordered if pod.id in kept]
 
 
 def _row(pod: PodInfo, now: float) -> PodRow:
@@ -129,7 +149,7 @@ def _row(pod: PodInfo, now: float) -> PodRow:
     )
 
 
-def _summary(pods: tuple[PodInfo, ...], output: ListPodsOutput) -> str:
+def _summary(pods: list[PodInfo], output: ListPodsOutput, skip: int) -> str:
     room = output.capacity
     living = sum(pod.state not in ENDED_STATES for pod in pods)
     asking = [row.pod for row in output.pods if row.waiting_for is not None]
@@ -140,7 +160,10 @@ def _summary(pods: tuple[PodInfo, ...], output: ListPodsOutput) -> str:
         f"{room.pods_limit} pods in use; depth {room.depth} of {room.depth_limit}.",
     ]
     if output.left_out:
-        parts.append(f"{output.left_out} ended long ago are not shown.")
+        parts.append(f"{output.left_out} of them are not shown.")
+        shown = min(skip, len(pods)) + len(output.pods)
+        if shown < len(pods):
+            parts.append(f'`ListPods {{"skip": {shown}}}` shows the next ones.')
     if asking:
         parts.append(f"Waiting for an answer: {', '.join(asking)}.")
     if unread:

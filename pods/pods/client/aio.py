@@ -32,6 +32,7 @@ from pods_protocol.bounds import (
 )
 from pods_protocol.errors import ClientClosed, NotConnected
 from pods_protocol.events import ASSISTANT_TEXT_KINDS
+from pods_protocol.order import tree_order
 from pods_protocol.pod_messages import Request, Run, RunResult
 from pods_protocol.supervisor_messages import (
     AdvanceCursor,
@@ -58,7 +59,7 @@ from pods_protocol.supervisor_messages import (
     WaitPods,
     WaitPodsResult,
 )
-from pods_protocol.values import IfBusy, StopMode, WaitUntil
+from pods_protocol.values import IfBusy, PodInfo, StopMode, WaitUntil
 
 __all__ = [
     "connect",
@@ -232,8 +233,17 @@ class PodsClient:
         return Session(self, name, options, remove=remove)
 
     async def list(self, *, ended: bool = True, reader: str | None = None) -> ListPodsResult:
-        """The pods, parents before children."""
-        return await self.request(ListPods(ended=ended, reader=reader))
+        """All the pods, parents before children; fetched in as many pages as it takes."""
+        rows: list[PodInfo] = []
+        after: str | None = None
+        while True:
+            page = await self.request(ListPods(ended=ended, reader=reader, after=after))
+            rows += page.pods
+            after = page.next
+            if after is None:
+                break
+        ordered = tree_order(rows, lambda row: (row.id, row.parent_id))
+        return ListPodsResult(pods=tuple(ordered), capacity=page.capacity)
 
     async def inspect(self, pod: str) -> InspectPodResult:
         """Everything known of a pod.

@@ -12,6 +12,7 @@ import os
 import re
 from typing import Final
 
+import orjson
 from attrs import frozen
 
 from pods.lifecycle import Life
@@ -20,6 +21,7 @@ from pods.scope.registry import normalise_rules
 from pods.supervisor.authority import Caller, sees
 from pods.supervisor.core import Supervisor
 from pods_protocol.bounds import MAX_LINE_BYTES
+from pods_protocol.codec import to_json
 from pods_protocol.errors import (
     AgentError,
     CapacityReached,
@@ -36,6 +38,10 @@ ENVELOPE_BYTES: Final = 1024
 
 MAX_DESCRIPTION_CHARACTERS: Final = 1000
 """A sentence or two. It stands in every row of `list`, which has to fit a line with all others."""
+
+MAX_GRANT_BYTES: Final = 128 * 1024
+"""Encoded: some hundred paths of the usual length, asked for, denied and lent. It too stands in
+every row, and a single row has to fit a line."""
 
 _AGENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*\Z")
 
@@ -90,10 +96,12 @@ def make_plan(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> Plan
         if request.delegable is None
         else normalise_rules(request.delegable, forbidden_roots=roots, what="delegable")
     )
+    grant = ScopeGrant(allow=allow, deny=deny, delegable=delegable)
+    _check_grant(grant)
     return Plan(
         parent=None if parent is None else parent.name,
         parent_id=caller.pod_id,
-        grant=ScopeGrant(allow=allow, deny=deny, delegable=delegable),
+        grant=grant,
         cwd=cwd,
         on_parent_exit=request.on_parent_exit or ("keep" if parent is None else "stop"),
         replaces=replaces,
@@ -164,6 +172,17 @@ def _check_description(request: SpawnPod) -> None:
             "most; say what the pod is for in a sentence, the rest belongs into its prompt",
             path="description",
             limit=MAX_DESCRIPTION_CHARACTERS,
+        )
+
+
+def _check_grant(grant: ScopeGrant) -> None:
+    size = len(orjson.dumps(to_json(grant)))
+    if size > MAX_GRANT_BYTES:
+        raise InvalidScope(
+            f"cannot use this scope: its rules take {size} bytes and {MAX_GRANT_BYTES} is the "
+            "most; name directories that contain several of the targets",
+            target="",
+            hint=f"at most {MAX_GRANT_BYTES} bytes of rules",
         )
 
 
