@@ -7,8 +7,9 @@ whole tree is signalled at once, whatever it did to be forgotten (ISOLATION.md s
 
 **Outside such a domain the same call ends everything of the user, as root the machine.** Hence the
 interlock in the type: only `SignalDomain.enter` makes one, only after the kernel took the
-restriction and a witness that was forked before it, of the same user, could not be reached; and
-every call asks the same of the launcher first. Knows nothing of pods. Used by `main` and `probe`.
+restriction and a witness of the same user that stays outside (the launcher), which could be reached
+before, could not be reached any more; and every call asks the same witness first. Knows nothing of
+pods. Used by `main` and `probe`.
 """
 
 from __future__ import annotations
@@ -43,15 +44,11 @@ class SignalDomain:
         key: this file's own.
         owner: the process that entered; a fork of it may not use the proof.
         outsider: a process outside, asked before every call.
-        witness: the process outside that was asked once, not reaped yet.
     """
 
-    def __init__(
-        self, key: object, *, owner: int, outsider: int, witness: int | None = None
-    ) -> None:
+    def __init__(self, key: object, *, owner: int, outsider: int) -> None:
         if key is not _KEY:
             raise TypeError("cannot make a signal domain: one is entered, by SignalDomain.enter")
-        self._witness = witness
         self._owner = owner
         self._outsider = outsider
 
@@ -60,8 +57,6 @@ class SignalDomain:
         cls, outsider: int, *, switches: Mapping[str, str], files_follow: bool
     ) -> SignalDomain | None:
         """Enter a domain for ever. Called in a process that has one thread and no children.
-
-        The witness is a child that has ended, or is about to: `reap_witness` once that is known.
 
         Args:
             outsider: a living process of this user that stays outside: the launcher.
@@ -79,17 +74,9 @@ class SignalDomain:
         abi = abi_version()
         if not known_scopes(abi) & Scoped.SIGNALS:
             return None
-        witness = _fork_witness()
-        if _enter(witness, outsider, abi, files_follow=files_follow):
-            return cls(_KEY, owner=os.getpid(), outsider=outsider, witness=witness)
-        os.waitpid(witness, 0)
-        return None
-
-    def reap_witness(self) -> None:
-        """Reap the process that proved the entry; waits for its end. Idempotent."""
-        if self._witness is not None:
-            os.waitpid(self._witness, 0)
-            self._witness = None
+        if not _enter(outsider, abi, files_follow=files_follow):
+            return None
+        return cls(_KEY, owner=os.getpid(), outsider=outsider)
 
     def signal_all(self, *numbers: int) -> None:
         """Send signals to every process below this one, each to all at once.
@@ -117,9 +104,9 @@ class SignalDomain:
             )
 
 
-def _enter(witness: int, outsider: int, abi: int, *, files_follow: bool) -> bool:
-    """Enter, and ask both processes outside before and after; whether the domain is proven."""
-    if not (_reachable(witness) and _reachable(outsider)):
+def _enter(outsider: int, abi: int, *, files_follow: bool) -> bool:
+    """Enter, and ask the process outside before and after; whether the domain is proven."""
+    if not _reachable(outsider):
         return False  # an EPERM afterwards would prove nothing
     access = Access.REFER if files_follow else NO_ACCESS
     try:
@@ -133,19 +120,7 @@ def _enter(witness: int, outsider: int, abi: int, *, files_follow: bool) -> bool
             ruleset.restrict_self()
     except LandlockError:
         return False
-    return _refused(witness) and _refused(outsider)
-
-
-def _fork_witness() -> int:
-    """A child of this user that stays outside.
-
-    It ends at once: what nobody has reaped may be asked like the living, and keeps its pid. To wait
-    for its end here would make every spawn two milliseconds longer.
-    """
-    pid = os.fork()
-    if pid == 0:
-        os._exit(0)
-    return pid
+    return _refused(outsider)
 
 
 def _reachable(pid: int) -> bool:

@@ -136,8 +136,6 @@ def _keep(
         kill: Kill = "subreaper_loop" if domain is None else "landlock_domain"
         enter_pod(spec, pod_listener, keeper, run_pod, switches=switches, kill=kill)
     pod_listener.close()
-    if domain is not None:
-        domain.reap_witness()  # beside the pod's start, which it does not hold up
     wakeup = Wakeup(LOOP_SIGNALS, ignored=LOOP_IGNORES)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     return Keeper(spec, keeper_listener, wakeup, pid, domain=domain).run()

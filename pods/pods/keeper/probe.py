@@ -115,8 +115,6 @@ def _try(
     launcher: int,
 ) -> Mapping[str, object]:
     domain = SignalDomain.enter(launcher, switches=switches, files_follow=True)
-    if domain is not None:
-        domain.reap_witness()
     own = OwnPlaces(forbidden=forbidden)
     try:
         with prepare(grant, own, environ=environ, switches=switches, python=python) as confinement:

@@ -32,10 +32,13 @@ class Wakeup:
         self.reader.setblocking(False)
         self._writer.setblocking(False)
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        # A keeper is forked from a launcher that has set the same: to look writes to fewer pages.
         for number in numbers:
-            signal.signal(number, _do_nothing)
+            if signal.getsignal(number) is not _do_nothing:
+                signal.signal(number, _do_nothing)
         for number in ignored:
-            signal.signal(number, signal.SIG_IGN)
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, signal.SIG_IGN)
 
     def take(self) -> bytes:
         """The numbers of the signals that arrived since the last time, one byte each."""

@@ -20,7 +20,7 @@ from pods.keeper.main import keep
 from pods.keeper.pod_start import RunPod, default_run_pod
 from pods.keeper.probe import probe
 from pods.keeper.rpc_loop import FAREWELL_SECONDS, Client, Log, RpcLoop
-from pods.keeper.system import ALL_SIGNALS, LOOP_IGNORES, LOOP_SIGNALS
+from pods.keeper.system import ALL_SIGNALS, LOOP_IGNORES, LOOP_SIGNALS, plain_fork
 from pods.keeper.tree import identify_child, reap, sweep
 from pods.keeper.wakeup import Wakeup
 from pods.launcher.prepare import abandon, prepare
@@ -73,7 +73,7 @@ class Launcher:
         owner_digest: hex SHA-256 of the supervisor's token.
         log: takes what went wrong.
         run_pod: a pod's life in the forked image; None is the real one.
-        fork: as `os.fork`; a parameter because the kernel's refusals cannot be had on demand.
+        fork: as `plain_fork`; a parameter because the kernel's refusals cannot be had on demand.
         hello_seconds: how long a client may take to say hello.
         idle_exit_seconds: how long to stay without keepers and clients.
         forbidden: the roots of pods' own directories, which no pod may see.
@@ -90,7 +90,7 @@ class Launcher:
         forbidden: tuple[str, str],
         switches: Mapping[str, str],
         run_pod: RunPod | None = None,
-        fork: Callable[[], int] = os.fork,
+        fork: Callable[[], int] = plain_fork,
         hello_seconds: float = HELLO_SECONDS,
         idle_exit_seconds: float = IDLE_EXIT_SECONDS,
     ) -> None:

@@ -20,6 +20,7 @@ from pods.keeper.pod_start import RunPod, inherited_environ
 from pods.keeper.rpc_loop import digest_of
 from pods.keeper.system import (
     become_subreaper,
+    plain_fork,
     redirect_standard_streams,
     reset_signals,
     set_process_name,
@@ -44,7 +45,7 @@ def main(
     *,
     run_pod: RunPod | None = None,
     modules: tuple[str, ...] = PRELOAD,
-    fork: Callable[[], int] = os.fork,
+    fork: Callable[[], int] = plain_fork,
     hello_seconds: float = HELLO_SECONDS,
     idle_exit_seconds: float = IDLE_EXIT_SECONDS,
 ) -> int:
@@ -73,7 +74,7 @@ def main(
         forbidden = (places.places.state, places.places.runtime)
         # What all pods get besides their scopes is found here once, and every fork has the answer.
         baseline(os.environ, python=None, forbidden=forbidden)
-        preload(modules, rehearsal=rehearsal)
+        held = preload(modules, rehearsal=rehearsal)
         listener = _listen(places)
     except PodsError as error:
         _log(error.message)
@@ -102,6 +103,7 @@ def main(
         with contextlib.suppress(OSError):
             os.unlink(places.launcher_socket)
         launcher.close()
+        del held
     return ExitCode.OK
 
 
