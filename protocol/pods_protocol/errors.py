@@ -214,7 +214,7 @@ class ScopeNotDelegable(PodsError):
 
 
 class CapacityReached(PodsError):
-    """A cap on depth, children or pods. `data`: `limit_name`, `limit`, `in_use`."""
+    """A cap on depth, children, pods or open files. `data`: `limit_name`, `limit`, `in_use`."""
 
     CODE = "capacity_reached"
     NUMBER = -32016

@@ -211,12 +211,25 @@ async def _shielded(
 
 @contextmanager
 def daemon(
-    environ: dict[str, str], name: str = "test", *, idle_exit_seconds: float = 0.0
+    environ: dict[str, str],
+    name: str = "test",
+    *,
+    idle_exit_seconds: float = 0.0,
+    open_files: tuple[int, int] | None = None,
 ) -> Generator[subprocess.Popen[bytes]]:
-    """A supervisor of its own process, ready; killed at the end if it is still there."""
+    """A supervisor of its own process, ready; killed at the end if it is still there.
+
+    Args:
+        open_files: the soft and the hard limit that it is started under.
+    """
+    limits: list[str] = []
+    if open_files is not None:
+        script = 'ulimit -S -n "$0" && ulimit -H -n "$1" && shift && exec "$@"'
+        limits = ["/bin/sh", "-c", script, *map(str, open_files)]
     reader, writer = os.pipe()
     process = subprocess.Popen(
         [
+            *limits,
             sys.executable, "-P", "-m", "pods.supervisor", "--name", name,
             "--ready-fd", str(writer), "--idle-exit-seconds", str(idle_exit_seconds),
         ],

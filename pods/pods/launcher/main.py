@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import resource
 import signal
 import socket
 import sys
@@ -62,6 +63,8 @@ def main(
         log = os.open(options.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         redirect_standard_streams(log)
         os.close(log)
+    if options.open_files is not None:
+        _lower_open_files(options.open_files)
     try:
         places = places_from(os.environ, os.getuid()).supervisor(options.name)
         _become_daemon()
@@ -114,7 +117,20 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--name", required=True, help="the supervisor's name")
     parser.add_argument("--ready-fd", type=int, help="a descriptor that gets one line when ready")
     parser.add_argument("--log", help="a file for what goes wrong; else standard error")
+    parser.add_argument(
+        "--open-files",
+        type=int,
+        metavar="N",
+        help="the soft limit on them, for pods too",
+    )
     return parser.parse_args(arguments)
+
+
+def _lower_open_files(number: int) -> None:
+    """Take back what the supervisor raised for itself, before any pod inherits it."""
+    _, ceiling = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if ceiling == resource.RLIM_INFINITY or number <= ceiling:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (number, ceiling))
 
 
 def _become_daemon() -> None:

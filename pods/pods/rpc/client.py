@@ -176,6 +176,22 @@ class RpcClient:
         await self.closed.wait()
 
 
+async def connect_within(path: str, peer: str, timeout_seconds: float) -> UnixStream:
+    """Connect to the socket at `path`; a stopped process's full backlog is waited for no longer.
+
+    Raises:
+        TimedOut: nobody took the connection.
+        NotConnected, NotAuthorized: as `connect_unix`.
+    """
+    with trio.move_on_after(timeout_seconds):
+        return await connect_unix(path)
+    raise TimedOut(
+        f"cannot connect to {peer}: nobody took the connection within {timeout_seconds:g} s; "
+        "the process may be stopped or overloaded",
+        timeout_seconds=timeout_seconds,
+    )
+
+
 @asynccontextmanager
 async def open_rpc(
     path: str,
@@ -193,15 +209,7 @@ async def open_rpc(
         NotConnected, TimedOut, NotAuthorized, UnsupportedProtocol: it did not come about.
     """
     named = peer or path
-    stream: UnixStream | None = None
-    with trio.move_on_after(timeout_seconds):
-        stream = await connect_unix(path)
-    if stream is None:
-        raise TimedOut(
-            f"cannot connect to {named}: nobody took the connection within {timeout_seconds:g} s; "
-            "the process may be stopped or overloaded",
-            timeout_seconds=timeout_seconds,
-        )
+    stream = await connect_within(path, named, timeout_seconds)
     rpc = RpcClient(stream, api, peer=named, on_notification=on_notification)
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:

@@ -10,6 +10,7 @@ import errno
 import hmac
 import inspect
 import os
+import resource
 import socket
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
@@ -29,6 +30,7 @@ from pods_protocol.connection import (
 )
 from pods_protocol.errors import (
     Busy,
+    CapacityReached,
     InternalError,
     NotAuthorized,
     PodsError,
@@ -53,11 +55,23 @@ Authenticate = Callable[["Session", Hello], HelloResult]
 Log = Callable[[str], None]
 
 _OVERLOAD: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 def check_token(given: str, expected: str) -> bool:
     """Whether the tokens are equal, in time that tells nothing of where they differ."""
     return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected.encode())
+
+
+def no_descriptors(act: str) -> CapacityReached:
+    """The error where this process, or the machine, has no descriptor left to `act` with."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return CapacityReached(
+        f"cannot {act}: the limit of {limit} open files is reached; stop some pods or close some "
+        "clients, or start the supervisor with a higher `ulimit -n`",
+        limit_name="open_files",
+        limit=limit,
+    )
 
 
 class Session:
@@ -211,8 +225,8 @@ class _Server:
         except PodsError as error:
             session.refuse(event.request_id, error)
             return
-        except Exception:
-            session.refuse(event.request_id, self._bug(event.method))
+        except Exception as error:
+            session.refuse(event.request_id, self._bug(event.method, error))
             return
         if not inspect.isawaitable(result):
             session.answer(event.request_id, result)
@@ -237,14 +251,16 @@ class _Server:
             result = await running
         except PodsError as error:
             self._session.refuse(request_id, error)
-        except Exception:
-            self._session.refuse(request_id, self._bug(method))
+        except Exception as error:
+            self._session.refuse(request_id, self._bug(method, error))
         else:
             self._session.answer(request_id, result)
         finally:
             self._session.in_flight -= 1
 
-    def _bug(self, method: str) -> InternalError:
+    def _bug(self, method: str, error: Exception) -> PodsError:
+        if isinstance(error, OSError) and error.errno in _NO_DESCRIPTORS:
+            return no_descriptors(f"answer `{method}`")
         self._log(f"a bug in `{method}`:\n{traceback.format_exc()}")
         return InternalError(
             f"cannot answer `{method}`: a bug of pods; its log has the details, please report it",

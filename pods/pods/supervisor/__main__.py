@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -39,12 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--max-pods", type=int, default=MAX_PODS)
     given = parser.parse_args(arguments)
     os.umask(0o077)
+    open_files = _raise_open_files()
     try:
         places = places_from(os.environ, os.geteuid())
         options = Options(
             places=places.supervisor(given.name),
             environ=launcher_environment(os.environ, places),
             idle_exit_seconds=given.idle_exit_seconds or None,
+            open_files=open_files,
             max_depth=given.max_depth,
             max_children=given.max_children,
             max_pods=given.max_pods,
@@ -54,6 +57,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error.message, file=sys.stderr)  # noqa: T201 - the log, where a client started us
         return error.EXIT_CODE
     return ExitCode.OK
+
+
+def _raise_open_files() -> int:
+    """Let this process have as many descriptors as it may: it holds two a pod. Returns the former.
+
+    An embedding program's limit is its own affair; there `open_supervisor` changes nothing.
+    """
+    before, ceiling = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # a ceiling above what the kernel allows: it stays
+        resource.setrlimit(resource.RLIMIT_NOFILE, (ceiling, ceiling))
+    return before
 
 
 async def _run(options: Options, ready_fd: int | None) -> None:

@@ -37,6 +37,9 @@ async def open_supervisor(
 ) -> AsyncGenerator[aio.PodsClient]:
     """A supervisor of this program's own, and a client with the owner's authority.
 
+    It holds two descriptors a pod in this process, whose limit on open files it leaves alone; a
+    spawn for which there is no room is refused as `capacity_reached`.
+
     Args:
         name: its name; None makes one up for the length of the block, and then its pods' journals
             go with it too. With a name they stay and can be read by the next of that name.

@@ -15,13 +15,14 @@ from typing import Any, Final, NamedTuple
 
 import trio
 
-from pods.rpc.client import RpcClient
-from pods.rpc.stream import UnixStream, connect_unix
+from pods.rpc.client import RpcClient, connect_within
+from pods.rpc.stream import UnixStream
 from pods.scope.identity import identify
 from pods.supervisor.log import Log
 from pods.supervisor.options import Options
 from pods.supervisor.records import error_tail
 from pods_protocol.api import LAUNCHER_API
+from pods_protocol.bounds import HELLO_SECONDS
 from pods_protocol.errors import NotConnected, PodRunning, PodsError, StartFailed
 from pods_protocol.process_messages import (
     KeeperEnded,
@@ -101,6 +102,7 @@ class LauncherLink:
 
         Raises:
             StartFailed: it does not come up.
+            TimedOut: it lives and does not answer. Another one beside it would not know its pods.
         """
         if self._rpc is not None and not self._rpc.closed.is_set():
             return self._rpc
@@ -108,15 +110,18 @@ class LauncherLink:
             if self._rpc is not None and not self._rpc.closed.is_set():
                 return self._rpc
             try:
-                stream = await connect_unix(self._places.launcher_socket)
+                stream = await self._connect()
             except NotConnected:
                 # We hold the life lock, so nobody else starts one or listens here.
                 with suppress(FileNotFoundError):
                     os.unlink(self._places.launcher_socket)
                 await self._start()
-                stream = await connect_unix(self._places.launcher_socket)
+                stream = await self._connect()
             self._rpc = await self._greet(stream)
             return self._rpc
+
+    async def _connect(self) -> UnixStream:
+        return await connect_within(self._places.launcher_socket, "the launcher", HELLO_SECONDS)
 
     async def _greet(self, stream: UnixStream) -> RpcClient:
         rpc = RpcClient(stream, LAUNCHER_API, peer="the launcher", on_notification=self._notified)
@@ -152,6 +157,8 @@ class LauncherLink:
                     "--ready-fd", str(writer),
                     "--log", self._places.log,
                 ]  # fmt: skip
+                if self._options.open_files is not None:
+                    command += ["--open-files", str(self._options.open_files)]
                 self._process = await trio.lowlevel.open_process(
                     command,
                     stdin=subprocess.DEVNULL,

@@ -15,11 +15,15 @@ import trio
 from pods.journal.fold import STATE_KINDS, PodFold
 from pods.journal.reader import read_events
 from pods.paths import JOURNAL_NAME
-from pods.rpc.client import RpcClient
-from pods.rpc.stream import connect_unix
+from pods.rpc.client import RpcClient, connect_within
 from pods.supervisor.keeper_link import KeeperLink
 from pods_protocol.api import POD_API
-from pods_protocol.bounds import DEFAULT_GRACE_SECONDS, MAX_READ_BYTES, MAX_READ_LIMIT
+from pods_protocol.bounds import (
+    DEFAULT_GRACE_SECONDS,
+    HELLO_SECONDS,
+    MAX_READ_BYTES,
+    MAX_READ_LIMIT,
+)
 from pods_protocol.events import Event
 from pods_protocol.pod_messages import HelloResult
 from pods_protocol.values import PodState, ProcessIdentity, StopMode, StopStep
@@ -140,7 +144,7 @@ class LivePod:
             NotConnected, TimedOut: it is not there.
             AgentError: its agent cannot be loaded.
         """
-        stream = await connect_unix(path)
+        stream = await connect_within(path, f"pod {self.name}", HELLO_SECONDS)
         self.pod = RpcClient(
             stream, POD_API, peer=f"pod {self.name}", on_notification=self._notified
         )

@@ -27,6 +27,9 @@ class Options:
         environ: what its launcher is started with; pods' agents get a short list of it.
         idle_exit_seconds: None never ends by itself.
         stop_pods: stop every pod on the way out. A daemon does not: its pods wait for the next.
+        open_files: the soft limit on descriptors that the launcher and all pods get; None is what
+            this process has. A daemon raises its own, and programs that use select() break above
+            1024.
         ephemeral: nobody will ever ask for it by name again: leave no journals either.
         max_depth, max_children, max_pods: the caps on the tree.
     """
@@ -36,6 +39,7 @@ class Options:
     idle_exit_seconds: float | None = DEFAULT_IDLE_EXIT_SECONDS
     stop_pods: bool = False
     ephemeral: bool = False
+    open_files: int | None = None
     max_depth: int = MAX_DEPTH
     max_children: int = MAX_CHILDREN
     max_pods: int = MAX_PODS

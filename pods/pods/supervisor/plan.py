@@ -17,6 +17,7 @@ from attrs import frozen
 
 from pods.lifecycle import Life
 from pods.paths import check_name, check_socket_path
+from pods.rpc.server import no_descriptors
 from pods.scope.registry import normalise_rules
 from pods.supervisor.authority import Caller, sees
 from pods.supervisor.core import Supervisor
@@ -44,6 +45,13 @@ MAX_GRANT_BYTES: Final = 128 * 1024
 every row, and a single row has to fit a line."""
 
 _AGENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*\Z")
+
+SPARE_DESCRIPTORS: Final = 24
+"""Have to be free before a spawn begins: for the registry's and the journal's files, and for the
+connections that a stop needs. A roll back or a stop must never lack one."""
+
+DESCRIPTORS_PER_SPAWN: Final = 4
+"""One that has begun may still take these: two for good, two in passing."""
 
 GIVE_UP: Final = "do not retry: stop a pod or finish the work yourself"
 """What a model that hits a cap has to be told, or it tries again for ever."""
@@ -85,6 +93,7 @@ def make_plan(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> Plan
     cwd = _directory(request.cwd, None if parent is None else parent.cwd)
     replaces = _check_free(supervisor, caller, request)
     _check_caps(supervisor, caller, request.name)
+    _check_descriptors(supervisor, request.name)
     places = supervisor.places.places
     roots = (places.runtime, places.state)
     allow = normalise_rules(request.allow, forbidden_roots=roots, what="allow")
@@ -255,6 +264,22 @@ def _check_free(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> st
 
 def _is_being_replaced(supervisor: Supervisor, pod_id: str) -> bool:
     return any(record.replaces == pod_id for record in supervisor.table.living())
+
+
+def _check_descriptors(supervisor: Supervisor, name: str) -> None:
+    """Make sure that this spawn, and those under way, will find descriptors: by taking them."""
+    starting = sum(not live.started.is_set() for live in supervisor.pods.values())
+    wanted = SPARE_DESCRIPTORS + DESCRIPTORS_PER_SPAWN * (starting + 1)
+    taken: list[int] = []
+    try:
+        taken.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        for _ in range(wanted - 1):
+            taken.append(os.dup(taken[0]))
+    except OSError as error:
+        raise no_descriptors(f"spawn pod {name}") from error
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
 
 
 def _check_caps(supervisor: Supervisor, caller: Caller, name: str) -> None:

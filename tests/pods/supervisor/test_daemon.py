@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import signal
 
 import pytest
@@ -11,7 +13,7 @@ import trio
 from pods.journal.store import Journal
 from pods.lifecycle import POD_RESERVED, reserved_data
 from pods.rpc.unix import ensure_private_directory
-from pods_protocol.errors import ScopeConflict
+from pods_protocol.errors import CapacityReached, ScopeConflict
 from pods_protocol.supervisor_messages import SpawnPod
 from pods_protocol.values import ScopeGrant
 from supervisor_support import (
@@ -151,6 +153,53 @@ async def test_a_spawn_that_a_killed_supervisor_had_begun_is_rolled_back_by_the_
             with trio.fail_after(WAIT_SECONDS):
                 assert (await client.list()).pods == ()
                 await client.spawn("half", agent="echo")
+                await client.shutdown(stop_pods=True)
+        assert await wait_process_ended(process) == 0
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_supervisor_takes_all_descriptors_it_may_and_refuses_what_it_has_none_for(
+    pods_environ: dict[str, str],
+) -> None:
+    with daemon(pods_environ, open_files=(50, 80)) as process:
+        async with client_of(pods_environ) as client:
+            with trio.fail_after(WAIT_SECONDS):
+                # Pods get the limit that the supervisor was started under, not the one it took.
+                await client.spawn("pod0", prompt="ulimit -S -n; ulimit -H -n")
+                await client.wait("pod0")
+                assert await client.read_text("pod0") == "50\n80\n"
+                assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (80, 80)
+                count = 1
+                refusal: CapacityReached | None = None
+                while refusal is None:
+                    try:
+                        await client.spawn(f"pod{count}", agent="echo")
+                        count += 1
+                    except CapacityReached as error:
+                        refusal = error
+                assert "the limit of 80 open files is reached" in refusal.message
+                assert 5 < count < 40
+                assert len((await client.list()).pods) == count
+
+                # All of a burst at once: whoever is refused leaves nothing, and no other is hurt.
+                await client.stop("pod1")
+                await client.stop("pod2")
+                await client.stop("pod3")
+                came: list[str] = []
+
+                async def spawn(name: str) -> None:
+                    with contextlib.suppress(CapacityReached):
+                        await client.spawn(name, agent="echo")
+                        came.append(name)
+
+                async with trio.open_nursery() as nursery:
+                    for number in range(6):
+                        nursery.start_soon(spawn, f"burst{number}")
+                assert came
+                rows = [row.name for row in (await client.list(ended=False)).pods]
+                assert sorted(rows) == sorted(
+                    ["pod0", *(f"pod{number}" for number in range(4, count)), *came]
+                )
                 await client.shutdown(stop_pods=True)
         assert await wait_process_ended(process) == 0
     assert left_in(pods_environ) == NOTHING
