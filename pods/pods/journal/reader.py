@@ -21,9 +21,10 @@ from pods_protocol.errors import StorageFailed
 from pods_protocol.events import Event
 
 MAX_SCAN_BYTES: Final = 8 * 1024 * 1024
-"""Journal bytes that one `read_events` looks at: a filter that finds nothing in them answers
-`truncated` with a cursor that goes on, in about twenty milliseconds, instead of holding up whoever
-waits for the same thread."""
+MAX_LINES_LEFT_OUT: Final = 4096
+"""Journal bytes that one `read_events` looks at, and lines that it passes over: a filter that finds
+nothing in them answers `truncated` with a cursor that goes on, in some twenty milliseconds, instead
+of holding up whoever waits for the same thread."""
 
 
 @frozen(kw_only=True)
@@ -199,7 +200,7 @@ def read_events(
         return ReadSlice(events=(), next=newest, last_seq=newest, truncated=False)
     scan = Scan(directory, since, newest)
     events: list[Event] = []
-    reached, size, scanned = since, 0, 0
+    reached, size, scanned, left_out = since, 0, 0, 0
     if scan.gap is not None:
         reached = scan.gap[1]
         events.append(scan.gap_event())
@@ -210,9 +211,11 @@ def read_events(
                 if events and (len(events) >= limit or size > max_bytes):
                     break
                 events.append(_decode(scan, line))
+            else:
+                left_out += 1
             reached = seq
             scanned += len(line)
-            if scanned > MAX_SCAN_BYTES:
+            if scanned > MAX_SCAN_BYTES or left_out >= MAX_LINES_LEFT_OUT:
                 break
     except StorageFailed:
         if reached == since:

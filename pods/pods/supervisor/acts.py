@@ -150,14 +150,14 @@ async def end_journal(supervisor: Supervisor, record: PodRecord, facts: Facts) -
     live = supervisor.pods[record.id]
     exit_record = facts.exit_record
     try:
-        live.catch_up()
+        await live.catch_up()
         ended = live.fold.ended
         if ended is None:
             asked = record.life.value == "stopping"
             ended = "stopped" if asked else "lost" if exit_record.reason == "lost" else "failed"
             message = describe_exit(exit_record)
             await trio.to_thread.run_sync(_write_end, live.journal, ended, message)
-            live.catch_up()
+            await live.catch_up()
         # A journal that was deleted under the pod says nothing of its end even now.
         state: PodState = live.fold.ended or ended
     except PodsError as error:

@@ -96,7 +96,7 @@ async def _judge(
     path = supervisor.places.keeper_socket(live.id)
     live.hold_keeper(supervisor.nursery, record.keeper, path, supervisor.token)
     with suppress(PodsError):  # damaged: what comes over its socket still counts
-        live.catch_up()
+        live.take_slice()  # all of it, for most; `watch` reads on, and nobody else waits for that
     supervisor.nursery.start_soon(watch, supervisor, live)
     if record.life is Life.STOPPING:
         ask_stop(supervisor, live, "now", DEFAULT_GRACE_SECONDS)

@@ -34,7 +34,7 @@ def pod_info(
     newest = _newest(directory)
     if live is not None and newest > live.seen:
         with suppress(PodsError):  # damaged: `read` says so
-            live.catch_up()
+            live.take_slice()  # of a journal that is longer, whoever may wait takes the rest
     parent = None if record.parent_id is None else supervisor.table.get(record.parent_id)
     fold = None if live is None else live.fold
     running = fold is not None and record.living
@@ -66,6 +66,23 @@ def pod_info(
         memory_bytes=memory_bytes(live.pod_pid) if live is not None and live.pod_pid else None,
         journal=directory,
     )
+
+
+async def current_info(
+    supervisor: Supervisor, record: PodRecord, reader: str, *, children: int | None = None
+) -> PodInfo:
+    """As `pod_info`, also where the pod's journal is too long to be looked at without a pause.
+
+    No checkpoint where it is not, which is nearly always.
+    """
+    info = pod_info(supervisor, record, reader, children=children)
+    live = supervisor.pods.get(record.id)
+    if live is None or not live.behind:
+        return info
+    with suppress(PodsError):  # damaged: `read` says so
+        await live.catch_up()
+    now = supervisor.table.get(record.id) or record  # it may have ended, or have been removed
+    return pod_info(supervisor, now, reader, children=children)
 
 
 def last_turn_of(supervisor: Supervisor, record: PodRecord) -> TurnSummary | None:

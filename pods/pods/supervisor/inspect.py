@@ -5,7 +5,7 @@ from __future__ import annotations
 from pods.lifecycle import Life
 from pods.supervisor.authority import Caller, find_pod
 from pods.supervisor.core import Supervisor
-from pods.supervisor.info import pod_info
+from pods.supervisor.info import current_info
 from pods_protocol.errors import PodEnded
 from pods_protocol.supervisor_messages import (
     ConnectPod,
@@ -15,14 +15,14 @@ from pods_protocol.supervisor_messages import (
 )
 
 
-def inspect(supervisor: Supervisor, caller: Caller, request: InspectPod) -> InspectPodResult:
+async def inspect(supervisor: Supervisor, caller: Caller, request: InspectPod) -> InspectPodResult:
     """Everything known of one pod.
 
     Raises:
         UnknownPod: the caller has no such pod.
     """
     record = find_pod(supervisor, caller, request.pod)
-    info = pod_info(supervisor, record, caller.reader)
+    info = await current_info(supervisor, record, caller.reader)
     live = supervisor.pods.get(record.id)
     identity = None if live is None else live.keeper_identity
     return InspectPodResult(

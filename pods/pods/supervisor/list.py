@@ -14,7 +14,7 @@ from pods.supervisor.authority import Caller, visible
 from pods.supervisor.checks import check_count
 from pods.supervisor.core import Supervisor
 from pods.supervisor.enforcement import in_short
-from pods.supervisor.info import capacity, pod_info
+from pods.supervisor.info import capacity, current_info
 from pods_protocol.bounds import MAX_LIST_BYTES, MAX_LIST_LIMIT
 from pods_protocol.codec import to_json
 from pods_protocol.errors import InvalidParams
@@ -22,7 +22,7 @@ from pods_protocol.supervisor_messages import ListPods, ListPodsResult
 from pods_protocol.values import PodInfo
 
 
-def list_pods(supervisor: Supervisor, caller: Caller, request: ListPods) -> ListPodsResult:
+async def list_pods(supervisor: Supervisor, caller: Caller, request: ListPods) -> ListPodsResult:
     """A page of the pods that the caller may know of, oldest first.
 
     Raises:
@@ -43,7 +43,8 @@ def list_pods(supervisor: Supervisor, caller: Caller, request: ListPods) -> List
     rows: list[PodInfo] = []
     size = 0
     for record in wanted[:limit]:
-        row = _row(pod_info(supervisor, record, reader, children=children.get(record.id, 0)))
+        info = await current_info(supervisor, record, reader, children=children.get(record.id, 0))
+        row = _row(info)
         size += len(orjson.dumps(to_json(row))) + 1
         if rows and size > MAX_LIST_BYTES:
             break

@@ -49,6 +49,7 @@ class LivePod:
         kill_asked: a stop wants no farewell (any more).
         stop_mode, grace, climbing, step: the stop that is under way, and its newest step.
         spawning: the scope of the spawn that makes it, while it does.
+        behind: its journal was longer than the last look at it.
     """
 
     def __init__(
@@ -81,6 +82,8 @@ class LivePod:
         self.step: StopStep = "already_ended"
         self.spawning: trio.CancelScope | None = None
         self.watchers: set[trio.Event] = set()
+        self.behind = False
+        self._untold = False
         self._seen = 0
         self._shown: PodState | None = None
         self._on_change = on_change
@@ -104,21 +107,42 @@ class LivePod:
             self._shown = self.fold.state
             self._on_change(self)
 
-    def catch_up(self) -> None:
-        """Take what its journal has on disk: a pod writes before it tells anybody."""
-        while True:
-            piece = read_events(
-                self.journal,
-                self._seen,
-                kinds=STATE_KINDS_ASKED,
-                limit=MAX_READ_LIMIT,
-                max_bytes=MAX_READ_BYTES,
-            )
-            for event in piece.events:
-                self.take(event)
-            self._seen = max(self._seen, piece.next)
-            if not piece.truncated:
-                return
+    async def catch_up(self) -> None:
+        """Take what its journal has on disk: a pod writes before it tells anybody.
+
+        A slice at a time, so that whoever else is served waits for none but the longest slice. The
+        pod's own stream may go on in between: each of the two is whole from where it began, and
+        whichever is ahead decides.
+
+        Raises:
+            StorageFailed: what comes next is damaged or cannot be read.
+        """
+        while self.take_slice():
+            await trio.lowlevel.checkpoint()
+
+    def take_slice(self) -> bool:
+        """Take the next bounded piece of its journal; whether there is more.
+
+        Raises:
+            StorageFailed: as `catch_up`.
+        """
+        piece = read_events(
+            self.journal,
+            self._seen,
+            kinds=STATE_KINDS_ASKED,
+            limit=MAX_READ_LIMIT,
+            max_bytes=MAX_READ_BYTES,
+        )
+        for event in piece.events:
+            if event.type in STATE_KINDS_ASKED:  # a `gap` comes whatever was asked for
+                self.fold.apply(event)
+                self._untold = True
+        self._seen = max(self._seen, piece.next)
+        self.behind = piece.truncated
+        if self._untold and not self.behind:  # what lay between is history
+            self._untold = False
+            self.changed()
+        return self.behind
 
     @property
     def seen(self) -> int:

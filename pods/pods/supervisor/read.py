@@ -49,7 +49,7 @@ async def read(supervisor: Supervisor, caller: Caller, request: ReadOutput) -> R
         since = supervisor.table.cursor(record.id, _reader(request.reader, caller))
     else:
         since = check_count(request.since, "since", lowest=0)
-    result = _read_now(supervisor, record, request, since)
+    result = await _read_now(supervisor, record, request, since)
     if result.events or seconds == 0:
         return result
     live = supervisor.pods.get(record.id)
@@ -57,10 +57,10 @@ async def read(supervisor: Supervisor, caller: Caller, request: ReadOutput) -> R
         return result
     with trio.move_on_after(seconds):
         await _wait_for_more(supervisor, live, request, result.next, seconds)
-    return _read_now(supervisor, supervisor.table.get(record.id) or record, request, since)
+    return await _read_now(supervisor, supervisor.table.get(record.id) or record, request, since)
 
 
-def _read_now(
+async def _read_now(
     supervisor: Supervisor, record: PodRecord, request: ReadOutput, since: int
 ) -> ReadOutputResult:
     piece = read_events(
@@ -72,7 +72,7 @@ def _read_now(
     )
     live = supervisor.pods.get(record.id)
     if live is not None:
-        live.catch_up()  # so that the state in this answer is not older than its events
+        await live.catch_up()  # so that the state in this answer is not older than its events
     return ReadOutputResult(
         pod=record.name,
         id=record.id,

@@ -38,7 +38,7 @@ async def wait(supervisor: Supervisor, caller: Caller, request: WaitPods) -> Wai
         live = supervisor.pods.get(pod_id)
         if live is not None:
             with suppress(PodsError):  # damaged: what comes over its socket still counts
-                live.catch_up()
+                await live.catch_up()
     enough = 1 if request.mode == "any" else len(ids)
     deadline = trio.current_time() + seconds
     last: dict[str, WaitOutcome] = {}

@@ -8,6 +8,7 @@ adoption in the supervisor's nursery; ends with the pod.
 from __future__ import annotations
 
 import traceback
+from contextlib import suppress
 from typing import Final
 
 import trio
@@ -102,6 +103,8 @@ async def _follow(supervisor: Supervisor, live: LivePod) -> None:
     while True:
         try:
             if live.pod is None or live.pod.closed.is_set():  # adopted, or it broke
+                with suppress(StorageFailed):  # damaged: what comes over its socket still counts
+                    await live.catch_up()
                 await live.connect_pod(supervisor.nursery, supervisor.places.pod_socket(live.id))
             link = supervisor.pod_link(live)
             await link.request(
