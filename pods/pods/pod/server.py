@@ -297,7 +297,7 @@ class PodServer:
                 "subscription"
             )
         caller.subscribed = True
-        session.nursery.start_soon(self._pump, session, message.since, frozenset(message.kinds))
+        session.follow(self._pump, session, message.since, frozenset(message.kinds))
         return messages.SubscribeResult(last_seq=self._journal.last_seq)
 
     async def _pump(self, session: Session, since: int, kinds: frozenset[str]) -> None:

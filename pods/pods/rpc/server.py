@@ -81,6 +81,8 @@ class Session:
         caller: who it is, as `authenticate` decided.
         nursery: tasks that live as long as the connection.
         peer_pid, peer_uid: the other process when it connected.
+        in_flight: requests that are not answered yet.
+        following: a task of the connection sends what nobody asked for one by one.
     """
 
     def __init__(self, stream: UnixStream, connection: Connection, nursery: trio.Nursery) -> None:
@@ -90,6 +92,39 @@ class Session:
         self.peer_pid, self.peer_uid = stream.peer()
         self.caller: Any = None
         self.in_flight = 0
+        self.following = False
+        self._answered: trio.Event | None = None
+
+    def follow(self, serve: Callable[..., Awaitable[None]], *args: object) -> None:
+        """Let a task send notifications for as long as somebody is there to read them."""
+        self.following = True
+        self.nursery.start_soon(serve, *args)
+
+    def done_with_one(self) -> None:
+        """One of the requests in flight is answered."""
+        self.in_flight -= 1
+        if not self.in_flight and self._answered is not None:
+            self._answered.set()
+
+    async def answer_the_rest(self) -> None:
+        """Wait until a peer that asks no more has got what it asked for, or is gone.
+
+        `printf ... | nc -N -U SOCKET` closes its sending side and listens on.
+        """
+        if not self.in_flight and not self.following:
+            return
+        async with trio.open_nursery() as nursery:
+
+            async def answered() -> None:
+                if self.following:
+                    return  # that has no last answer: it goes on while somebody listens
+                self._answered = trio.Event()
+                await self._answered.wait()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(answered)
+            await self._stream.peer_gone()
+            nursery.cancel_scope.cancel()
 
     def try_send(self, data: bytes) -> bool:
         """Write lines as they are; False where some of them wait (call `drained` before more)."""
@@ -180,7 +215,10 @@ class _Server:
         while True:
             event = connection.next_event()
             if event is NEED_DATA:
-                connection.receive_data(await receive())
+                data = await receive()
+                if not data:
+                    await self._session.answer_the_rest()
+                connection.receive_data(data)
             elif isinstance(event, RequestReceived):
                 if event.method == "hello":
                     if not self._greet(event.request_id, event.message):
@@ -256,7 +294,7 @@ class _Server:
         else:
             self._session.answer(request_id, result)
         finally:
-            self._session.in_flight -= 1
+            self._session.done_with_one()
 
     def _bug(self, method: str, error: Exception) -> PodsError:
         if isinstance(error, OSError) and error.errno in _NO_DESCRIPTORS:

@@ -9,6 +9,7 @@ SocketStream cannot do that: its `send_all` is a trip to the scheduler and refus
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 from typing import Final
 
@@ -42,7 +43,9 @@ class UnixStream:
         sock: connected; made non-blocking and owned from here on.
     """
 
-    __slots__ = ("_closed", "_empty", "_pending", "_reads", "_socket", "_wake", "broken")
+    __slots__ = (
+        "_closed", "_empty", "_listening", "_pending", "_reads", "_socket", "_wake", "broken",
+    )  # fmt: skip
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -50,6 +53,7 @@ class UnixStream:
         self._pending = bytearray()
         self._wake: trio.Event | None = None
         self._empty: trio.Event | None = None
+        self._listening: trio.CancelScope | None = None
         self._reads = 0
         self._closed = False
         self.broken = False
@@ -155,6 +159,19 @@ class UnixStream:
                 return
             del self._pending[:sent]
 
+    async def peer_gone(self) -> None:
+        """Wait until the other side has closed both ways, or the connection is broken or closed.
+
+        Reading cannot tell: it ends already when the other side closes one way and still listens.
+        """
+        if self.broken or self._closed:
+            return
+        # The kernel tells of a hang-up whatever is asked for, here nothing; trio has no such wait,
+        # but it can wait for a set of descriptors as for any other.
+        with select.epoll(1) as hangup, trio.CancelScope() as self._listening:
+            hangup.register(self._socket, 0)
+            await trio.lowlevel.wait_readable(hangup.fileno())
+
     def end_of_sending(self) -> None:
         """Tell the other side that nothing more comes; it sees the end once it has read all."""
         with contextlib.suppress(OSError):  # it is gone already
@@ -167,6 +184,8 @@ class UnixStream:
         self._closed = True
         trio.lowlevel.notify_closing(self._socket)
         self._socket.close()
+        if self._listening is not None:
+            self._listening.cancel()
         if self._wake is not None:
             self._wake.set()
         if self._empty is not None:

@@ -29,5 +29,5 @@ def subscribe(
     caller.subscribed = True
     # A task of the connection: it begins after this answer is written, and loses nothing by that,
     # for it reads from `since` before it joins.
-    caller.session.nursery.start_soon(supervisor.hub.serve, caller.session, caller.pod_id, since)
+    caller.session.follow(supervisor.hub.serve, caller.session, caller.pod_id, since)
     return SubscribeResult(last_seq=last)
