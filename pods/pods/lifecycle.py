@@ -8,7 +8,7 @@ clock or file; ids and times come in with the events. `pods.supervisor` performs
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from attrs import evolve, field, frozen
 from pods_protocol.codec import from_json_lenient, to_json
 from pods_protocol.events import Event
 from pods_protocol.pod_messages import RunResult
-from pods_protocol.supervisor_messages import SpawnPod
+from pods_protocol.supervisor_messages import SpawnPod, StopPodResult
 from pods_protocol.values import (
     Enforcement,
     ExitRecord,
@@ -26,7 +26,9 @@ from pods_protocol.values import (
     PodState,
     ProcessIdentity,
     ScopeGrant,
+    StopStep,
     TurnSummary,
+    UndeliveredMessage,
 )
 
 
@@ -149,9 +151,34 @@ POD_ENDED: Final = "pod_ended"
 POD_REMOVED: Final = "pod_removed"
 POD_REPARENTED: Final = "pod_reparented"
 CURSOR_ADVANCED: Final = "cursor_advanced"
+STOP_ASKED: Final = "stop_asked"
+
+MAX_REMEMBERED_STOPS: Final = 32
+"""Stops of one pod whose `message_id` is known again: far more than askers can have in doubt."""
 
 LIFECYCLE_KINDS: Final = frozenset({POD_SPAWNED, POD_ENDED, POD_REMOVED})
 """Kinds of the supervisor's journal that subscribers get, live and replayed."""
+
+
+@frozen(kw_only=True)
+class StopAsked:
+    """A stop that its asker gave an id, so that it can ask again without a second effect.
+
+    Attributes:
+        asked_by: the asker's pod; None is the owner.
+        message_id: its own for it.
+        previous_state: of the pod, before.
+        descendants: names of the pods that go with it, parents first.
+        time: when it was asked.
+        answer: what it came to; None while it is under way.
+    """
+
+    asked_by: str | None
+    message_id: str
+    previous_state: PodState
+    descendants: tuple[str, ...]
+    time: float
+    answer: StopPodResult | None = None
 
 
 @frozen(kw_only=True)
@@ -166,6 +193,8 @@ class PodRecord:
         replaces: the ended pod whose name it takes over once it runs.
         state: how it ended; None while it lives. `last_turn`: as its journal had it then.
         reason: a sentence about the end, where there is one.
+        undelivered: what its agent never got, as its journal had it when it ended.
+        stops: who asked to stop it under which id, the oldest first.
         cursors: reader -> how far it has read.
     """
 
@@ -196,7 +225,16 @@ class PodRecord:
     reason: str = ""
     exit: ExitRecord | None = None
     last_turn: TurnSummary | None = None
+    undelivered: tuple[UndeliveredMessage, ...] = ()
+    stops: tuple[StopAsked, ...] = ()
     cursors: Mapping[str, int] = field(factory=dict[str, int])
+
+    def stop_asked(self, asked_by: str | None, message_id: str) -> StopAsked | None:
+        """The stop that this asker gave this id, if it did."""
+        for stop in self.stops:
+            if (stop.asked_by, stop.message_id) == (asked_by, message_id):
+                return stop
+        return None
 
     @property
     def living(self) -> bool:
@@ -260,8 +298,10 @@ def ended_data(
     reason: str,
     exit_record: ExitRecord,
     last_turn: TurnSummary | None,
+    undelivered: Sequence[UndeliveredMessage] = (),
+    step: StopStep = "already_ended",
 ) -> dict[str, Any]:
-    """The data of a `pod_ended` event."""
+    """The data of a `pod_ended` event; `step` is which step of a stop worked."""
     return {
         "id": record.id,
         "pod": record.name,
@@ -269,6 +309,27 @@ def ended_data(
         "reason": reason,
         "exit": to_json(exit_record),
         "last_turn": None if last_turn is None else to_json(last_turn),
+        "undelivered": [to_json(one) for one in undelivered],
+        "step": step,
+    }
+
+
+def stop_asked_data(
+    record: PodRecord,
+    *,
+    asked_by: str | None,
+    message_id: str,
+    previous_state: PodState,
+    descendants: Sequence[str],
+) -> dict[str, Any]:
+    """The data of a `stop_asked` event."""
+    return {
+        "id": record.id,
+        "pod": record.name,
+        "asked_by": asked_by,
+        "message_id": message_id,
+        "previous_state": previous_state,
+        "descendants": list(descendants),
     }
 
 
@@ -420,6 +481,46 @@ def _enforcement(data: Any) -> Enforcement | None:
     return None if data is None else from_json_lenient(Enforcement, data)
 
 
+def _stop_asked(event: Event, known: PodRecord) -> StopAsked:
+    data = event.data
+    state = data["previous_state"]
+    asked = StopAsked(
+        asked_by=data["asked_by"],
+        message_id=data["message_id"],
+        previous_state=state,
+        descendants=tuple(data["descendants"]),
+        time=event.time,
+    )
+    if known.life is not Life.ENDED:
+        return asked
+    answer = StopPodResult(
+        pod=known.name,
+        previous_state=state,
+        state=state,
+        step="already_ended",
+        stopped_descendants=(),
+        released=(),
+        seconds=0.0,
+    )
+    return evolve(asked, answer=answer)
+
+
+def _settled(stop: StopAsked, ended: Event, known: PodRecord) -> StopAsked:
+    """The stop with what it came to, once its pod has ended."""
+    if stop.answer is not None:
+        return stop
+    answer = StopPodResult(
+        pod=known.name,
+        previous_state=stop.previous_state,
+        state=ended.data["state"],
+        step=ended.data.get("step", "kill"),
+        stopped_descendants=tuple(reversed(stop.descendants)),
+        released=known.grant.allow,
+        seconds=max(0.0, ended.time - stop.time),
+    )
+    return evolve(stop, answer=answer)
+
+
 def _changes(event: Event, known: PodRecord) -> dict[str, Any]:
     data = event.data
     match event.type:
@@ -444,7 +545,14 @@ def _changes(event: Event, known: PodRecord) -> dict[str, Any]:
                 "reason": data["reason"],
                 "exit": from_json_lenient(ExitRecord, data["exit"]),
                 "last_turn": None if last is None else from_json_lenient(TurnSummary, last),
+                "undelivered": tuple(
+                    from_json_lenient(UndeliveredMessage, one)
+                    for one in data.get("undelivered", ())
+                ),
+                "stops": tuple(_settled(stop, event, known) for stop in known.stops),
             }
+        case "stop_asked":
+            return {"stops": (*known.stops, _stop_asked(event, known))[-MAX_REMEMBERED_STOPS:]}
         case "pod_reparented":
             return {"parent_id": data["parent_id"]}
         case "cursor_advanced":

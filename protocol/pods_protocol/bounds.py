@@ -20,6 +20,9 @@ MAX_NAME_LENGTH: Final = 64
 MAX_QUEUE_LENGTH: Final = 50
 """Messages that wait in one pod; a sender that is fifty ahead is not talking to anybody."""
 
+MAX_MESSAGE_ID_LENGTH: Final = 200
+"""Characters of an idempotency key, which is kept for long; a UUID has 36."""
+
 MAX_TEXT_EVENT_BYTES: Final = 16 * 1024
 """UTF-8 bytes of text in one event; longer output becomes several events. Small enough that a
 reader with a small `max_bytes` always gets at least one."""

@@ -327,6 +327,24 @@ class Busy(PodsError):
     RETRYABLE = True
 
 
+class Undelivered(PodsError):
+    """A message that was accepted never got its turn. `data`: `message_id`, `reason`.
+
+    `reason` is `undelivered` (the pod ended first) or `withdrawn` (somebody took it back).
+    """
+
+    CODE = "undelivered"
+    NUMBER = -32031
+
+
+class PodPaused(PodsError):
+    """The pod is paused and takes no more than what may wait. `data`: `pod`."""
+
+    CODE = "pod_paused"
+    NUMBER = -32032
+    RETRYABLE = True
+
+
 ERROR_CLASSES: Mapping[str, type[PodsError]] = {
     kind.CODE: kind
     for kind in (
@@ -365,6 +383,8 @@ ERROR_CLASSES: Mapping[str, type[PodsError]] = {
         ClientClosed,
         PlatformUnsupported,
         Busy,
+        Undelivered,
+        PodPaused,
     )
 }
 """Stable code -> class. The only place where a code gets its numbers."""

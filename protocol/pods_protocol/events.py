@@ -32,7 +32,10 @@ class Event:
 
 
 class MessageAccepted(TypedDict):
-    """A message was taken; from here on it has exactly one fate. `state`: `started` or `queued`."""
+    """A message was taken; from here on it has exactly one fate. `state`: `started` or `queued`.
+
+    `sender`: what its sender called itself.
+    """
 
     message_id: str
     input: str
@@ -41,10 +44,14 @@ class MessageAccepted(TypedDict):
     position: NotRequired[int]
     turn: NotRequired[int]
     notify: NotRequired[bool]
+    sender: NotRequired[str]
 
 
 class MessageWithdrawn(TypedDict):
-    """A queued message left the queue unanswered. `reason`: `withdrawn` or `undelivered`."""
+    """A queued message left the queue unanswered.
+
+    `reason`: `withdrawn` by somebody, or `undelivered` because the pod ended first.
+    """
 
     message_id: str
     reason: str

@@ -87,6 +87,10 @@ class RunResult:
 class Run(Request[RunResult]):
     """Give the agent a message. `message_id` repeated has one effect and the same answer.
 
+    Attributes:
+        sender: who it is from, shown to people with what waits; empty is what the connection's
+            `hello` called itself.
+
     Raises:
         AlreadyRunning: busy, and `if_busy` is `fail`.
         QueueFull: busy, and the queue is at its bound.
@@ -96,6 +100,7 @@ class Run(Request[RunResult]):
     input: str
     if_busy: IfBusy = "fail"
     message_id: str | None = None
+    sender: str = ""
 
 
 @frozen(kw_only=True)
@@ -109,12 +114,16 @@ class NotifyResult:
 
 @frozen(kw_only=True)
 class Notify(Request[NotifyResult]):
-    """Tell the agent something with its next message; `wake` starts a turn if it is idle."""
+    """Tell the agent something with its next message; `wake` starts a turn if it is idle.
+
+    `message_id` and `sender` are as in `run`.
+    """
 
     METHOD: ClassVar[str] = "notify"
     message: str
     wake: bool = False
     message_id: str | None = None
+    sender: str = ""
 
 
 @frozen(kw_only=True)

@@ -27,11 +27,13 @@ from pods_protocol.values import (
     ParentExit,
     PodInfo,
     PodState,
+    QueuedMessage,
     ScopeGrant,
     ScopeRule,
     StopMode,
     StopStep,
     TurnSummary,
+    UndeliveredMessage,
     WaitUntil,
 )
 
@@ -129,7 +131,11 @@ class StopPodResult:
 
 @frozen(kw_only=True)
 class StopPod(Request[StopPodResult]):
-    """Stop a pod and its descendants that go with it; idempotent."""
+    """Stop a pod and its descendants that go with it; idempotent.
+
+    `message_id` repeated for the same pod has one effect and the same answer, also after a restart
+    of the supervisor or of the pod.
+    """
 
     METHOD: ClassVar[str] = "stop"
     pod: str
@@ -177,13 +183,22 @@ class ListPods(Request[ListPodsResult]):
 
 @frozen(kw_only=True)
 class InspectPodResult:
-    """Everything known of one pod; its queue and open questions as the pod says them."""
+    """Everything known of one pod.
+
+    Attributes:
+        queue: the messages that wait for a turn, the next one first.
+        notes: what it is told with its next turn.
+        undelivered: what it never got, because it ended first; the newest of them.
+        questions: what it asks.
+    """
 
     pod: PodInfo
     socket: str
     directory: str
     keeper_pid: int | None
-    queue: tuple[str, ...]
+    queue: tuple[QueuedMessage, ...]
+    notes: tuple[QueuedMessage, ...]
+    undelivered: tuple[UndeliveredMessage, ...]
     questions: tuple[str, ...]
     options: dict[str, Any]
     limits: Limits

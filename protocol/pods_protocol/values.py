@@ -168,11 +168,40 @@ class ExitRecord:
 
 @frozen(kw_only=True)
 class QueuedMessage:
-    """A message that waits for its turn."""
+    """A message that waits for its turn.
+
+    Attributes:
+        message_id: takes it back, with `withdraw`.
+        input: what it says; in answers cut to a readable length.
+        position: 1 for the next to run; 0 for a note, which goes along with the next turn.
+        sender: what its sender called itself.
+        accepted: when it was taken; 0.0 where that is not known.
+    """
 
     message_id: str
     input: str
     position: int
+    sender: str = ""
+    accepted: float = 0.0
+
+
+@frozen(kw_only=True)
+class UndeliveredMessage:
+    """A message or note that its agent never got: the pod ended first.
+
+    Attributes:
+        message_id: its sender's, or the one it was given.
+        input: the beginning of what it said.
+        sender: what its sender called itself.
+        accepted: when it was taken.
+        given_up: when it was known that it would not be delivered.
+    """
+
+    message_id: str
+    input: str
+    sender: str
+    accepted: float
+    given_up: float
 
 
 @frozen(kw_only=True)

@@ -87,7 +87,7 @@ def test_a_busy_pod_refuses_queues_or_is_interrupted(door: Door, api: str) -> No
     error = json.loads(door("send", "api", "echo no", "--json", code=1).err)["error"]
     assert (error["data"]["code"], error["data"]["turn"]) == ("already_running", 1)
     queued = door("send", "api", "echo later", "--if-busy", "queue")
-    assert queued.out == "api: queued at position 1\n"
+    assert queued.out.startswith("api: queued at position 1; `pods withdraw api ")
     late = door("wait", "api", "--timeout", "0.1", code=3)
     assert "api (working)" in late.err
     with door.start("send", "api", "echo now", "--if-busy", "interrupt", "--wait") as sender:

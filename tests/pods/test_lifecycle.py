@@ -9,6 +9,7 @@ import pytest
 from pods.lifecycle import (
     CURSOR_ADVANCED,
     LIVING,
+    MAX_REMEMBERED_STOPS,
     POD_ENDED,
     POD_REMOVED,
     POD_REPARENTED,
@@ -16,6 +17,7 @@ from pods.lifecycle import (
     POD_SPAWNED,
     POD_STOPPING,
     SPAWN_FAILED,
+    STOP_ASKED,
     TRANSITIONS,
     Command,
     IllegalMove,
@@ -26,11 +28,18 @@ from pods.lifecycle import (
     handle,
     reserved_data,
     spawned_data,
+    stop_asked_data,
 )
 from pods_protocol.events import Event
 from pods_protocol.pod_messages import RunResult
-from pods_protocol.supervisor_messages import SpawnPod
-from pods_protocol.values import ExitRecord, ProcessIdentity, ScopeGrant, TurnSummary
+from pods_protocol.supervisor_messages import SpawnPod, StopPodResult
+from pods_protocol.values import (
+    ExitRecord,
+    ProcessIdentity,
+    ScopeGrant,
+    TurnSummary,
+    UndeliveredMessage,
+)
 
 KEEPER = ProcessIdentity(pid=7, start_ticks=8, boot_id="b")
 
@@ -274,3 +283,76 @@ def test_events_of_other_versions_and_of_unknown_pods_change_nothing() -> None:
 def _named(story: Story, name: str) -> str | None:
     record = story.table.named(name)
     return None if record is None else record.id
+
+
+def stop_asked(story: Story, pod_id: str, message_id: str, asked_by: str | None = None) -> None:
+    record = story.table.get(pod_id)
+    assert record is not None
+    data = stop_asked_data(
+        record, asked_by=asked_by, message_id=message_id, previous_state="working",
+        descendants=["parent", "child"],
+    )  # fmt: skip
+    story.tell(STOP_ASKED, **data)
+
+
+def answer_of(
+    story: Story, pod_id: str, message_id: str, asked_by: str | None = None
+) -> StopPodResult | None:
+    record = story.table.get(pod_id)
+    assert record is not None
+    asked = record.stop_asked(asked_by, message_id)
+    return None if asked is None else asked.answer
+
+
+def test_a_stop_with_an_id_has_its_answer_once_the_pod_has_ended() -> None:
+    story = Story()
+    story.run("a")
+    stop_asked(story, "a", "s1")
+    assert answer_of(story, "a", "s1") is None
+    story.tell(POD_STOPPING, id="a")
+    story.end("a")
+    answer = answer_of(story, "a", "s1")
+    assert answer is not None
+    assert (answer.previous_state, answer.state) == ("working", "stopped")
+    assert answer.stopped_descendants == ("child", "parent")
+    assert answer_of(story, "a", "s1", asked_by="b") is None
+    assert answer_of(story, "a", "s2") is None
+
+
+def test_a_stop_of_an_ended_pod_keeps_the_answer_that_it_got() -> None:
+    story = Story()
+    story.run("a")
+    story.end("a")
+    stop_asked(story, "a", "s1")
+    answer = answer_of(story, "a", "s1")
+    assert answer is not None
+    assert (answer.step, answer.stopped_descendants) == ("already_ended", ())
+
+
+def test_so_many_stops_are_remembered_and_the_oldest_is_forgotten_first() -> None:
+    story = Story()
+    story.run("a")
+    for number in range(MAX_REMEMBERED_STOPS + 1):
+        stop_asked(story, "a", f"s{number}")
+    record = story.table.get("a")
+    assert record is not None
+    assert len(record.stops) == MAX_REMEMBERED_STOPS
+    assert record.stop_asked(None, "s0") is None
+
+
+def test_an_ended_pod_keeps_what_was_never_delivered() -> None:
+    story = Story()
+    story.run("a")
+    record = story.table.get("a")
+    assert record is not None
+    late = UndeliveredMessage(
+        message_id="m", input="late", sender="pod lead", accepted=1.0, given_up=2.0
+    )
+    data = ended_data(
+        record, state="failed", reason="", exit_record=ExitRecord(status=1, reason="exited"),
+        last_turn=None, undelivered=(late,),
+    )  # fmt: skip
+    story.tell(POD_ENDED, **data)
+    ended = story.table.get("a")
+    assert ended is not None
+    assert ended.undelivered == (late,)

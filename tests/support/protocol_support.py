@@ -339,7 +339,21 @@ _EXCHANGES: dict[str, list[tuple[pod.Request[Any], object]]] = {
                 socket="/run/user/1000/pods/api.sock",
                 directory="/home/u/.local/state/pods/api",
                 keeper_pid=None,
-                queue=("m4",),
+                queue=(
+                    v.QueuedMessage(
+                        message_id="m4", input="next", position=1, sender="pods", accepted=4.0
+                    ),
+                ),
+                notes=(v.QueuedMessage(message_id="m5", input="by the way", position=0),),
+                undelivered=(
+                    v.UndeliveredMessage(
+                        message_id="m3",
+                        input="too late",
+                        sender="pod lead",
+                        accepted=3.0,
+                        given_up=5.0,
+                    ),
+                ),
                 questions=("q1",),
                 options={"argv": ["cat"]},
                 limits=_LIMITS,

@@ -44,6 +44,7 @@ from pods_protocol.values import (
     Enforcement,
     PodInfo,
     PodState,
+    QueuedMessage,
     ScopeGrant,
     StopReason,
     TurnSummary,
@@ -278,7 +279,12 @@ class FakeSupervisor:
                     socket="",
                     directory="",
                     keeper_pid=None,
-                    queue=tuple(pod.queue),
+                    queue=tuple(
+                        QueuedMessage(message_id="queued", input=text, position=place)
+                        for place, text in enumerate(pod.queue, 1)
+                    ),
+                    notes=(),
+                    undelivered=(),
                     questions=tuple(pod.questions),
                     options={},
                     limits=cast("Any", None),

@@ -73,6 +73,10 @@ ADVICE: Final[Mapping[str, str]] = {
     "you have.",
     "platform_unsupported": "pods cannot run on this machine: do not call TOOL again; finish the "
     "work yourself.",
+    "undelivered": "`ReadPodOutput {POD}` shows how the pod ended; call SpawnPod to have the work "
+    "done by another.",
+    "pod_paused": 'somebody paused it: call TOOL again with `"if_busy": "queue"`, and the message '
+    "runs once the pod is resumed; or go on without it.",
     "busy": "wait until your other calls have returned, then call TOOL again.",
 }
 """Code -> what to do. TOOL is the tool that was called; POD and NAME are filled from its fields."""

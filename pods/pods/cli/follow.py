@@ -93,7 +93,8 @@ def follow_turn(
         timeout: seconds for all of it; None is for ever.
 
     Returns:
-        The `turn_ended` event; None where the pod ended and the message never got its turn.
+        The `turn_ended` event, or the `message_withdrawn` that tells why there is no turn; None
+        where the pod's journal has neither.
 
     Raises:
         TimedOut: the pod goes on, only the wait is over.
@@ -106,7 +107,7 @@ def follow_turn(
             if kind == "turn_started" and data["message_id"] == message["message_id"]:
                 turn = event["turn"]
             elif kind == "message_withdrawn" and data["message_id"] == message["message_id"]:
-                return None
+                return event
         elif event["turn"] == turn:
             show(event)
             if kind == "turn_ended":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from typing import Any
 
 from pods.cli import options, render
@@ -29,15 +30,26 @@ def run(args: argparse.Namespace) -> int:
         render.say_json(answer)
         return ExitCode.OK
     facts: dict[str, Any] = {**answer["pod"], **{k: v for k, v in answer.items() if k != "pod"}}
-    enforcement = facts.pop("enforcement")
     width = max(map(len, facts))
+    of_many = {
+        name: facts.pop(name, []) for name in ("queue", "notes", "undelivered", "enforcement")
+    }
     for name, value in facts.items():
         render.say(f"{name.ljust(width)}  {_value(value)}".rstrip())
-    name = "enforcement"
-    for line in _enforcement(enforcement):
-        render.say(f"{name.ljust(width)}  {line}")
-        name = ""
+    for name, value in of_many.items():
+        lines = _enforcement(value) if name == "enforcement" else [_message(one) for one in value]
+        for line in lines or ["-"]:
+            render.say(f"{name.ljust(width)}  {line}")
+            name = ""
     return ExitCode.OK
+
+
+def _message(message: dict[str, Any]) -> str:
+    """A message that waits or was not delivered: its id, whose it is, when, what it says."""
+    place = f"{message['position']}. " if message.get("position") else ""
+    sender = f" from {message['sender']}" if message["sender"] else ""
+    since = f", {render.age(time.time() - message['accepted'])} ago" if message["accepted"] else ""
+    return render.clean(f"{place}{message['message_id']}{sender}{since}: {message['input']!r}")
 
 
 def _value(value: Any) -> str:

@@ -17,6 +17,7 @@ from pods.cli.options import HelpFormatter
 VERBS: Final[dict[str, str]] = {
     "spawn": "start a pod",
     "send": "give a pod a message",
+    "withdraw": "take a queued message back",
     "read": "print what a pod said since the last read",
     "ls": "list pods",
     "tree": "show pods below their parents",

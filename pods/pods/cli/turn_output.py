@@ -5,18 +5,38 @@ Owns the two forms of that answer and its exit code. Used by `send` and `spawn`.
 
 from __future__ import annotations
 
+from typing import Final
+
 from pods.cli import render
 from pods.cli.follow import follow_turn
 from pods.cli.transcript import TEXT_KINDS
 from pods.client.plain import Json, PlainClient
 from pods_protocol.errors import ExitCode
 
+NO_TURN: Final = {
+    "undelivered": "undelivered, the pod ended before the message had its turn",
+    "withdrawn": "withdrawn before the message had its turn",
+}
+"""Why a message that was accepted had no turn, by the reason of its `message_withdrawn`."""
+
+
+def _outcome(ended: Json | None) -> Json:
+    """How it went, from the event that `follow_turn` gave back."""
+    if ended is not None and ended["type"] == "turn_ended":
+        data: Json = ended["data"]
+        return data
+    reason = "undelivered" if ended is None else ended["data"]["reason"]
+    return {"stop_reason": reason, "message": NO_TURN.get(reason, "")}
+
 
 def fate(name: str, message: Json) -> str:
     """What became of an accepted message, in words."""
     if message["state"] == "started":
         return f"{name}: turn {message['turn']} started"
-    return f"{name}: queued at position {message['position']}"
+    return (
+        f"{name}: queued at position {message['position']}; "
+        f"`pods withdraw {name} {message['message_id']}` takes it back"
+    )
 
 
 def wait_for_turn(
@@ -31,7 +51,8 @@ def wait_for_turn(
 ) -> int:
     """Print the turn's output as it comes, and return the exit code for its outcome.
 
-    With `as_json` one document at the end: `{message, turn, stop_reason, exit_status, text}`.
+    With `as_json` one document at the end: `{message, turn, stop_reason, exit_status, text}`; the
+    `stop_reason` of a message that never had a turn is `undelivered` or `withdrawn`.
 
     Raises:
         TimedOut: the turn takes longer; the pod goes on.
@@ -53,11 +74,7 @@ def wait_for_turn(
     except KeyboardInterrupt:
         render.note(f"no longer waiting; {name} goes on (`pods logs -f {name}` follows it)")
         return ExitCode.INTERRUPTED
-    outcome: Json = (
-        {"stop_reason": "lost", "message": "the pod ended before the message had its turn"}
-        if ended is None
-        else ended["data"]
-    )
+    outcome = _outcome(ended)
     if as_json:
         render.say_json(
             {
@@ -72,5 +89,10 @@ def wait_for_turn(
         if pieces and not pieces[-1].endswith("\n"):
             render.say()
         if outcome["stop_reason"] != "end_turn":
-            render.note(f"the turn of {name} ended: {render.outcome(outcome)}")
+            if outcome["stop_reason"] in NO_TURN:
+                render.note(
+                    f"{name} did not answer: the message was {NO_TURN[outcome['stop_reason']]}"
+                )
+            else:
+                render.note(f"the turn of {name} ended: {render.outcome(outcome)}")
     return ExitCode.OK if outcome["stop_reason"] == "end_turn" else ExitCode.FAILED

@@ -259,13 +259,18 @@ class PodsClient:
         *,
         mode: StopMode = "now",
         grace_seconds: float = DEFAULT_GRACE_SECONDS,
+        message_id: str | None = None,
     ) -> StopPodResult:
         """Stop a pod; on return its processes are gone and its scope is free. Idempotent.
+
+        With a `message_id`, whoever asks again gets the answer of the first time.
 
         Raises:
             UnknownPod: no such pod.
         """
-        return await self.request(StopPod(pod=pod, mode=mode, grace_seconds=grace_seconds))
+        return await self.request(
+            StopPod(pod=pod, mode=mode, grace_seconds=grace_seconds, message_id=message_id)
+        )
 
     async def remove(self, pod: str) -> RemovePodResult:
         """Forget an ended pod and delete its journal.

@@ -82,9 +82,13 @@ class Pod:
             self._client, self.name, message, if_busy=if_busy, timeout_seconds=timeout_seconds
         )
 
-    async def notify(self, message: str, *, wake: bool = False) -> NotifyResult:
+    async def notify(
+        self, message: str, *, wake: bool = False, message_id: str | None = None
+    ) -> NotifyResult:
         """Tell it something with its next message; `wake` starts a turn if it is idle."""
-        return await self._client.ask(self.name, Notify(message=message, wake=wake))
+        return await self._client.ask(
+            self.name, Notify(message=message, wake=wake, message_id=message_id)
+        )
 
     async def cancel(self) -> CancelResult:
         """End the running turn; what it produced stays."""
@@ -161,10 +165,16 @@ class Pod:
         return await self._client.inspect(self.name)
 
     async def stop(
-        self, *, mode: StopMode = "now", grace_seconds: float = DEFAULT_GRACE_SECONDS
+        self,
+        *,
+        mode: StopMode = "now",
+        grace_seconds: float = DEFAULT_GRACE_SECONDS,
+        message_id: str | None = None,
     ) -> StopPodResult:
         """Stop it; on return its processes are gone and its scope is free. Idempotent."""
-        return await self._client.stop(self.name, mode=mode, grace_seconds=grace_seconds)
+        return await self._client.stop(
+            self.name, mode=mode, grace_seconds=grace_seconds, message_id=message_id
+        )
 
     async def remove(self) -> RemovePodResult:
         """Forget it and delete its journal.

@@ -138,10 +138,17 @@ class BlockingClient:
         return self._portal.call(self._aio.inspect, pod)
 
     def stop(
-        self, pod: str, *, mode: StopMode = "now", grace_seconds: float = DEFAULT_GRACE_SECONDS
+        self,
+        pod: str,
+        *,
+        mode: StopMode = "now",
+        grace_seconds: float = DEFAULT_GRACE_SECONDS,
+        message_id: str | None = None,
     ) -> StopPodResult:
         """Stop a pod; idempotent."""
-        return self._portal.call(self._aio.stop, pod, mode=mode, grace_seconds=grace_seconds)
+        return self._portal.call(
+            self._aio.stop, pod, mode=mode, grace_seconds=grace_seconds, message_id=message_id
+        )
 
     def remove(self, pod: str) -> RemovePodResult:
         """Forget an ended pod and delete its journal."""
@@ -303,10 +310,16 @@ class BlockingPod:
         return self._portal.call(self._aio.inspect)
 
     def stop(
-        self, *, mode: StopMode = "now", grace_seconds: float = DEFAULT_GRACE_SECONDS
+        self,
+        *,
+        mode: StopMode = "now",
+        grace_seconds: float = DEFAULT_GRACE_SECONDS,
+        message_id: str | None = None,
     ) -> StopPodResult:
         """Stop it; idempotent."""
-        return self._portal.call(self._aio.stop, mode=mode, grace_seconds=grace_seconds)
+        return self._portal.call(
+            self._aio.stop, mode=mode, grace_seconds=grace_seconds, message_id=message_id
+        )
 
     def remove(self) -> RemovePodResult:
         """Forget it and delete its journal."""

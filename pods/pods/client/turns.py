@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from pods.client.results import TurnResult
-from pods_protocol.errors import PodEnded, PodsError, TimedOut
+from pods_protocol.errors import PodEnded, PodsError, TimedOut, Undelivered
 from pods_protocol.events import Event
 from pods_protocol.pod_messages import Cancel, GetStatus, Run, Withdraw
 from pods_protocol.values import IfBusy
@@ -50,7 +50,8 @@ async def take_turn(
     Raises:
         AlreadyRunning: busy, and `if_busy` is `fail`.
         TimedOut: with `turn` and `message_id`; the turn was cancelled, or its message withdrawn.
-        PodEnded: the pod ended before the message had its turn.
+        Undelivered: accepted, and the pod ended before it had its turn, or it was withdrawn.
+        PodEnded: the pod ended before it accepted the message.
     """
     status = await client.ask(pod, GetStatus())
     # Chosen here, so that a message whose answer was lost can still be taken back.
@@ -99,10 +100,14 @@ class _Gatherer:
                 self.turn = event.turn
                 self._started = event.time
             elif event.type == "message_withdrawn" and mine:
-                raise PodEnded(
-                    f"cannot finish the turn: its message was {event.data['reason']}; send it "
-                    "again if it is still wanted",
+                reason = event.data["reason"]
+                why = (
+                    "was withdrawn" if reason == "withdrawn" else "was not delivered: its pod ended"
+                )
+                raise Undelivered(
+                    f"cannot take the turn: the message {why}; send it again if it is still wanted",
                     message_id=self.message_id,
+                    reason=reason,
                 )
             return False
         if event.turn != self.turn:

@@ -23,6 +23,7 @@ from pods_protocol.values import (
     QueuedMessage,
     StopReason,
     TurnSummary,
+    UndeliveredMessage,
 )
 
 MAX_REMEMBERED_MESSAGES: Final = 10_000
@@ -56,16 +57,27 @@ _STOP_REASONS: Final = frozenset(StopReason.__args__)  # type: ignore[attr-defin
 _USAGE_FIELDS: Final = ("input_tokens", "output_tokens", "cost_usd")
 
 
+MAX_UNDELIVERED: Final = 200
+"""Messages that are remembered as never delivered: a full queue and all notes, with some room."""
+
+MAX_UNDELIVERED_CHARACTERS: Final = 200
+"""Of each of them: enough to know it again. The journal has the whole."""
+
+
 class Note(NamedTuple):
     """Something the agent is told with its next turn."""
 
     message_id: str
     message: str
+    sender: str = ""
+    accepted: float = 0.0
 
 
 class _Waiting(NamedTuple):
     message_id: str
     input: str
+    sender: str
+    accepted: float
 
 
 class PodFold:
@@ -93,6 +105,7 @@ class PodFold:
         self._paused = False
         self._queue: list[_Waiting] = []
         self._notes: list[Note] = []
+        self._undelivered: deque[UndeliveredMessage] = deque(maxlen=MAX_UNDELIVERED)
         self._questions: dict[str, OpenQuestion] = {}
         self._remembered: dict[str, RunResult] = {}
         self._about_to_start: dict[str, str] = {}
@@ -140,11 +153,11 @@ class PodFold:
             # One at a time: the turn that it starts comes next, in the same write.
             self._about_to_start = {message_id: text}
         elif data.get("notify"):
-            self._notes.append(Note(message_id, text))
-        elif data.get("if_busy") == "interrupt":
-            self._queue.insert(0, _Waiting(message_id, text))
+            self._notes.append(Note(message_id, text, _word(data, "sender"), event.time))
         else:
-            self._queue.append(_Waiting(message_id, text))
+            waiting = _Waiting(message_id, text, _word(data, "sender"), event.time)
+            interrupts = data.get("if_busy") == "interrupt"
+            self._queue.insert(0 if interrupts else len(self._queue), waiting)
         self._remember(
             RunResult(
                 message_id=message_id,
@@ -165,6 +178,19 @@ class PodFold:
 
     def _message_withdrawn(self, event: Event) -> None:
         message_id = _word(event.data, "message_id")
+        if event.data.get("reason") == "undelivered":
+            waiting: list[_Waiting | Note] = [*self._queue, *self._notes]
+            self._undelivered.extend(
+                UndeliveredMessage(
+                    message_id=message_id,
+                    input=_beginning(one.input if isinstance(one, _Waiting) else one.message),
+                    sender=one.sender,
+                    accepted=one.accepted,
+                    given_up=event.time,
+                )
+                for one in waiting
+                if one.message_id == message_id
+            )
         self._queue = [one for one in self._queue if one.message_id != message_id]
         self._notes = [one for one in self._notes if one.message_id != message_id]
 
@@ -297,7 +323,13 @@ class PodFold:
     def queue(self) -> tuple[QueuedMessage, ...]:
         """The messages that wait, the next to run first."""
         return tuple(
-            QueuedMessage(message_id=one.message_id, input=one.input, position=position)
+            QueuedMessage(
+                message_id=one.message_id,
+                input=one.input,
+                position=position,
+                sender=one.sender,
+                accepted=one.accepted,
+            )
             for position, one in enumerate(self._queue, 1)
         )
 
@@ -310,6 +342,11 @@ class PodFold:
     def notes(self) -> tuple[Note, ...]:
         """What the agent is to be told with its next turn; `turn_started` takes them all."""
         return tuple(self._notes)
+
+    @property
+    def undelivered(self) -> tuple[UndeliveredMessage, ...]:
+        """What the agent never got because the pod ended first; the newest of them."""
+        return tuple(self._undelivered)
 
     @property
     def questions(self) -> tuple[OpenQuestion, ...]:
@@ -376,6 +413,14 @@ class PodFold:
                     break
                 found.append(entry)
         return found
+
+
+def _beginning(text: str) -> str:
+    return (
+        text
+        if len(text) <= MAX_UNDELIVERED_CHARACTERS
+        else text[:MAX_UNDELIVERED_CHARACTERS] + "..."
+    )
 
 
 def _word(data: Mapping[str, Any], name: str) -> str:

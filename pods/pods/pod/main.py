@@ -109,7 +109,7 @@ async def serve_pod(
 
         def authenticate(session: Session, message: Hello) -> HelloResult:
             _check(spec, message)
-            server.greet(session)
+            server.greet(session, message.client)
             joined.append(session)
             return hello
 

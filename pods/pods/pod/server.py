@@ -67,7 +67,8 @@ CLOSE_SECONDS: Final = 2.0
 class _Caller:
     """What is known of one connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.subscribed = False
 
 
@@ -230,26 +231,24 @@ class PodServer:
 
     # Handlers ------------------------------------------------------------------------------------
 
-    def greet(self, session: Session) -> None:
-        """Take a connection whose token is right."""
-        session.caller = _Caller()
+    def greet(self, session: Session, name: str) -> None:
+        """Take a connection whose token is right; `name` is what it calls itself."""
+        session.caller = _Caller(name)
         self._sessions.add(session)
 
     def forget(self, session: Session) -> None:
         """Its connection has ended."""
         self._sessions.discard(session)
 
-    def _run(self, _: Session, message: messages.Run) -> messages.RunResult:
-        return cast(
-            "messages.RunResult",
-            self._apply(Run(message.input, message.if_busy, message.message_id)),
-        )
+    def _run(self, session: Session, message: messages.Run) -> messages.RunResult:
+        sender = message.sender or session.caller.name
+        run = Run(message.input, message.if_busy, message.message_id, sender)
+        return cast("messages.RunResult", self._apply(run))
 
-    def _notify(self, _: Session, message: messages.Notify) -> messages.NotifyResult:
-        result = cast(
-            "messages.RunResult",
-            self._apply(Notify(message.message, message.wake, message.message_id)),
-        )
+    def _notify(self, session: Session, message: messages.Notify) -> messages.NotifyResult:
+        sender = message.sender or session.caller.name
+        notify = Notify(message.message, message.wake, message.message_id, sender)
+        result = cast("messages.RunResult", self._apply(notify))
         return messages.NotifyResult(
             message_id=result.message_id,
             state="started" if result.state == "started" else "noted",

@@ -5,17 +5,14 @@ Owns the words between `turns` (which decides) and `server` (which performs). Pu
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from attrs import frozen
 
+from pods.journal.ending import Item
 from pods_protocol.errors import PodsError
 from pods_protocol.pod_messages import RunResult
 from pods_protocol.values import IfBusy, StopReason
-
-Item: TypeAlias = tuple[str, dict[str, Any], int | None]
-"""Kind, data and turn of an event to be written."""
-
 
 # Stimuli ------------------------------------------------------------------------------------------
 
@@ -40,6 +37,7 @@ class Run:
     input: str
     if_busy: IfBusy
     message_id: str | None
+    sender: str = ""
 
 
 @frozen
@@ -49,6 +47,7 @@ class Notify:
     message: str
     wake: bool
     message_id: str | None
+    sender: str = ""
 
 
 @frozen

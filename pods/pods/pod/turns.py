@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
+from pods.journal.ending import Item, undelivered, withdrawn
 from pods.journal.fold import PodFold
 from pods.pod.moves import MOVES, MachineState
 from pods.pod.stimuli import (
@@ -24,7 +25,6 @@ from pods.pod.stimuli import (
     Finished,
     GiveAnswer,
     Hold,
-    Item,
     Notify,
     Opened,
     QuestionClosed,
@@ -34,7 +34,7 @@ from pods.pod.stimuli import (
     Stimulus,
     Withdraw,
 )
-from pods_protocol.bounds import MAX_QUEUE_LENGTH
+from pods_protocol.bounds import MAX_MESSAGE_ID_LENGTH, MAX_QUEUE_LENGTH
 from pods_protocol.errors import (
     AlreadyRunning,
     Busy,
@@ -56,8 +56,8 @@ oldest in silence loses what somebody was told is on its way."""
 MAX_OPEN_QUESTIONS: Final = 8
 """Questions of one turn that are open at once; they travel in every `status`."""
 
-MAX_MESSAGE_ID_LENGTH: Final = 200
-"""A message id is kept in memory for long; a UUID has 36 characters."""
+MAX_SENDER_LENGTH: Final = 100
+"""Of what a sender calls itself; it stands beside each message that waits."""
 
 _OF_FOLD: Final[Mapping[str, MachineState]] = {
     "idle": "idle",
@@ -143,7 +143,7 @@ class TurnMachine:
     def _begin(self, run: Run) -> Decision:
         """Start a turn with this message. Replies a `RunResult`."""
         return self._known(run.message_id) or self._start(
-            run.message_id or self._new_id(), run.input, {"if_busy": run.if_busy}
+            run.message_id or self._new_id(), run.input, {"if_busy": run.if_busy, **_from(run)}
         )
 
     def _start(self, message_id: str, text: str, extra: dict[str, Any]) -> Decision:
@@ -168,17 +168,17 @@ class TurnMachine:
             return known
         if run.if_busy == "fail":
             return Decision(reply=self._already_running())
-        return self._enqueue(run.message_id, run.input, interrupts=run.if_busy == "interrupt")
+        return self._enqueue(run, run.input, interrupts=run.if_busy == "interrupt")
 
-    def _enqueue(self, given_id: str | None, text: str, *, interrupts: bool) -> Decision:
+    def _enqueue(self, given: Run | Notify, text: str, *, interrupts: bool) -> Decision:
         waiting = self._fold.queue_length
         if waiting >= self._max_queue_length:
             return Decision(reply=_queue_full(waiting, self._max_queue_length))
-        message_id = given_id or self._new_id()
+        message_id = given.message_id or self._new_id()
         position = 1 if interrupts else waiting + 1
         accepted = {
             "message_id": message_id, "input": text, "state": "queued", "position": position,
-            "if_busy": "interrupt" if interrupts else "queue",
+            "if_busy": "interrupt" if interrupts else "queue", **_from(given),
         }  # fmt: skip
         return Decision(
             (("message_accepted", accepted, None),),
@@ -199,11 +199,11 @@ class TurnMachine:
         fold = self._fold
         if notify.wake:
             if fold.turn is not None:
-                return self._enqueue(notify.message_id, notify.message, interrupts=False)
+                return self._enqueue(notify, notify.message, interrupts=False)
             return self._start(
                 notify.message_id or self._new_id(),
                 notify.message,
-                {"if_busy": "queue", "notify": True},
+                {"if_busy": "queue", "notify": True, **_from(notify)},
             )
         if len(fold.notes) >= MAX_NOTES:
             return Decision(
@@ -217,7 +217,7 @@ class TurnMachine:
         message_id = notify.message_id or self._new_id()
         accepted = {
             "message_id": message_id, "input": notify.message, "if_busy": "queue",
-            "state": "queued", "notify": True,
+            "state": "queued", "notify": True, **_from(notify),
         }  # fmt: skip
         return Decision(
             (("message_accepted", accepted, None),),
@@ -242,7 +242,7 @@ class TurnMachine:
         if any(one.message_id == message_id for one in self._fold.queue) or any(
             one.message_id == message_id for one in self._fold.notes
         ):
-            return Decision((_withdrawn(message_id, "withdrawn"),), durable=True)
+            return Decision((withdrawn(message_id, "withdrawn"),), durable=True)
         known = self._fold.message(message_id)
         if known is None:
             why, state = "the pod was never given it", "unknown"
@@ -380,13 +380,13 @@ class TurnMachine:
     def _end(self, _: Shutdown) -> Decision:
         """End an idle pod."""
         return Decision(
-            (_STOPPING, *self._undelivered(), _STOPPED), durable=True, commands=(EndPod(),)
+            (_STOPPING, *undelivered(self._fold), _STOPPED), durable=True, commands=(EndPod(),)
         )
 
     def _wind_down(self, shutdown: Shutdown) -> Decision:
         """Take no more messages, tell whose will not run, end with the turn."""
         return Decision(
-            (_STOPPING, *self._undelivered()),
+            (_STOPPING, *undelivered(self._fold)),
             durable=True,
             commands=self._cancel_running("shutdown") if shutdown.mode == "now" else (),
         )
@@ -395,16 +395,6 @@ class TurnMachine:
         """The pod is on its way; `now` no longer waits for the turn."""
         hurried = shutdown.mode == "now"
         return Decision(commands=self._cancel_running("shutdown") if hurried else ())
-
-    def _undelivered(self) -> list[Item]:
-        fold = self._fold
-        return [
-            _withdrawn(message_id, "undelivered")
-            for message_id in (
-                *(one.message_id for one in fold.queue),
-                *(one.message_id for one in fold.notes),
-            )
-        ]
 
     # Helpers -----------------------------------------------------------------------------------
 
@@ -456,8 +446,8 @@ _STOPPING: Final[Item] = ("status", {"state": "stopping"}, None)
 _STOPPED: Final[Item] = ("stopped", {"reason": "stopped"}, None)
 
 
-def _withdrawn(message_id: str, reason: str) -> Item:
-    return ("message_withdrawn", {"message_id": message_id, "reason": reason}, None)
+def _from(message: Run | Notify) -> dict[str, str]:
+    return {"sender": message.sender[:MAX_SENDER_LENGTH]} if message.sender else {}
 
 
 def _answer(question_id: str, answer: str | None, by: str, turn: int) -> Item:

@@ -18,6 +18,7 @@ from typing import Final, assert_never
 import trio
 from attrs import evolve, frozen
 
+from pods.journal.ending import end_of_the_dead
 from pods.journal.store import Journal
 from pods.lifecycle import (
     POD_ENDED,
@@ -122,6 +123,8 @@ def write_record(supervisor: Supervisor, record: PodRecord, command: Command, fa
                 reason=facts.reason,
                 exit_record=facts.exit_record,
                 last_turn=supervisor.pods[record.id].fold.last_turn,
+                undelivered=supervisor.pods[record.id].fold.undelivered,
+                step=supervisor.pods[record.id].step,
             )
             supervisor.record(POD_ENDED, data, durable=True)
         case Command.RECORD_REMOVED:
@@ -144,8 +147,9 @@ def write_record(supervisor: Supervisor, record: PodRecord, command: Command, fa
 async def end_journal(supervisor: Supervisor, record: PodRecord, facts: Facts) -> Facts:
     """Make sure that a dead pod's journal says how it ended, and say it back.
 
-    The pod writes its own end where it can. What died before it could gets `turn_ended{lost}` and
-    `stopped` from here: it is proven dead, so we are the journal's writer now.
+    The pod writes its own end where it can. What died before it could gets `turn_ended{lost}`,
+    `message_withdrawn{undelivered}` and `stopped` from here: it is proven dead, so we are the
+    journal's writer now.
     """
     live = supervisor.pods[record.id]
     exit_record = facts.exit_record
@@ -171,12 +175,7 @@ async def end_journal(supervisor: Supervisor, record: PodRecord, facts: Facts) -
 def _write_end(directory: str, state: PodState, message: str) -> None:
     journal = Journal.open(directory)
     try:
-        if journal.fold.ended:
-            return
-        if journal.fold.turn is not None:
-            lost = {"stop_reason": "lost", "message": f"the pod ended: {message}"}
-            journal.append("turn_ended", lost, turn=journal.fold.turn)
-        journal.append("stopped", {"reason": state, "message": message}, durable=True)
+        journal.append_many(end_of_the_dead(journal.fold, state, message), durable=True)
     finally:
         journal.close()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+from pods_protocol.bounds import MAX_MESSAGE_ID_LENGTH
 from pods_protocol.errors import InvalidParams
 
 
@@ -40,4 +41,19 @@ def check_count(value: int, field: str, *, lowest: int, highest: int | None = No
         path=field,
         lowest=lowest,
         highest=highest,
+    )
+
+
+def check_message_id(message_id: str) -> str:
+    """Return the idempotency key if it can be one.
+
+    Raises:
+        InvalidParams: with the bound.
+    """
+    if 0 < len(message_id) <= MAX_MESSAGE_ID_LENGTH:
+        return message_id
+    raise InvalidParams(
+        f"cannot use a message id of {len(message_id)} characters: it has 1 to "
+        f"{MAX_MESSAGE_ID_LENGTH}; choose another, or leave it out",
+        path="message_id",
     )

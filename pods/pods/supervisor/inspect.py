@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from attrs import evolve
+
+from pods.agents.text import shorten
+from pods.journal.fold import Note
 from pods.lifecycle import Life
+from pods.pod.answers import MAX_SHOWN_INPUT_BYTES
 from pods.supervisor.authority import Caller, find_pod
 from pods.supervisor.core import Supervisor
 from pods.supervisor.info import current_info
@@ -13,6 +18,7 @@ from pods_protocol.supervisor_messages import (
     InspectPod,
     InspectPodResult,
 )
+from pods_protocol.values import QueuedMessage
 
 
 async def inspect(supervisor: Supervisor, caller: Caller, request: InspectPod) -> InspectPodResult:
@@ -30,7 +36,9 @@ async def inspect(supervisor: Supervisor, caller: Caller, request: InspectPod) -
         socket=supervisor.places.pod_socket(record.id),
         directory=supervisor.places.places.pod_state(record.id),
         keeper_pid=None if identity is None else identity.pid,
-        queue=() if live is None else tuple(item.input for item in live.fold.queue),
+        queue=() if live is None else tuple(map(_shown, live.fold.queue)),
+        notes=() if live is None else tuple(map(_note, live.fold.notes)),
+        undelivered=record.undelivered if live is None else live.fold.undelivered,
         questions=() if live is None else tuple(item.prompt for item in live.fold.questions),
         options=record.options,
         limits=record.limits,
@@ -60,4 +68,18 @@ def connect(supervisor: Supervisor, caller: Caller, request: ConnectPod) -> Conn
         name=record.name,
         socket=supervisor.places.pod_socket(record.id),
         token=live.token,
+    )
+
+
+def _shown(message: QueuedMessage) -> QueuedMessage:
+    return evolve(message, input=shorten(message.input, MAX_SHOWN_INPUT_BYTES))
+
+
+def _note(note: Note) -> QueuedMessage:
+    return QueuedMessage(
+        message_id=note.message_id,
+        input=shorten(note.message, MAX_SHOWN_INPUT_BYTES),
+        position=0,
+        sender=note.sender,
+        accepted=note.accepted,
     )

@@ -19,6 +19,7 @@ from pods.lifecycle import POD_RESERVED, Life, PodRecord, Trigger, reserved_data
 from pods.supervisor.acts import Facts, perform
 from pods.supervisor.authority import Caller, check_caller
 from pods.supervisor.bring_up import Start, bring_up
+from pods.supervisor.checks import check_message_id
 from pods.supervisor.core import Supervisor
 from pods.supervisor.enforcement import enforcement_of, require_enforcement
 from pods.supervisor.info import capacity, pod_info
@@ -44,7 +45,7 @@ async def spawn(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> Sp
     await _caller_started(supervisor, caller)
     if request.message_id is None:
         return await _spawn(supervisor, caller, request)
-    key = (caller.pod_id, request.message_id)
+    key = (caller.pod_id, check_message_id(request.message_id))
     while True:
         known = supervisor.table.spawned_by_message(*key)
         if known is not None and known.life not in (Life.RESERVED, Life.LAUNCHING):

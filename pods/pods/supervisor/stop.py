@@ -15,9 +15,16 @@ from typing import Final
 
 import trio
 
-from pods.lifecycle import POD_STOPPING, Command, PodRecord, Trigger
+from pods.lifecycle import (
+    POD_STOPPING,
+    STOP_ASKED,
+    Command,
+    PodRecord,
+    Trigger,
+    stop_asked_data,
+)
 from pods.supervisor.authority import Caller, find_pod
-from pods.supervisor.checks import check_seconds
+from pods.supervisor.checks import check_message_id, check_seconds
 from pods.supervisor.core import Supervisor
 from pods.supervisor.kill import KILL_SECONDS, kill_tree
 from pods.supervisor.live import LivePod
@@ -42,6 +49,48 @@ async def stop(supervisor: Supervisor, caller: Caller, request: StopPod) -> Stop
     """
     grace = check_seconds(request.grace_seconds, "grace_seconds", longest=MAX_GRACE_SECONDS)
     record = find_pod(supervisor, caller, request.pod)
+    if request.message_id is not None:
+        return await _stop_once(supervisor, caller, record, request, request.message_id, grace)
+    return await _stop(supervisor, record, request.mode, grace)
+
+
+async def _stop_once(
+    supervisor: Supervisor,
+    caller: Caller,
+    record: PodRecord,
+    request: StopPod,
+    message_id: str,
+    grace: float,
+) -> StopPodResult:
+    """Stop it under an id; whoever asks again under it joins the first, or gets its answer."""
+    check_message_id(message_id)
+    asked = record.stop_asked(caller.pod_id, message_id)
+    if asked is not None and asked.answer is not None:
+        return asked.answer
+    if asked is None:
+        try:
+            supervisor.record(
+                STOP_ASKED,
+                stop_asked_data(
+                    record,
+                    asked_by=caller.pod_id,
+                    message_id=message_id,
+                    previous_state=supervisor.state_of(record),
+                    descendants=[below.name for below in _going_along(supervisor, record)],
+                ),
+            )
+        except StorageFailed as error:
+            # It may be this very pod that fills the disk: it is stopped all the same.
+            supervisor.log(f"the id of a stop of {record.name} is unrecorded: {error.message}")
+    answer = await _stop(supervisor, record, request.mode, grace)
+    now = supervisor.table.get(record.id)
+    settled = None if now is None else now.stop_asked(caller.pod_id, message_id)
+    return answer if settled is None or settled.answer is None else settled.answer
+
+
+async def _stop(
+    supervisor: Supervisor, record: PodRecord, mode: StopMode, grace: float
+) -> StopPodResult:
     began = time.monotonic()
     previous = supervisor.state_of(record)
     live = supervisor.pods.get(record.id)
@@ -57,7 +106,7 @@ async def stop(supervisor: Supervisor, caller: Caller, request: StopPod) -> Stop
         )
     along = [r.name for r in _going_along(supervisor, record)]
     released: tuple[ScopeRule, ...] = record.grant.allow
-    ask_stop(supervisor, live, request.mode, grace)
+    ask_stop(supervisor, live, mode, grace)
     await wait_stopped(supervisor, record, live, grace)
     now = supervisor.table.get(record.id)
     return StopPodResult(

@@ -250,7 +250,19 @@ def test_inspect_shows_every_fact(fake: World, pods: Cli) -> None:
         "socket": "/s",
         "directory": "/d",
         "keeper_pid": 1,
-        "queue": ["next"],
+        "queue": [
+            {
+                "message_id": "m1",
+                "input": "next\nline",
+                "position": 1,
+                "sender": "pod lead",
+                "accepted": 0.0,
+            },
+        ],
+        "notes": [],
+        "undelivered": [
+            {"message_id": "m0", "input": "late", "sender": "", "accepted": 1.0, "given_up": 2.0},
+        ],
         "questions": [],
         "options": {},
         "limits": {"turn_seconds": None},
@@ -261,7 +273,10 @@ def test_inspect_shows_every_fact(fake: World, pods: Cli) -> None:
     facts = dict(line.split(None, 1) for line in out.splitlines())
     assert code == 0
     assert facts["description"] == "two lines"
-    assert facts["queue"] == '["next"]'
+    assert facts["queue"] == "1. m1 from pod lead: 'next\\nline'"
+    assert facts["notes"] == "-"
+    assert facts["undelivered"].startswith("m0, ")
+    assert facts["undelivered"].endswith(" ago: 'late'")
     assert facts["python"] == "-"
     assert json.loads(pods("inspect", "api", "--json")[1]) == answer
 

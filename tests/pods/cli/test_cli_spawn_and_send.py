@@ -23,7 +23,13 @@ from client_support import (
     pod_status,
     read_page,
 )
-from pods_protocol.errors import AlreadyRunning, PodEnded, ScopeConflict, UnknownPod
+from pods_protocol.errors import (
+    AlreadyRunning,
+    PodEnded,
+    ScopeConflict,
+    UnknownMessage,
+    UnknownPod,
+)
 
 
 def spawn_answer(world: World, **changes: Any) -> Json:
@@ -251,7 +257,7 @@ def test_send_says_what_became_of_the_message(fake: World, pods: Cli) -> None:
     turn(fake, started=False)
     assert pods("send", "api", "ls", "--if-busy", "queue") == (
         0,
-        "api: queued at position 1\n",
+        "api: queued at position 1; `pods withdraw api m1` takes it back\n",
         "",
     )
     assert fake.pod.params_of("run")[1]["if_busy"] == "queue"
@@ -319,7 +325,28 @@ def test_a_message_that_was_withdrawn_ends_the_wait(fake: World, pods: Cli) -> N
     turn(fake, event(5, "message_withdrawn", message_id="m1", reason="withdrawn"), started=False)
     code, _, err = pods("send", "api", "ls", "--wait")
     assert code == 1
-    assert "before the message had its turn" in err
+    assert "withdrawn before the message had its turn" in err
+
+
+def test_a_message_that_its_pod_never_got_to_fails_and_says_so(fake: World, pods: Cli) -> None:
+    turn(
+        fake,
+        event(5, "message_withdrawn", turn=None, message_id="m1", reason="undelivered"),
+        started=False,
+    )
+    code, _, err = pods("send", "api", "ls", "--wait")
+    assert code == 1
+    assert "undelivered, the pod ended before the message had its turn" in err
+    document = json.loads(pods("send", "api", "ls", "--wait", "--json")[1])
+    assert (document["stop_reason"], document["turn"]) == ("undelivered", None)
+
+
+def test_a_queued_message_is_withdrawn_by_its_id(fake: World, pods: Cli) -> None:
+    fake.pod.answers["withdraw"] = always({})
+    assert pods("withdraw", "api", "m1") == (0, "api: message m1 withdrawn\n", "")
+    assert fake.pod.params_of("withdraw") == [{"message_id": "m1"}]
+    fake.pod.answers["withdraw"] = always(UnknownMessage("cannot withdraw message 'm1': its turn"))
+    assert pods("withdraw", "api", "m1")[0] == 1
 
 
 def test_send_and_wait_as_json_is_one_document(fake: World, pods: Cli) -> None:

@@ -34,6 +34,7 @@ from pods_protocol.errors import (
     PodEnded,
     StorageFailed,
     TimedOut,
+    Undelivered,
     UnknownPod,
 )
 from pods_protocol.pod_messages import Ping
@@ -290,8 +291,18 @@ async def test_a_withdrawn_message_ends_its_turn_as_an_error(fake: World) -> Non
     turn_events(fake, event(5, "message_withdrawn", message_id="ID", reason="withdrawn"))
     with trio.fail_after(5):
         async with aio.connect() as client:
-            with pytest.raises(PodEnded, match="withdrawn"):
+            with pytest.raises(Undelivered, match="withdrawn") as caught:
                 await client.pod("api").turn("hello")
+            assert caught.value.data["reason"] == "withdrawn"
+
+
+async def test_a_message_that_its_pod_never_got_to_says_so(fake: World) -> None:
+    turn_events(fake, event(5, "message_withdrawn", message_id="ID", reason="undelivered"))
+    with trio.fail_after(5):
+        async with aio.connect() as client:
+            with pytest.raises(Undelivered, match="not delivered: its pod ended") as caught:
+                await client.pod("api").turn("hello")
+            assert caught.value.data["reason"] == "undelivered"
 
 
 async def test_a_pod_that_ends_before_the_turn_is_an_error(fake: World) -> None:

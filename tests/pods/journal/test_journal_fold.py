@@ -15,6 +15,7 @@ from pods.journal.fold import (
     MAX_HISTORY_ENTRIES,
     MAX_REMEMBERED_MESSAGES,
     MAX_TURN_TEXT_CHARACTERS,
+    MAX_UNDELIVERED_CHARACTERS,
     STATE_KINDS,
     Note,
     PodFold,
@@ -197,9 +198,9 @@ def test_the_queue_keeps_its_order_and_an_interrupt_goes_to_its_front(story: Sto
     story.queue("b", position=2)
     story.queue("c", if_busy="interrupt")
     assert story.fold.queue == (
-        QueuedMessage(message_id="c", input="input of c", position=1),
-        QueuedMessage(message_id="a", input="input of a", position=2),
-        QueuedMessage(message_id="b", input="input of b", position=3),
+        QueuedMessage(message_id="c", input="input of c", position=1, accepted=7.0),
+        QueuedMessage(message_id="a", input="input of a", position=2, accepted=5.0),
+        QueuedMessage(message_id="b", input="input of b", position=3, accepted=6.0),
     )
     story.tell("message_withdrawn", message_id="a", reason="withdrawn")
     story.tell("message_withdrawn", message_id="unknown", reason="withdrawn")
@@ -255,7 +256,10 @@ def test_notes_wait_for_the_next_turn_and_are_no_turns_themselves(story: Story) 
 
     note("n1", "queued")
     note("n2", "queued")
-    assert story.notes() == [Note("n1", "about n1"), Note("n2", "about n2")]
+    assert story.notes() == [
+        Note("n1", "about n1", "", 3.0),
+        Note("n2", "about n2", "", 4.0),
+    ]
     assert (story.waiting(), story.state()) == ([], "idle")
     story.tell("message_withdrawn", message_id="n1", reason="withdrawn")
     note("n3", "started", 1)
@@ -265,7 +269,7 @@ def test_notes_wait_for_the_next_turn_and_are_no_turns_themselves(story: Story) 
     note("n4", "queued")
     assert story.fold.message("n4") == RunResult(message_id="n4", state="queued")
     story.tell("turn_ended", 1, stop_reason="end_turn")
-    assert story.notes() == [Note("n4", "about n4")]
+    assert story.notes() == [Note("n4", "about n4", "", 8.0)]
 
 
 def test_usage_is_what_the_turns_cost_together(story: Story) -> None:
@@ -525,3 +529,27 @@ class FoldMachine(RuleBasedStateMachine):
 
 TestFoldMachine = FoldMachine.TestCase
 TestFoldMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_what_was_never_delivered_is_known_with_its_sender_and_its_times(story: Story) -> None:
+    story.start(1)
+    story.tell(
+        "message_accepted", message_id="a", input="x" * 1000, if_busy="queue", state="queued",
+        position=1, sender="pod lead",
+    )  # fmt: skip
+    story.tell(
+        "message_accepted", message_id="n", input="note", if_busy="queue", state="queued",
+        notify=True,
+    )  # fmt: skip
+    story.queue("b")
+    story.tell("message_withdrawn", message_id="b", reason="withdrawn")
+    story.tell("message_withdrawn", message_id="a", reason="undelivered")
+    story.tell("message_withdrawn", message_id="n", reason="undelivered")
+    first, second = story.fold.undelivered
+    assert (first.message_id, first.sender, first.accepted, first.given_up) == (
+        "a", "pod lead", 5.0, 9.0
+    )  # fmt: skip
+    assert first.input == "x" * MAX_UNDELIVERED_CHARACTERS + "..."
+    assert (second.message_id, second.input, second.sender) == ("n", "note", "")
+    assert story.waiting() == []
+    assert story.notes() == []

@@ -93,7 +93,7 @@ async def test_what_was_asked_is_cancelled_when_the_peer_is_wholly_gone() -> Non
     async def read(_: Session, __: ReadEvents) -> ReadEventsResult:
         begun.set()
         try:
-            await trio.sleep_forever()
+            await trio.Event().wait()
         finally:
             cancelled.set()
         return ANSWER
@@ -133,7 +133,7 @@ async def test_a_connection_that_its_server_closes_ends_at_once() -> None:
 
     async def read(session: Session, _: ReadEvents) -> ReadEventsResult:
         sessions.append(session)
-        await trio.sleep_forever()
+        await trio.Event().wait()
         return ANSWER
 
     async with served({"read": read}, "read") as (client, over):

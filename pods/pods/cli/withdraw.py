@@ -1,0 +1,35 @@
+"""`pods withdraw`: take a message back that waits for its turn."""
+
+from __future__ import annotations
+
+import argparse
+
+from pods.cli import options, render
+from pods.cli.follow import open_for, open_pod
+from pods_protocol.errors import ExitCode
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    options.add_pod(parser)
+    parser.add_argument(
+        "message_id", metavar="MESSAGE_ID", help="from `pods send`; `pods inspect` lists them"
+    )
+    options.add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Withdraw it.
+
+    Raises:
+        UnknownMessage: it does not wait (any more).
+        PodsError: unknown pod, ended.
+    """
+    with open_for(args.pod, args.supervisor) as client, open_pod(client, args.pod) as pod:
+        answer = pod.call("withdraw", {"message_id": args.message_id})
+        name = pod.hello["name"]
+    if args.json:
+        render.say_json(answer)
+    else:
+        render.say(f"{name}: message {args.message_id} withdrawn")
+    return ExitCode.OK

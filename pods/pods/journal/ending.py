@@ -1,0 +1,50 @@
+"""What is written at the end of a pod's life, whoever writes it.
+
+Owns the events of an end: by the pod itself when it stops, by its supervisor where it could not.
+Pure, and in the journal's room because both ends need it. The order is: the turn, what waited, the
+pod.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from pods.journal.fold import PodFold
+from pods_protocol.values import PodState
+
+Item: TypeAlias = tuple[str, dict[str, Any], int | None]
+"""Kind, data and turn of an event to be written."""
+
+
+def withdrawn(message_id: str, reason: str) -> Item:
+    """A message leaves the queue without a turn: `withdrawn` or `undelivered`."""
+    return ("message_withdrawn", {"message_id": message_id, "reason": reason}, None)
+
+
+def undelivered(fold: PodFold) -> list[Item]:
+    """One event for each message and note that waits: nobody will deliver it any more."""
+    waiting = [one.message_id for one in fold.queue] + [one.message_id for one in fold.notes]
+    return [withdrawn(message_id, "undelivered") for message_id in waiting]
+
+
+def end_of_the_dead(
+    fold: PodFold, state: PodState, why: str, *, goes_on: bool = False
+) -> list[Item]:
+    """What the journal of a pod lacks that died before it could write its end; nothing twice.
+
+    Args:
+        fold: of all that is in the journal.
+        state: what the end is called.
+        why: a sentence about it.
+        goes_on: another process will go on with this journal: what waits then waits for that one.
+    """
+    if fold.ended is not None:
+        return []
+    events: list[Item] = []
+    if fold.turn is not None:
+        lost = {"stop_reason": "lost", "message": f"the pod ended: {why}"}
+        events.append(("turn_ended", lost, fold.turn))
+    if not goes_on:
+        events += undelivered(fold)
+    events.append(("stopped", {"reason": state, "message": why}, None))
+    return events

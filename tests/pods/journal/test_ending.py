@@ -1,0 +1,66 @@
+"""What the journal of a pod gets that died before it could write its own end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pods.journal.ending import end_of_the_dead
+from pods.journal.fold import PodFold
+from pods_protocol.events import Event
+
+
+def fold_of(*events: tuple[str, int | None, dict[str, Any]]) -> PodFold:
+    fold = PodFold()
+    for seq, (kind, turn, data) in enumerate(events, 1):
+        fold.apply(Event(seq=seq, time=float(seq), turn=turn, type=kind, data=data))
+    return fold
+
+
+def queued(message_id: str, **more: Any) -> tuple[str, int | None, dict[str, Any]]:
+    data = {"message_id": message_id, "input": "do", "if_busy": "queue", "state": "queued", **more}
+    return ("message_accepted", None, data)
+
+
+BUSY = (
+    ("status", None, {"state": "idle"}),
+    ("message_accepted", 1, {"message_id": "m1", "input": "first", "state": "started", "turn": 1}),
+    ("turn_started", 1, {"message_id": "m1"}),
+    queued("m2"),
+    queued("n1", notify=True),
+    queued("m3"),
+)
+
+
+def test_its_turn_is_lost_and_what_waited_is_undelivered_in_order() -> None:
+    events = end_of_the_dead(fold_of(*BUSY), "failed", "it fell over")
+    assert [(kind, turn) for kind, _, turn in events] == [
+        ("turn_ended", 1),
+        ("message_withdrawn", None),
+        ("message_withdrawn", None),
+        ("message_withdrawn", None),
+        ("stopped", None),
+    ]
+    assert events[0][1] == {"stop_reason": "lost", "message": "the pod ended: it fell over"}
+    assert [data["message_id"] for kind, data, _ in events if kind == "message_withdrawn"] == [
+        "m2", "m3", "n1"
+    ]  # fmt: skip
+    assert {data["reason"] for kind, data, _ in events if kind == "message_withdrawn"} == {
+        "undelivered"
+    }
+    assert events[-1][1] == {"reason": "failed", "message": "it fell over"}
+
+
+def test_what_waits_lives_on_where_another_process_goes_on() -> None:
+    fold = fold_of(*BUSY)
+    events = end_of_the_dead(fold, "lost", "killed", goes_on=True)
+    assert [kind for kind, _, _ in events] == ["turn_ended", "stopped"]
+
+
+def test_an_idle_pod_that_died_gets_its_end_alone() -> None:
+    events = end_of_the_dead(fold_of(BUSY[0]), "lost", "killed")
+    assert events == [("stopped", {"reason": "lost", "message": "killed"}, None)]
+
+
+def test_a_journal_that_has_its_end_gets_nothing_more() -> None:
+    fold = fold_of(*BUSY, ("stopped", None, {"reason": "stopped"}))
+    assert end_of_the_dead(fold, "failed", "again") == []
