@@ -152,7 +152,11 @@ class RpcLoop:
         Args:
             deadline: of the owner, in the clock of `time.monotonic`; the turn ends then.
         """
-        for key, mask in self._selector.select(self._timeout(deadline)):
+        ready = self._selector.select(self._timeout(deadline))
+        # What the owner watches comes first: epoll names a client that has just been served before
+        # a signal that came while it was, and the client's next request is asked after the signal.
+        ready.sort(key=lambda one: isinstance(one[0].data, Client))
+        for key, mask in ready:
             if isinstance(key.data, Client):
                 # A client may have been dropped by the one before it in this list.
                 if self._clients.get(key.fd) is key.data:
