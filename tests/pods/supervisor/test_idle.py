@@ -1,0 +1,81 @@
+"""With nothing to do, every process of ours sleeps without a deadline: no timer wakes any of them.
+
+Asked of the kernel: the call in which each thread sleeps, and the timeout that it was given. That
+is evidence of the next hour, without waiting for any of it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import trio
+
+from supervisor_support import NOTHING, WAIT_SECONDS, client_of, daemon, left_in, wait_text
+from supervisor_support import wait_process_ended as ended
+
+pytestmark = pytest.mark.slow
+
+EPOLL_WAITS = {"x86_64": {232, 281}, "aarch64": {22}}
+"""The numbers of `epoll_wait` and `epoll_pwait`, by machine."""
+
+FUTEX = {"x86_64": 202, "aarch64": 98}
+
+NO_DEADLINE_MS = 24 * 60 * 60 * 1000
+"""What trio gives the kernel when no task has a deadline; everything else says -1."""
+
+
+def _sleeps_in(thread: Path) -> tuple[int, int] | None:
+    """The number of the call in which a thread sleeps and its fourth argument; None: it runs."""
+    words = (thread / "syscall").read_text().split()
+    if words[0] in ("running", "-1"):
+        return None
+    fourth = int(words[4], 16) & 0xFFFFFFFF
+    return int(words[0]), fourth - (1 << 32) if fourth >> 31 else fourth
+
+
+def what_wakes(pid: int) -> str | None:
+    """What will wake a process though nobody asks it anything; None: nothing will."""
+    machine = os.uname().machine
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        call = _sleeps_in(thread)
+        if call is None:
+            return f"{thread.name} runs"
+        number, timeout = call
+        if int(thread.name) == pid:
+            if number not in EPOLL_WAITS[machine]:
+                return f"the main thread sleeps in call {number}"
+            if timeout not in (-1, NO_DEADLINE_MS):
+                return f"a deadline in {timeout} ms"
+        # Spare threads of trio wait for work, ten seconds at most, and then end: once each.
+        elif number != FUTEX[machine]:
+            return f"thread {thread.name} sleeps in call {number}"
+    return None
+
+
+@pytest.mark.skipif(os.uname().machine not in FUTEX, reason="numbers of calls differ by machine")
+async def test_nothing_wakes_idle_processes(pods_environ: dict[str, str]) -> None:
+    with daemon(pods_environ) as process:
+        async with client_of(pods_environ) as client:
+            with trio.fail_after(WAIT_SECONDS):
+                await client.spawn("new", agent="echo")
+                await client.spawn("used", agent="shell", prompt="echo done")
+                await wait_text(client, "used", "done")
+                await client.wait("used")
+                launcher = (await client.doctor()).supervisor.launcher_pid
+                idle = {"supervisor": process.pid, "launcher": launcher}
+                for name in ("new", "used"):
+                    seen = await client.inspect(name)
+                    idle |= {f"pod {name}": seen.pod.pid, f"keeper of {name}": seen.keeper_pid}
+            for what, pid in idle.items():
+                assert pid is not None, what
+                with trio.move_on_after(WAIT_SECONDS) as patience:
+                    # What was just done may leave a deadline that passes once.
+                    while what_wakes(pid) is not None:  # noqa: ASYNC110 - /proc tells nobody
+                        await trio.sleep(0.01)
+                assert not patience.cancelled_caught, f"{what} is woken: {what_wakes(pid)}"
+            with trio.fail_after(WAIT_SECONDS):
+                await client.shutdown(stop_pods=True)
+        assert await ended(process) == 0
+    assert left_in(pods_environ) == NOTHING
