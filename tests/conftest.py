@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import glob
 import os
-import secrets
-import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -18,6 +17,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from directories import PREFIX, short_directory
 
 settings.register_profile(
     "busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -28,9 +29,6 @@ settings.load_profile("busy machine")
 PR_SET_CHILD_SUBREAPER = 36
 FAREWELL_SECONDS = 20.0
 """Processes that were told to end at the end of the last test may take this long."""
-
-SHORT_DIRECTORY_PREFIX = f"/tmp/pt-{os.getpid()}-"
-"""The run's own, so that two runs on one machine do not answer for each other."""
 
 
 def children_of(pid: int) -> list[int]:
@@ -79,17 +77,15 @@ def nothing_is_left_behind() -> Iterator[None]:
             os.kill(pid, signal.SIGKILL)
         reap(pid)
     assert not described, f"processes survived the tests: {described}"
-    stale = sorted(str(path) for path in Path("/tmp").glob(f"pt-{os.getpid()}-*"))
+    stale = glob.glob(f"{PREFIX}*")
     assert not stale, f"directories survived the tests: {stale}"
 
 
 @pytest.fixture
 def short_dir() -> Iterator[str]:
     """A private directory with a short path, for sockets; removed at the end of the test."""
-    path = SHORT_DIRECTORY_PREFIX + secrets.token_hex(3)
-    os.mkdir(path, 0o700)
-    yield path
-    shutil.rmtree(path)
+    with short_directory() as path:
+        yield path
 
 
 @pytest.fixture

@@ -10,9 +10,7 @@ import contextlib
 import json
 import os
 import pty
-import secrets
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -23,6 +21,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from directories import short_directory
 from supervisor_support import NOTHING, left_in, places_of, processes_of, with_rooms
 
 WAIT_SECONDS = 40.0
@@ -175,16 +174,12 @@ class Door:
 @contextlib.contextmanager
 def open_door() -> Generator[Door]:
     """A door of one's own; at the end everything is down and gone."""
-    directory = f"/tmp/pt-{os.getpid()}-{secrets.token_hex(3)}"
-    os.mkdir(directory, 0o700)
-    try:
+    with short_directory() as directory:
         door = Door(directory)
         try:
             yield door
         finally:
             door.down()
-    finally:
-        shutil.rmtree(directory)
 
 
 class Wire:

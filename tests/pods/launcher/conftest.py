@@ -1,43 +1,7 @@
-"""One launcher for the tests of a file, with directories of its own; each test uses other pods."""
+"""The launcher that the tests of a file share."""
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
-from collections.abc import Generator
+from launcher_fixtures import client, launcher, shared_launcher
 
-import pytest
-
-from process_support import BlockingClient, RunningLauncher, end_keepers, running_launcher
-
-
-@pytest.fixture(scope="module")
-def shared_launcher() -> Generator[RunningLauncher]:
-    directory = f"/tmp/pt-{secrets.token_hex(4)}"
-    os.mkdir(directory, 0o700)
-    environ = {
-        **os.environ,
-        "PODS_RUNTIME_DIR": f"{directory}/r",
-        "PODS_STATE_DIR": f"{directory}/s",
-        "PODS_TEST_SECRET": "not for pods",
-    }
-    try:
-        with running_launcher(environ) as running:
-            yield running
-    finally:
-        shutil.rmtree(directory)
-
-
-@pytest.fixture
-def launcher(shared_launcher: RunningLauncher) -> Generator[RunningLauncher]:
-    """The file's launcher; no pod of one test lives on into the next."""
-    yield shared_launcher
-    end_keepers(shared_launcher)
-
-
-@pytest.fixture
-def client(launcher: RunningLauncher) -> Generator[BlockingClient]:
-    """A greeted connection to it."""
-    with launcher.connect() as connected:
-        yield connected
+__all__ = ["client", "launcher", "shared_launcher"]
