@@ -151,9 +151,15 @@ class PodFixture:
         self.agent = _as_agent(agent)
         self.disk = FailingDisk()
         self.log: list[str] = []
+        self.complained = trio.Event()
+        """Set with the first line of the log."""
         self.journal: Journal | None = None
         self.server: PodServer | None = None
         self.ended = trio.Event()
+
+    def _note(self, line: str) -> None:
+        self.log.append(line)
+        self.complained.set()
 
     async def live(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Be the pod until it ends."""
@@ -165,7 +171,7 @@ class PodFixture:
             ) as journal,
         ):
             self.journal = journal
-            self.server = PodServer(self.spec, journal, self.agent, self.log.append)
+            self.server = PodServer(self.spec, journal, self.agent, self._note)
             commands = self.server.take_over()
 
             async def serve(nursery: trio.Nursery) -> None:

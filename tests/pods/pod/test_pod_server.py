@@ -487,8 +487,8 @@ async def test_a_disk_that_fills_up_during_a_turn_makes_it_an_error(
     async with living_pod(short_dir, agent) as pod, connected(pod) as client:
         pods.append(pod)
         await client.request(Run(input="x"))
-        while not pod.log:  # noqa: ASYNC110 - a full disk tells nobody
-            await trio.sleep(0.01)
+        with trio.fail_after(WAIT_SECONDS):
+            await pod.complained.wait()
         assert (await client.request(GetStatus())).state == "working"
         pod.disk.full = False
         await until_idle(client)
@@ -507,8 +507,8 @@ async def test_a_success_whose_end_cannot_be_written_is_no_success(
     async with living_pod(short_dir, agent) as pod, connected(pod) as client:
         pods.append(pod)
         await client.request(Run(input="x"))
-        while not pod.log:  # noqa: ASYNC110 - a full disk tells nobody
-            await trio.sleep(0.01)
+        with trio.fail_after(WAIT_SECONDS):
+            await pod.complained.wait()
         pod.disk.full = False
         await until_idle(client)
         assert pod.ends()[0]["stop_reason"] == "error"
