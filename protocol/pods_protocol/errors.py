@@ -402,7 +402,7 @@ def error_to_wire(error: PodsError) -> dict[str, Any]:
 def error_from_wire(wire: Mapping[str, Any]) -> PodsError:
     """The typed error for a JSON-RPC error object; of an unknown code, a plain `PodsError`."""
     raw = wire.get("data")
-    data: dict[str, Any] = dict(raw) if isinstance(raw, dict) else {}  # pyright: ignore[reportUnknownArgumentType]
+    data: dict[str, Any] = dict(raw) if isinstance(raw, dict) else {}  # pyright: ignore[reportUnknownArgumentType]  # JSON's
     code = data.pop("code", None)
     data.pop("retryable", None)
     kind = ERROR_CLASSES.get(code, PodsError) if isinstance(code, str) else PodsError

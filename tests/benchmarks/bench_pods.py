@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 import trio
@@ -203,9 +203,9 @@ async def bench_spawning(bench: Bench, client: PodsClient) -> list[Row]:
     fresh = FreshInterpreters(bench.directory)
     forked = PreloadedForkServer(bench.directory)
 
-    def clocked(action: object, number: int) -> float:
+    def clocked(action: Callable[[int], object], number: int) -> float:
         start = time.perf_counter()
-        action(number)  # type: ignore[operator]
+        action(number)
         return time.perf_counter() - start
 
     async def fresh_one() -> float:

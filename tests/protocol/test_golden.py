@@ -64,8 +64,8 @@ def reader(golden: Golden) -> Connection:
     if golden.method == "hello":
         pair.client.send_request(Hello(token=TOKEN, protocol=1))
         pair.client._next_id = 7  # pyright: ignore[reportPrivateUsage]  # answers carry 7
-        method = pair.client._open.pop(1)  # pyright: ignore[reportPrivateUsage]
-        pair.client._open[7] = method  # pyright: ignore[reportPrivateUsage]
+        method = pair.client._open.pop(1)  # pyright: ignore[reportPrivateUsage]  # as above
+        pair.client._open[7] = method  # pyright: ignore[reportPrivateUsage]  # as above
         return pair.client
     pair.greet()
     if golden.kind != "notification":

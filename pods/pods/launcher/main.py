@@ -195,4 +195,4 @@ def _log(text: str) -> None:
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     # The disk may be full and the log's other end gone: neither may end the launcher.
     with contextlib.suppress(OSError):
-        print(f"{stamp} launcher {os.getpid()}: {text}", file=sys.stderr, flush=True)  # noqa: T201
+        print(f"{stamp} launcher {os.getpid()}: {text}", file=sys.stderr, flush=True)  # noqa: T201 - its log

@@ -6,7 +6,7 @@ import inspect
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -240,10 +240,12 @@ def test_every_method_is_that_of_the_trio_client(fake: World) -> None:
     ("ours", "theirs"),
     [(sync.BlockingClient, aio.PodsClient), (sync.connect, aio.connect)],
 )
-def test_the_facade_takes_the_arguments_of_what_it_stands_for(ours: object, theirs: object) -> None:
+def test_the_facade_takes_the_arguments_of_what_it_stands_for(
+    ours: Callable[..., object], theirs: Callable[..., object]
+) -> None:
     if not inspect.isclass(ours):
-        assert inspect.signature(ours).parameters.keys() == (  # type: ignore[arg-type]
-            inspect.signature(theirs).parameters.keys()  # type: ignore[arg-type]
+        assert inspect.signature(ours).parameters.keys() == (
+            inspect.signature(theirs).parameters.keys()
         )
         return
     for name, method in inspect.getmembers(theirs, inspect.isfunction):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import trio
@@ -138,10 +138,10 @@ async def test_a_pod_whose_record_cannot_be_written_is_rolled_back(
     async with supervisor_and_client(pods_environ) as (supervisor, _):
         append = supervisor.journal.append
 
-        def full(type: str, *rest: object, **given: object) -> Event:  # noqa: A002
+        def full(type: str, *rest: Any, **given: Any) -> Event:  # noqa: A002 - its name
             if type == "pod_spawned":
                 raise StorageFailed("cannot write: the disk is full; free some", path="", errno=28)
-            return append(type, *rest, **given)  # type: ignore[arg-type]
+            return append(type, *rest, **given)
 
         monkeypatch.setattr(supervisor.journal, "append", full)
         with trio.fail_after(WAIT_SECONDS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 import trio
@@ -106,10 +107,11 @@ async def test_the_first_state_a_spawner_sees_is_not_older_than_its_message(
 
 
 async def _spawn_refused(
-    client: aio.PodsClient, kind: type[PodsError], **request: object
+    client: aio.PodsClient, kind: type[PodsError], **request: Any
 ) -> PodsError:
+    request.setdefault("name", "x")
     with pytest.raises(kind) as caught:
-        await client.request(SpawnPod(**{"name": "x", **request}))  # type: ignore[arg-type]
+        await client.request(SpawnPod(**request))
     assert caught.value.message.startswith("cannot ")
     return caught.value
 
