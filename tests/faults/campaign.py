@@ -1,0 +1,117 @@
+"""`python tests/faults/campaign.py --rounds N --seed S`: the fault campaign by hand or by a test.
+
+Owns the command line and the report. Round i has the seed S + i; a round that fails prints the
+command that replays it. Exit code 1 where anything was wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections import Counter
+
+import trio
+from attrs import evolve
+from plan import Plan, draw_plan
+from rounds import Outcome, Round
+from world import World, be_init, log_line
+
+
+def perform(plan: Plan, *, keep: bool = False) -> Outcome:
+    """One round in a world of its own."""
+    world = World.make()
+    try:
+        return trio.run(Round(plan, world).run)
+    finally:
+        if keep:
+            log_line(f"kept: {world.directory}")
+        world.clear(keep=keep)
+
+
+def without_faults(plan: Plan) -> Plan:
+    """The same work in a world where nothing goes wrong from inside."""
+    return evolve(plan, phases=tuple(evolve(phase, faults=()) for phase in plan.phases),
+                  farewell=())  # fmt: skip
+
+
+def report(outcomes: list[Outcome], seconds: float) -> str:
+    """The figures of all rounds."""
+    fired = Counter(
+        f"{slot.role.partition(':')[0]} {slot.point} {slot.action}"
+        for outcome in outcomes
+        for slot in outcome.fired
+    )
+    lines = [f"{count:6}  {what}" for what, count in sorted(fired.items())]
+    failed = [outcome for outcome in outcomes if outcome.wrong]
+    lines.append(
+        f"rounds {len(outcomes)}, faults fired {sum(fired.values())} at {len(fired)} places, "
+        f"pods {sum(one.pods for one in outcomes)}, "
+        f"messages answered {sum(one.messages for one in outcomes)}, "
+        f"events {sum(one.events for one in outcomes)}, "
+        f"violations {sum(len(one.wrong) for one in failed)} in {len(failed)} rounds, "
+        f"{seconds:.0f} s"
+    )
+    return "\n".join(lines)
+
+
+def complain(outcome: Outcome, plan: Plan, *, verbose: bool) -> str:
+    """What was wrong with a round, and how to see it again."""
+    lines = [f"seed {outcome.seed}: {len(outcome.wrong)} violations"]
+    lines += [f"  {one}" for one in outcome.wrong]
+    lines += [
+        f"  fired: {slot.role} {slot.point} {slot.action} (pid {slot.pid})"
+        for slot in outcome.fired
+    ]
+    if verbose:
+        lines += [f"  phase {number}: {step}" for number, phase in enumerate(plan.phases, 1)
+                  for script in phase.scripts for step in script]  # fmt: skip
+        lines.append(outcome.log)
+    lines.append(f"replay: {sys.executable} {os.path.relpath(__file__)} --rounds 1 "
+                 f"--seed {outcome.seed} --verbose")  # fmt: skip
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Run the rounds that the command line asks for."""
+    parser = argparse.ArgumentParser(description="Prove that nothing is lost under faults.")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=float, help="begin no round after this long")
+    parser.add_argument("--verbose", action="store_true", help="say what each round does")
+    parser.add_argument("--keep", action="store_true", help="leave the directories")
+    parser.add_argument("--census", action="store_true", help="no faults; print what is called")
+    parser.add_argument("--fail-fast", action="store_true", help="end at the first violation")
+    given = parser.parse_args()
+    be_init()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the world is cleared
+    outcomes: list[Outcome] = []
+    began = time.monotonic()
+    for seed in range(given.seed, given.seed + given.rounds):
+        if given.seconds is not None and time.monotonic() - began > given.seconds:
+            break
+        plan = draw_plan(seed)
+        if given.census:
+            plan = without_faults(plan)
+        outcome = perform(plan, keep=given.keep)
+        outcomes.append(outcome)
+        if given.verbose:
+            log_line(f"seed {seed}: {outcome.seconds:.1f} s, {len(outcome.fired)} faults")
+        if outcome.wrong:
+            log_line(complain(outcome, plan, verbose=given.verbose))
+            if given.fail_fast:
+                break
+    if given.census:
+        calls: Counter[tuple[str, str]] = Counter()
+        for outcome in outcomes:
+            calls.update(outcome.census)
+        for (kind, point), count in sorted(calls.items()):
+            print(f"{kind:12} {point:36} {count}")
+    print(report(outcomes, time.monotonic() - began))
+    return 1 if any(outcome.wrong for outcome in outcomes) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""What the pods of a campaign do: leave a mark that a turn began, say something, take a while.
+
+The mark is a line in a file of the pod's own, written before anything else, so that
+a message which ran twice shows. Its input is one JSON object; see `run_turn`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+import trio
+
+from pods.agents.turn import Turn
+
+STRAY = "setsid sleep 1000 >/dev/null 2>&1 </dev/null & echo left"
+"""Leaves a process that has a session of its own, as a program that became a daemon."""
+
+
+class Worker:
+    """Works as its message says."""
+
+    async def run_turn(self, turn: Turn) -> None:
+        """Do `{"id": the mark, "texts": how many, "seconds": between them, "stray": leave one}`."""
+        order = json.loads(turn.input)
+        mark = os.open(f"{turn.cwd}/{turn.name}.ran", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.write(mark, f"{order['id']}\n".encode())
+        finally:
+            os.close(mark)
+        if order["stray"]:
+            await turn.run_process(["sh", "-c", STRAY])
+        for number in range(order["texts"]):
+            await turn.text(f"{order['id']} {number}\n")
+            await trio.sleep(order["seconds"])

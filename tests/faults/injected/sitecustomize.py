@@ -1,0 +1,155 @@
+"""Faults from outside, for the processes of a campaign: imported before anything of ours.
+
+Wraps the calls after which something is on disk, on its way or alive, so that a process kills,
+stops or disappoints itself at a named point: `CALL@module` of ours that made the call, such as
+`fdatasync@journal.store`. What shall happen stands on the campaign's board (`fault_board`), which
+every process maps while it still may. Does nothing at all without `PODS_FAULT_BOARD`. Product code
+knows nothing of this file.
+
+A process's role is `supervisor`, `launcher`, `keeper:NAME` or `pod:NAME`; a fork finds its own by
+who forked it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+_PATH = os.environ.get("PODS_FAULT_BOARD")
+
+if _PATH:
+    import errno
+    import inspect
+    import signal
+    import socket
+    import time
+    from collections.abc import Callable
+    from types import FrameType
+    from typing import Any
+
+    from fault_board import Board, Slot
+
+    _board = Board(_PATH)
+    _send = socket.socket.send
+    _kill = os.kill
+    _words = sys.orig_argv
+    _role = (
+        "supervisor"
+        if "pods.supervisor" in _words
+        else "launcher"
+        if "pods.launcher" in _words
+        else ""
+    )
+
+    def _caller() -> tuple[str, FrameType] | None:
+        """The module of ours, and its frame, that makes the call which is wrapped."""
+        frame = inspect.currentframe()
+        for _ in range(12):
+            if frame is None:
+                return None
+            name: str = frame.f_globals.get("__name__", "")
+            if name.startswith("pods."):
+                return name[5:], frame
+            frame = frame.f_back
+        return None
+
+    def _due(point: str) -> Slot | None:
+        _board.count(_role.partition(":")[0], point)
+        if not _board.version:
+            return None
+        slot = _board.due(_role, point, os.getpid(), time.monotonic())
+        if slot is None:
+            return None
+        if slot.action == "kill_before":
+            _die()
+        if slot.action == "stop":
+            _kill(os.getpid(), signal.SIGSTOP)
+        if slot.action in ("enospc", "eio", "eagain"):
+            number = getattr(errno, slot.action.upper())
+            raise OSError(number, os.strerror(number))
+        return slot
+
+    def _die() -> None:
+        _kill(os.getpid(), signal.SIGKILL)
+        while True:  # the signal is on its way
+            time.sleep(1)
+
+    def _wrap(name: str) -> None:
+        call: Callable[..., Any] | None = getattr(os, name, None)
+        if call is None:
+            return
+        original = call
+
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            found = _caller() if _role else None
+            if found is None:
+                return original(*args, **kwargs)
+            slot = _due(f"{name}@{found[0]}")
+            if slot is not None and slot.action in ("torn", "short") and len(args[1]) > 1:
+                part = 1 + slot.part % (len(args[1]) - 1)
+                taken = original(args[0], bytes(args[1])[:part])
+                if slot.action == "torn":
+                    _die()
+                return taken
+            result = original(*args, **kwargs)
+            if slot is not None and slot.action == "kill_after":
+                _die()
+            return result
+
+        setattr(os, name, wrapped)
+
+    def _forking(fork: Callable[[], int]) -> Callable[[], int]:
+        def forked() -> int:
+            global _role
+            found = _caller() if _role else None
+            if found is None:
+                return fork()
+            module, frame = found
+            slot = _due(f"fork@{module}")
+            pid = fork()
+            if pid == 0:
+                _role = _child_role(module, frame)
+            elif slot is not None and slot.action == "kill_after":
+                _die()
+            return pid
+
+        return forked
+
+    def _child_role(module: str, frame: FrameType) -> str:
+        """The launcher forks keepers, a keeper its pod; others are not to be hurt."""
+        kind = {"launcher.loop": "keeper", "keeper.main": "pod"}.get(module)
+        above: FrameType | None = frame
+        while kind is not None and above is not None:
+            spec = above.f_locals.get("spec")
+            if spec is not None:
+                return f"{kind}:{spec.name}"
+            above = above.f_back
+        return ""
+
+    def _sending(self: socket.socket, data: Any, *flags: int) -> int:
+        found = _caller() if _role else None
+        if found is None:
+            return _send(self, data, *flags)
+        slot = _due(f"send@{found[0]}")
+        if slot is not None and slot.action in ("torn", "cut") and len(data) > 1:
+            _send(self, bytes(data)[: 1 + slot.part % (len(data) - 1)], *flags)
+            if slot.action == "torn":
+                _die()
+            self.shutdown(socket.SHUT_RDWR)
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+        sent = _send(self, data, *flags)
+        if slot is not None and slot.action == "kill_after":
+            _die()
+        return sent
+
+    if _role:
+        for _name in ("write", "fsync", "fdatasync", "rename", "replace", "link", "unlink",
+                      "rmdir", "mkdir", "ftruncate"):  # fmt: skip
+            _wrap(_name)
+        os.fork = _forking(os.fork)
+        socket.socket.send = _sending  # type: ignore[assignment,method-assign]  # typeshed has `data` by position
+        if _role == "launcher":
+            from pods.keeper import system
+
+            # It forks past `os.fork`, by a function that others take as they are imported.
+            system.plain_fork = _forking(system.plain_fork)

@@ -1,0 +1,166 @@
+"""One campaign's small world: directories, environment, processes, and their end.
+
+Owns what a supervisor of the campaign is started with, who lives in it, and the clearing away.
+Knows nothing of plans or models. A world's processes carry its runtime directory in their
+environment, by which they are found; nothing else is ever signalled. Used by `rounds`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import secrets
+import shutil
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from fault_board import Board
+
+from pods.client.start import start_supervisor
+from pods.paths import SupervisorPlaces, places_from
+
+HERE: Final = Path(__file__).parent
+ROOT: Final = HERE.parents[1]
+PATH: Final = [
+    *(str(ROOT / room) for room in ("pods", "protocol", "tools")),
+    str(HERE),
+    str(HERE / "injected"),
+]
+
+NAME: Final = "faults"
+PR_SET_CHILD_SUBREAPER: Final = 36
+START_SECONDS: Final = 20.0
+
+
+def be_init() -> None:
+    """Adopt and reap what loses its parent, as the first process of a machine does."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+    def reap() -> None:
+        while True:
+            try:
+                os.waitpid(-1, 0)
+            except ChildProcessError:
+                time.sleep(0.02)  # there is no child to wait for, and nobody tells of the first
+
+    threading.Thread(target=reap, name="init", daemon=True).start()
+
+
+class World:
+    """Directories and processes of one round.
+
+    Args:
+        directory: short, and not there yet.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        os.mkdir(directory, 0o700)
+        self.work = f"{directory}/w"
+        os.mkdir(self.work)
+        self.board = Board.create(f"{directory}/board")
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PODS_", "XDG_", "COVERAGE_"))
+        }
+        self.environ = {
+            **kept,
+            "PYTHONPATH": os.pathsep.join(PATH),
+            "PODS_FAULT_BOARD": f"{directory}/board",
+            "PODS_RUNTIME_DIR": f"{directory}/r",
+            "PODS_STATE_DIR": f"{directory}/s",
+            "PODS_EXTRA_READ": str(HERE),
+        }
+        self.places: SupervisorPlaces = places_from(self.environ, os.geteuid()).supervisor(NAME)
+
+    @staticmethod
+    def make(parent: str = "/tmp") -> World:
+        """A world in a directory of its own."""
+        return World(f"{parent}/pf-{os.getpid()}-{secrets.token_hex(3)}")
+
+    def ensure_supervisor(self) -> None:
+        """Start a supervisor where none answers, as every client does."""
+        start_supervisor(self.places, self.environ, timeout=START_SECONDS)
+
+    @property
+    def token(self) -> str:
+        """The owner's."""
+        return Path(self.places.owner_token).read_text().strip()
+
+    def processes(self) -> dict[int, str]:
+        """Every process of this world that is no zombie: pid -> command line."""
+        mark = f"PODS_RUNTIME_DIR={self.environ['PODS_RUNTIME_DIR']}".encode()
+        found: dict[int, str] = {}
+        for entry in os.listdir("/proc"):
+            if not entry.isdigit() or int(entry) == os.getpid():
+                continue
+            with contextlib.suppress(OSError):
+                if mark not in Path(f"/proc/{entry}/environ").read_bytes().split(b"\0"):
+                    continue
+                command = Path(f"/proc/{entry}/cmdline").read_bytes().replace(b"\0", b" ")
+                name = Path(f"/proc/{entry}/comm").read_text().strip()
+                found[int(entry)] = f"{name}: {command.decode().strip()}"
+        return found
+
+    def pid_of(self, name: str) -> list[int]:
+        """The processes of this world with that name (`pods-launcher`) or word in their command."""
+        return [pid for pid, what in self.processes().items() if name in what]
+
+    def pod_of(self, pid: int) -> str | None:
+        """The id of the pod that a keeper or a pod's process is of: its log is in its directory."""
+        with contextlib.suppress(OSError):
+            path = Path(os.readlink(f"/proc/{pid}/fd/2"))
+            if path.name == "stderr.log":
+                return path.parent.name
+        return None
+
+    def wake_all(self) -> None:
+        """Let everything go on that is stopped."""
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    def leases(self) -> dict[str, Any]:
+        """Pod id -> lease, as the registry's file has it."""
+        path = Path(self.places.places.registry)
+        if not path.exists():
+            return {}
+        return {lease["pod_id"]: lease for lease in json.loads(path.read_text())["leases"]}
+
+    def log(self) -> str:
+        """The end of what supervisors and launchers wrote."""
+        with contextlib.suppress(OSError):
+            return Path(self.places.log).read_text()[-6000:]
+        return ""
+
+    def left_in_runtime(self) -> list[str]:
+        """What lies in the runtime directory besides locks, which stay."""
+        runtime = Path(self.places.places.runtime)
+        return sorted(
+            str(path.relative_to(runtime))
+            for path in (runtime.rglob("*") if runtime.exists() else ())
+            if not path.name.endswith(".lock")
+        )
+
+    def clear(self, *, keep: bool = False) -> None:
+        """Kill what lives and remove everything, or all but the files."""
+        deadline = time.monotonic() + 10.0
+        while (living := self.processes()) and time.monotonic() < deadline:
+            for pid in living:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
+        if not keep:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def log_line(text: str) -> None:
+    """Say something to whoever watches, at once."""
+    print(text, file=sys.stderr, flush=True)
