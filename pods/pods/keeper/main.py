@@ -8,6 +8,7 @@ nothing, keeps the collector off and makes little.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -262,6 +263,8 @@ class Keeper:
             try:
                 write_record(self._spec.state_directory, record)
             except StorageFailed as error:
+                if error.data.get("errno") == errno.ENOENT:
+                    return EXIT_UNRECORDED  # its directory was removed: it will not come back
                 if not said:
                     _say(error.message)
                     said = True

@@ -36,7 +36,7 @@ from pods.scope.rules import Table
 from pods.supervisor.core import Supervisor
 from pods.supervisor.kill import kill_tree
 from pods.supervisor.stop import stop_in_background
-from pods_protocol.errors import PodsError
+from pods_protocol.errors import PodsError, StorageFailed
 from pods_protocol.pod_messages import RunResult
 from pods_protocol.values import Enforcement, ExitRecord, PodState
 
@@ -90,9 +90,13 @@ async def perform(supervisor: Supervisor, pod_id: str, trigger: Trigger, facts: 
             case Command.RELEASE_LEASE:
                 await release_lease(supervisor, record)
             case Command.REMOVE_RUNTIME:
-                await remove_tree(supervisor.places.pod_runtime(pod_id))
+                await _remove_or_tell(supervisor, supervisor.places.pod_runtime(pod_id))
             case Command.REMOVE_STATE:
-                await remove_tree(supervisor.places.places.pod_state(pod_id))
+                state = supervisor.places.places.pod_state(pod_id)
+                if trigger is Trigger.REMOVE_ASKED:
+                    await remove_tree(state)  # the row stays with what is left, and can be retried
+                else:
+                    await _remove_or_tell(supervisor, state)
             case Command.SETTLE_CHILDREN:
                 settle_children(supervisor, record)
             case _:
@@ -239,16 +243,41 @@ def settle_children(supervisor: Supervisor, record: PodRecord) -> None:
             )
 
 
-async def remove_tree(path: str) -> None:
-    """Remove a directory of ours with all that is in it; one that is gone already is fine."""
+async def _remove_or_tell(supervisor: Supervisor, path: str) -> None:
+    """As `remove_tree`, where the pod's end must not wait; what stays is told in the log."""
     try:
-        small = _is_small(path)
+        await remove_tree(path)
+    except StorageFailed as error:
+        supervisor.log(error.message)
+
+
+async def remove_tree(path: str) -> None:
+    """Remove a directory of ours with all that is in it; one that is gone already is fine.
+
+    Raises:
+        StorageFailed: something in it cannot be removed; everything else is.
+    """
+    try:
+        if _is_small(path):
+            _remove(path)
+        else:
+            await trio.to_thread.run_sync(_remove, path)
     except FileNotFoundError:
         return
-    if small:
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        await trio.to_thread.run_sync(lambda: shutil.rmtree(path, ignore_errors=True))
+    except OSError as error:
+        stuck = error.filename or path
+        raise StorageFailed(
+            f"cannot remove {path}: {stuck}: {error.strerror or error}; see what holds it, remove "
+            "it by hand, then try again",
+            path=path,
+            errno=error.errno,
+        ) from error
+
+
+def _remove(path: str) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    if os.path.lexists(path):
+        shutil.rmtree(path)  # says what is stuck
 
 
 MAX_ENTRIES_INLINE = 16

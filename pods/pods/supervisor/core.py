@@ -128,6 +128,7 @@ class Supervisor:
         live.close_links()
         self.pods.pop(live.id, None)
         self.callers.pop(token_digest(live.token), None)
+        self.hub.end(live.id)
         self.launcher.forget(live.id)
         self.touch()
 

@@ -85,13 +85,14 @@ def _directories(supervisor: Supervisor) -> list[Problem]:
                     remedy=f"chown it to yourself and chmod 0700 {path}",
                 )
             )
-    known = {record.id for record in supervisor.table}
+    # Of an ended pod nothing is left there, unless it could not be removed.
+    known = {record.id for record in supervisor.table.living()} | supervisor.pods.keys()
     with os.scandir(places.runtime) as entries:
         stale = sorted(e.name for e in entries if e.is_dir() and e.name not in known)
     problems += [
         Problem(
             code="stale_runtime_directory",
-            message=f"{places.runtime}/{name} belongs to no pod",
+            message=f"{places.runtime}/{name} belongs to no living pod",
             remedy=f"remove it: rm -r {places.runtime}/{name}",
         )
         for name in stale

@@ -37,11 +37,18 @@ class Hub:
         self._directory = directory
         self._log = log
         self._subscribers: dict[Session, str | None] = {}
+        self._sessions: dict[Session, str | None] = {}
 
     @property
     def subscribers(self) -> int:
         """How many listen."""
         return len(self._subscribers)
+
+    def end(self, caller: str) -> None:
+        """Close the connections that a pod subscribed with: it has ended, and its right to know."""
+        for session, who in list(self._sessions.items()):
+            if who == caller:
+                session.close()
 
     def publish(self, event: Event) -> None:
         """Tell every subscriber that may see it of an event that is on disk."""
@@ -85,6 +92,17 @@ class Hub:
             caller: the id of the pod that asks, None for the owner.
             since: a seq; None for what comes from here on.
         """
+        self._sessions[session] = caller  # from here on, so that `end` finds a replay too
+        try:
+            await self._replay(session, caller, since)
+            self._subscribers[session] = caller
+            await trio.sleep_forever()
+        finally:
+            self._subscribers.pop(session, None)
+            del self._sessions[session]
+
+    async def _replay(self, session: Session, caller: str | None, since: int | None) -> None:
+        """Send what came after `since`; no checkpoint between its end and the joining."""
         while since is not None:
             piece = read_events(
                 self._directory,
@@ -98,14 +116,9 @@ class Hub:
                     session.notify("event", _shown(event))
             since = piece.next
             if not piece.truncated:
-                break  # no checkpoint between here and the joining: nothing can come in between
+                return
             await session.drained()
             await trio.lowlevel.checkpoint()  # a fast reader must not keep the others waiting
-        self._subscribers[session] = caller
-        try:
-            await trio.sleep_forever()
-        finally:
-            self._subscribers.pop(session)
 
 
 def may_see(data: Mapping[str, Any], caller: str | None) -> bool:

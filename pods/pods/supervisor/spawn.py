@@ -146,8 +146,16 @@ async def _finish(
     await perform(supervisor, live.id, Trigger.ACCEPTED, facts)
     replaced = None if plan.replaces is None else supervisor.table.get(plan.replaces)
     if replaced is not None:
-        supervisor.nursery.start_soon(remove_record, supervisor, replaced)
+        supervisor.nursery.start_soon(_remove_replaced, supervisor, replaced)
     supervisor.nursery.start_soon(watch, supervisor, live)
+
+
+async def _remove_replaced(supervisor: Supervisor, replaced: PodRecord) -> None:
+    """The new pod runs whatever becomes of the old one's files; its row stays with them."""
+    try:
+        await remove_record(supervisor, replaced)
+    except PodsError as error:
+        supervisor.log(f"cannot remove the pod that {replaced.name} replaced: {error.message}")
 
 
 async def _roll_back(supervisor: Supervisor, live: LivePod, error: BaseException) -> None:

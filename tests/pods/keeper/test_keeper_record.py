@@ -43,6 +43,26 @@ def test_a_wait_status_becomes_a_record(wait_status: int, status: int, reason: s
     assert (record.status, record.reason) == (status, reason)
 
 
+def take_away(directory: str, away: str) -> None:
+    """Let every write into the directory be refused: a file stands in its place.
+
+    Not just gone: a keeper whose directory was removed has nowhere to write, and waits for nothing.
+    """
+    os.rename(directory, away)
+    Path(directory).touch()
+
+
+def test_a_keeper_whose_directory_was_removed_ends_without_offering_its_record(
+    launcher: RunningLauncher, client: BlockingClient
+) -> None:
+    spec = launcher.spec()
+    launcher.launch(client, spec)
+    pod = ask_pod(spec)["pid"]
+    os.rename(spec.state_directory, f"{spec.state_directory}.away")
+    os.kill(pod, signal.SIGKILL)
+    assert ended(client, spec).status == EXIT_UNRECORDED
+
+
 def test_a_record_that_the_disk_refuses_is_told_until_it_was_read(
     launcher: RunningLauncher, client: BlockingClient
 ) -> None:
@@ -51,7 +71,7 @@ def test_a_record_that_the_disk_refuses_is_told_until_it_was_read(
     pod = ask_pod(spec)["pid"]
     away = f"{spec.state_directory}.away"
     with launcher.connect_keeper(spec) as keeper:
-        os.rename(spec.state_directory, away)
+        take_away(spec.state_directory, away)
         os.kill(pod, signal.SIGKILL)
         told: list[KeeperStatus] = []
 
@@ -74,12 +94,13 @@ def test_a_record_is_written_once_the_disk_takes_it(
     launcher.launch(client, spec)
     ask_pod(spec)
     away = f"{spec.state_directory}.away"
-    os.rename(spec.state_directory, away)
+    take_away(spec.state_directory, away)
     with launcher.connect_keeper(spec) as keeper:
         keeper.ask(SignalTree(signal="kill"))
     wait_for(
         lambda: "cannot write" in Path(away, "stderr.log").read_text(), "the disk is not tried"
     )
+    os.unlink(spec.state_directory)
     os.rename(away, spec.state_directory)
     assert ended(client, spec).status == 0
     record = read_record(spec.state_directory)
