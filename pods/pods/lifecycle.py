@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from attrs import evolve, field, frozen
 
@@ -340,9 +340,18 @@ class PodTable:
     pod between two lives that the journal does not tell apart.
     """
 
+    MEANING: ClassVar[int] = 1
+    DERIVED: ClassVar[frozenset[str]] = frozenset()
+
+    # All that is remembered, with its type: snapshots are made and read by these lines.
+    _pods: dict[str, PodRecord]
+    _names: dict[str, str]
+    _journaled_lives: dict[str, Life]
+
     def __init__(self, events: Iterable[Event] = ()) -> None:
-        self._pods: dict[str, PodRecord] = {}
-        self._names: dict[str, str] = {}
+        self._pods = {}
+        self._names = {}
+        self._journaled_lives = {}
         for event in events:
             self.apply(event)
 
@@ -364,7 +373,17 @@ class PodTable:
 
     def set_life(self, pod_id: str, life: Life) -> None:
         """Note a move that the journal does not tell (`launching`)."""
+        self._journaled_lives.setdefault(pod_id, self._pods[pod_id].life)
         self._pods[pod_id] = evolve(self._pods[pod_id], life=life)
+
+    def forget_unjournaled(self) -> None:
+        """Go back to what the journal tells of each life.
+
+        For a new process: the one before it may have made its snapshot in the middle of a move.
+        """
+        for pod_id, life in self._journaled_lives.items():
+            self._pods[pod_id] = evolve(self._pods[pod_id], life=life)
+        self._journaled_lives.clear()
 
     def apply(self, event: Event) -> None:
         """Take one event of the supervisor's journal; kinds of other versions change nothing."""
@@ -387,11 +406,14 @@ class PodTable:
         changes = _changes(event, known)
         if changes:
             self._pods[pod_id] = evolve(known, **changes)
+        if "life" in changes:
+            self._journaled_lives.pop(pod_id, None)
         if event.type == POD_SPAWNED:
             self._names[known.name] = pod_id
 
     def _forget(self, record: PodRecord) -> None:
         del self._pods[record.id]
+        self._journaled_lives.pop(record.id, None)
         if self._names.get(record.name) == record.id:
             del self._names[record.name]
         for other in list(self._pods.values()):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
+from pods.folds import memory, restore
 from pods.lifecycle import (
     CURSOR_ADVANCED,
     LIVING,
@@ -56,6 +58,12 @@ class Story:
         event = Event(seq=seq, time=1000.0 + seq, turn=None, type=kind, data=data)
         self.events.append(event)
         self.table.apply(event)
+        # Whatever the story: a snapshot of it is all that another process needs.
+        again = PodTable()
+        remembered = orjson.loads(orjson.dumps(memory(self.table), option=orjson.OPT_NON_STR_KEYS))
+        assert restore(again, remembered) == []
+        assert memory(again) == memory(self.table)
+        assert list(again) == list(self.table)
 
     def reserve(self, pod_id: str, parent: str | None = None, **given: Any) -> None:
         replaces = given.pop("replaces", None)
@@ -168,6 +176,17 @@ def test_a_failed_spawn_leaves_no_row_and_no_name() -> None:
     story.tell(SPAWN_FAILED, id="a", error="start_failed")
     assert story.names() == []
     assert story.table.named("name-a") is None
+
+
+def test_a_move_that_the_journal_does_not_tell_is_forgotten_by_the_next_process() -> None:
+    story = Story()
+    story.reserve("a")
+    story.table.set_life("a", Life.LAUNCHING)
+    story.tell(CURSOR_ADVANCED, id="a", reader="r", seq=1)
+    again = PodTable()
+    assert restore(again, memory(story.table)) == []
+    again.forget_unjournaled()
+    assert list(again) == list(PodTable(story.events))
 
 
 def test_a_pod_lives_from_reservation_to_end() -> None:

@@ -85,6 +85,14 @@ class FailingFiles:
         self._ask("close")
         os.close(descriptor)
 
+    def rename(self, path: str, new: str, /) -> None:
+        self._ask("rename")
+        os.rename(path, new)
+
+    def unlink(self, path: str, /) -> None:
+        self._ask("unlink")
+        os.unlink(path)
+
 
 class FakeSink:
     """A sink that takes everything, unless it is told to be full.

@@ -1,6 +1,6 @@
 """The system calls of the writer, as one small object that a test or a fault campaign replaces.
 
-Owns nothing but their names. Called by `store`.
+Owns nothing but their names. Called by `store`, `opening`, `snapshots`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ class FileOperations(Protocol):
     """What the writer asks of the system; each raises `OSError` like its namesake in `os`."""
 
     def open(self, path: str, flags: int, mode: int, /) -> int:
-        """Open a segment (or the directory, to sync it)."""
+        """Open a segment or a snapshot (or the directory, to sync it)."""
         ...
 
     def write(self, descriptor: int, data: bytes, /) -> int:
@@ -32,6 +32,14 @@ class FileOperations(Protocol):
         """Close it."""
         ...
 
+    def rename(self, path: str, new: str, /) -> None:
+        """Give a file its name, in place of what had it."""
+        ...
+
+    def unlink(self, path: str, /) -> None:
+        """Remove a file."""
+        ...
+
 
 class SystemFiles:
     """The system itself."""
@@ -41,3 +49,5 @@ class SystemFiles:
     sync = staticmethod(getattr(os, "fdatasync", os.fsync))
     truncate = staticmethod(os.ftruncate)
     close = staticmethod(os.close)
+    rename = staticmethod(os.rename)
+    unlink = staticmethod(os.unlink)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from io import StringIO
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, ClassVar, Final, NamedTuple, cast
 
 from pods_protocol.events import ASSISTANT_TEXT_KINDS, Event
 from pods_protocol.pod_messages import HistoryEntry, RunResult
@@ -93,28 +93,54 @@ class PodFold:
         ended: `stopped`, `failed` or `lost` once the pod has ended, else None.
     """
 
+    MEANING: ClassVar[int] = 1
+    DERIVED: ClassVar[frozenset[str]] = frozenset({"_appliers"})
+
+    # All that is remembered, with its type: snapshots are made and read by these lines.
+    last_seq: int
+    last_time: float
+    turn: int | None
+    turn_started: float | None
+    turns: int
+    last_turn: TurnSummary | None
+    ended: PodState | None
+    _phase: str
+    _paused: bool
+    _queue: list[_Waiting]
+    _notes: list[Note]
+    _undelivered: deque[UndeliveredMessage]
+    _questions: dict[str, OpenQuestion]
+    _remembered: dict[str, RunResult]
+    _about_to_start: dict[str, str]
+    _text: StringIO
+    _text_length: int
+    _history: deque[HistoryEntry]
+    _history_characters: int
+    _usage_before: dict[str, float]
+    _usage_of_turn: dict[str, float]
+
     def __init__(self) -> None:
         self.last_seq = 0
         self.last_time = 0.0
-        self.turn: int | None = None
-        self.turn_started: float | None = None
+        self.turn = None
+        self.turn_started = None
         self.turns = 0
-        self.last_turn: TurnSummary | None = None
-        self.ended: PodState | None = None
+        self.last_turn = None
+        self.ended = None
         self._phase = "starting"
         self._paused = False
-        self._queue: list[_Waiting] = []
-        self._notes: list[Note] = []
-        self._undelivered: deque[UndeliveredMessage] = deque(maxlen=MAX_UNDELIVERED)
-        self._questions: dict[str, OpenQuestion] = {}
-        self._remembered: dict[str, RunResult] = {}
-        self._about_to_start: dict[str, str] = {}
+        self._queue = []
+        self._notes = []
+        self._undelivered = deque(maxlen=MAX_UNDELIVERED)
+        self._questions = {}
+        self._remembered = {}
+        self._about_to_start = {}
         self._text = StringIO()
         self._text_length = 0
-        self._history: deque[HistoryEntry] = deque()
+        self._history = deque()
         self._history_characters = 0
-        self._usage_before: dict[str, float] = {}
-        self._usage_of_turn: dict[str, float] = {}
+        self._usage_before = {}
+        self._usage_of_turn = {}
         self._appliers: dict[str, Callable[[Event], None]] = {
             "message_accepted": self._message_accepted,
             "message_withdrawn": self._message_withdrawn,

@@ -15,7 +15,7 @@ from attrs import frozen
 
 from pods.journal.events import decode_event, peek
 from pods.journal.lines import find_line, iterate_lines, last_lines
-from pods.journal.segments import Segment, damaged, failed, list_segments
+from pods.journal.segments import READ_FLAGS, Segment, damaged, failed, list_segments
 from pods_protocol.bounds import DEFAULT_READ_BYTES, DEFAULT_READ_LIMIT
 from pods_protocol.errors import StorageFailed
 from pods_protocol.events import Event
@@ -71,6 +71,8 @@ class Scan:
     Attributes:
         gap: first and last seq of what is asked for and no longer there, or None.
         place: after each line, where the next one begins.
+        trimmed: the writer took a file away before its turn came, and the lines ended there; what
+            is gone shows as the `gap` of the next scan.
     """
 
     def __init__(self, directory: str, since: int, until: int, place: Place | None = None) -> None:
@@ -79,6 +81,7 @@ class Scan:
         self._since = since
         self._until = until
         self.gap: tuple[int, int] | None = None
+        self.trimmed = False
         self.place = place if place is not None and place.seq == since else None
         if self._segments and self._segments[0].first > since + 1:
             self.gap = (since + 1, self._segments[0].first - 1)
@@ -104,6 +107,8 @@ class Scan:
                 expected = seq + 1
                 if expected > self._until:
                     return
+            if self.trimmed:
+                return
             if following is not None and following != expected:
                 raise damaged(
                     segment.path,
@@ -137,8 +142,11 @@ class Scan:
 
     def _lines_of(self, segment: Segment, expected: int) -> Iterator[tuple[int, str, bytes, int]]:
         try:
-            descriptor = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(segment.path, READ_FLAGS)
         except OSError as error:
+            if not os.path.lexists(segment.path):
+                self.trimmed = True
+                return
             raise failed("read", segment.path, error) from error
         try:
             end = os.fstat(descriptor).st_size
@@ -220,6 +228,8 @@ def read_events(
     except StorageFailed:
         if reached == since:
             raise
+    if scan.trimmed and reached == since:
+        return read_events(directory, since, kinds=kinds, limit=limit, max_bytes=max_bytes)
     return ReadSlice(
         events=tuple(events), next=reached, last_seq=newest, truncated=reached < newest
     )
@@ -248,7 +258,7 @@ def last_seq(directory: str) -> int:
         return 0
     newest = segments[-1]
     try:
-        descriptor = os.open(newest.path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(newest.path, READ_FLAGS)
     except OSError as error:
         raise failed("read", newest.path, error) from error
     try:
@@ -272,8 +282,13 @@ def iterate(directory: str, since: int = 0) -> Iterator[Event]:
     Raises:
         StorageFailed: at the first damage, after everything before it.
     """
-    scan = Scan(directory, since, last_seq(directory))
-    if scan.gap is not None:
-        yield scan.gap_event()
-    for _, _, line in scan.lines():
-        yield _decode(scan, line)
+    until = last_seq(directory)
+    while True:
+        scan = Scan(directory, since, until)
+        if scan.gap is not None:
+            yield scan.gap_event()
+        for seq, _, line in scan.lines():
+            yield _decode(scan, line)
+            since = seq
+        if not scan.trimmed:
+            return

@@ -1,7 +1,8 @@
 """The files of one journal: their names, their order, and what is said when they are damaged.
 
-Owns the directory's layout: `<first seq, 20 digits>.jsonl`, one after the other without a hole,
-and `journal.lock`. What else lies in the directory is somebody else's. Called by `store`, `reader`.
+Owns the directory's layout: `<first seq, 20 digits>.jsonl`, one after the other without a hole;
+`<last seq taken in, 20 digits>.snapshot`, which are derived; `journal.lock`. What else lies in the
+directory is somebody else's. Called by the rest of the journal.
 """
 
 from __future__ import annotations
@@ -10,10 +11,19 @@ import os
 import re
 from typing import Final, NamedTuple
 
+from pods.journal.files import FileOperations
 from pods_protocol.errors import StorageFailed
 
 LOCK_NAME: Final = "journal.lock"
+TEMPORARY_SNAPSHOT_NAME: Final = "snapshot.new"
+"""What a snapshot is called until it is whole; one that a crash left is overwritten by the next."""
+
+READ_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
+"""How a reader opens them. A pod may write in its journal's directory: a pipe of that name must not
+make its supervisor wait for a writer, nor a link show it what is not the pod's."""
+
 _SEGMENT: Final = re.compile(r"(\d{20})(\..+)?\.jsonl\Z")
+_SNAPSHOT: Final = re.compile(r"(\d{20})\.snapshot\Z")
 
 
 class Segment(NamedTuple):
@@ -23,9 +33,28 @@ class Segment(NamedTuple):
     path: str
 
 
+class Snapshot(NamedTuple):
+    """One file: what follows from all events up to `seq`, that one included."""
+
+    seq: int
+    path: str
+
+
+class Files(NamedTuple):
+    """What a journal consists of, each in order."""
+
+    segments: list[Segment]
+    snapshots: list[Snapshot]
+
+
 def segment_path(directory: str, first: int) -> str:
     """Where the segment that begins with the event `first` lies."""
     return f"{directory}/{first:020d}.jsonl"
+
+
+def snapshot_path(directory: str, seq: int) -> str:
+    """Where the snapshot of all events up to `seq` lies."""
+    return f"{directory}/{seq:020d}.snapshot"
 
 
 def list_segments(directory: str) -> list[Segment]:
@@ -34,7 +63,16 @@ def list_segments(directory: str) -> list[Segment]:
     Raises:
         StorageFailed: the directory cannot be read, or holds a format this version does not know.
     """
-    found: list[Segment] = []
+    return list_files(directory).segments
+
+
+def list_files(directory: str) -> Files:
+    """Segments and snapshots, in order; none where there is no such directory.
+
+    Raises:
+        StorageFailed: as `list_segments`.
+    """
+    found = Files([], [])
     try:
         names = os.listdir(directory)
     except FileNotFoundError:
@@ -44,6 +82,9 @@ def list_segments(directory: str) -> list[Segment]:
     for name in names:
         match = _SEGMENT.match(name)
         if match is None:
+            match = _SNAPSHOT.match(name)
+            if match is not None:
+                found.snapshots.append(Snapshot(int(match[1]), f"{directory}/{name}"))
             continue
         if match[2] is not None:
             raise StorageFailed(
@@ -52,9 +93,23 @@ def list_segments(directory: str) -> list[Segment]:
                 path=f"{directory}/{name}",
                 errno=None,
             )
-        found.append(Segment(int(match[1]), f"{directory}/{name}"))
-    found.sort()
+        found.segments.append(Segment(int(match[1]), f"{directory}/{name}"))
+    found.segments.sort()
+    found.snapshots.sort()
     return found
+
+
+def sync_directory(directory: str, operations: FileOperations) -> None:
+    """Wait until the disk has the names of the files: they are the directory's content.
+
+    Raises:
+        OSError: it refuses.
+    """
+    descriptor = operations.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, 0)
+    try:
+        operations.sync(descriptor)
+    finally:
+        operations.close(descriptor)
 
 
 def failed(verb: str, path: str, error: OSError) -> StorageFailed:

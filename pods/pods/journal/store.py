@@ -14,22 +14,29 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeAlias, TypeVar
 
-from pods.journal.events import decode_event, encode_parts
+from pods.folds import Fold
+from pods.journal.events import encode_parts
 from pods.journal.files import FileOperations, SystemFiles
 from pods.journal.fold import PodFold
-from pods.journal.lines import iterate_lines
-from pods.journal.segments import (
-    LOCK_NAME,
-    Segment,
-    damaged,
-    failed,
-    list_segments,
-    segment_path,
-)
+from pods.journal.opening import open_segments
+from pods.journal.retention import KEEP_ALL, Retention
+from pods.journal.segments import LOCK_NAME, Files, failed, sync_directory
 from pods_protocol.errors import PodRunning, StorageFailed
 from pods_protocol.events import Event
+
+if TYPE_CHECKING:
+    from pods.journal.keeping import Keeper
+
+FIRST_SNAPSHOT_BYTES: Final = 1024 * 1024
+"""The journal's length, or what was replayed of it, at which the first snapshot is made: replaying
+that takes some 30 ms. Most pods never write this much."""
+
+UPKEEP_RETRY_BYTES: Final = 1024 * 1024
+"""Where the disk refuses a snapshot or a new segment, it is tried again after this much more."""
+
+F = TypeVar("F", bound=Fold)
 
 Item: TypeAlias = tuple[str, Mapping[str, Any], int | None]
 """Kind, data and turn of an event to be."""
@@ -41,26 +48,35 @@ newlines). It must not raise."""
 _SYSTEM_FILES: Final = SystemFiles()
 
 
-class Journal:
-    """A journal opened for writing; make one with `open`.
+class JournalWriter(Generic[F]):
+    """A journal opened for writing, with a fold of the caller's choice; make one with `open_with`.
 
     Attributes:
         directory: where it lies.
         fold: the state that follows from all of it.
         last_seq: the newest event; 0 in an empty journal.
+        last_time: when that was written; 0.0 there.
         on_append: what is called after each append.
     """
 
     def __init__(
-        self, directory: str, clock: Callable[[], float], files: FileOperations, lock: int
+        self,
+        directory: str,
+        fold: F,
+        clock: Callable[[], float],
+        files: FileOperations,
+        retention: Retention,
+        lock: int,
     ) -> None:
         self.directory = directory
-        self.fold = PodFold()
+        self.fold = fold
         self.last_seq = 0
+        self.last_time = 0.0
         self.on_append: list[OnAppend] = []
         self._clock = clock
         self._files = files
         self._write = files.write
+        self._retention = retention
         self._lock = lock
         self._descriptor = -1
         self._path = ""
@@ -69,23 +85,32 @@ class Journal:
         """The file may be longer than `_size`: a write failed and so did undoing it."""
         self._unsynced_directory = False
         self._notes_to_self: list[Item] = []
+        self._listed = Files([], [])
+        self._keeper: Keeper | None = None
+        self._upkeep_at = 0
+        """A file of this size is due for a snapshot, or for the next segment."""
+        self._upkeep_failed = False
 
     @classmethod
-    def open(
+    def open_with(
         cls,
+        fold: F,
         directory: str,
         *,
         clock: Callable[[], float] = time.time,
         file_operations: FileOperations = _SYSTEM_FILES,
-    ) -> Journal:
+        retention: Retention = KEEP_ALL,
+    ) -> Self:
         """Open the journal in `directory` for writing; both are made if they are not there.
 
         A last line that a crash tore is cut off, and a `warning` event says so.
 
         Args:
+            fold: new; brought up to date here, and by each append.
             directory: made 0700; the files in it are 0600.
             clock: seconds since the epoch.
             file_operations: the system calls, for tests of failing disks.
+            retention: what is kept of it; looked at whenever a segment is full.
 
         Raises:
             PodRunning: another writer has it.
@@ -93,10 +118,11 @@ class Journal:
         """
         try:
             os.makedirs(directory, mode=0o700, exist_ok=True)
-            lock = os.open(f"{directory}/{LOCK_NAME}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            lock = os.open(f"{directory}/{LOCK_NAME}", flags, 0o600)
         except OSError as error:
             raise failed("open", directory, error) from error
-        journal = cls(directory, clock, file_operations, lock)
+        journal = cls(directory, fold, clock, file_operations, retention, lock)
         try:
             journal._take_lock()
             journal._load()
@@ -126,81 +152,81 @@ class Journal:
             os.pwrite(self._lock, b"%d\n" % os.getpid(), 0)
 
     def _load(self) -> None:
-        """Replay every segment, then stand at the end of the last one."""
-        segments = list_segments(self.directory) or [Segment(1, segment_path(self.directory, 1))]
-        self.last_seq = segments[0].first - 1
-        for segment in segments:
-            if segment.first != self.last_seq + 1:
-                raise damaged(
-                    self._path,
-                    self._size,
-                    f"event {self.last_seq + 1} should follow, and the next file begins with "
-                    f"{segment.first}",
-                )
-            self._open_segment(segment.path)
-            self._replay(segment, is_last=segment is segments[-1])
-        self.fold.last_seq = self.last_seq
+        """Replay what the newest snapshot leaves, then stand at the end of the last segment."""
+        opened = open_segments(self.directory, self.fold, self._files)
+        segment = opened.files.segments[-1]
+        self._listed = opened.files
+        self._descriptor = opened.descriptor
+        self._path = segment.path
+        self._size = opened.size
+        self._unsynced_directory = opened.created
+        self.last_seq = opened.last_seq
+        self.last_time = opened.last_time
+        self._upkeep_at = min(
+            self._retention.segment_bytes, opened.size - opened.replayed + FIRST_SNAPSHOT_BYTES
+        )
+        for complaint in opened.complaints:
+            self._note("snapshot_unusable", complaint)
+        if opened.torn:
+            self._cut_torn_tail(opened.torn)
 
-    def _open_segment(self, path: str) -> None:
-        if self._descriptor >= 0:
-            self._files.close(self._descriptor)
-            self._descriptor = -1
-        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
-        try:
-            try:
-                self._descriptor = self._files.open(path, flags, 0o600)
-            except FileNotFoundError:
-                self._descriptor = self._files.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
-                self._unsynced_directory = True
-        except OSError as error:
-            raise failed("open", path, error) from error
-        self._path = path
-        self._size = 0
+    def _note(self, code: str, message: str) -> None:
+        """Have the next append begin with a warning."""
+        self._notes_to_self.append(("warning", {"code": code, "message": message}, None))
 
-    def _replay(self, segment: Segment, *, is_last: bool) -> None:
-        size = os.fstat(self._descriptor).st_size
-        fault: str | None = None
-        for offset, line in iterate_lines(self._descriptor, segment.path, 0, size):
-            if fault is not None:
-                raise damaged(segment.path, self._size, fault)
-            try:
-                event = decode_event(line)
-            except ValueError as error:
-                fault = f"this is no event ({error})"
-                continue
-            if event.seq != self.last_seq + 1:
-                raise damaged(
-                    segment.path,
-                    offset,
-                    f"event {self.last_seq + 1} should stand here, and it is {event.seq}",
-                )
-            self.fold.apply(event)
-            self.last_seq = event.seq
-            self._size = offset + len(line) + 1
-        if self._size == size:
-            return
-        if not is_last:
-            raise damaged(segment.path, self._size, fault or "its last line is cut short")
-        self._cut_torn_tail(size)
-
-    def _cut_torn_tail(self, size: int) -> None:
+    def _cut_torn_tail(self, torn: int) -> None:
         try:
             self._files.truncate(self._descriptor, self._size)
         except OSError as error:
             raise failed("repair", self._path, error) from error
-        self._notes_to_self.append(
-            (
-                "warning",
-                {
-                    "code": "torn_tail",
-                    "message": "the journal's last line was cut short by a crash: "
-                    f"{size - self._size} bytes after event {self.last_seq} were dropped",
-                },
-                None,
-            )
+        self._note(
+            "torn_tail",
+            f"the journal's last line was cut short by a crash: {torn} bytes after event "
+            f"{self.last_seq} were dropped",
         )
         with contextlib.suppress(StorageFailed):  # a full disk: it goes before the next append
             self.append_many(())
+
+    # Upkeep --------------------------------------------------------------------------------------
+
+    def _look_after(self) -> None:
+        """Begin a new segment where this one is full, else write a snapshot.
+
+        What the disk refuses is no reason not to append: the journal goes on in the old file, and
+        it is tried again after some more of it.
+        """
+        try:
+            keeper = self._get_keeper()
+            if self._size < self._retention.segment_bytes:
+                due = keeper.take_snapshot(self.last_seq, self.last_time)
+            else:
+                made, due = keeper.rotate(self._descriptor, self.last_seq, self.last_time)
+                self._files.close(self._descriptor)
+                self._descriptor, self._path, self._size = made.descriptor, made.path, 0
+                self._unsynced_directory = not made.synced
+        except Exception as error:
+            # A bug in a shortcut for later must not end a pod either.
+            self._upkeep_at = self._size + UPKEEP_RETRY_BYTES
+            if not self._upkeep_failed:
+                self._note(
+                    "journal_upkeep",
+                    f"cannot begin a new file of the journal or a snapshot of it: {error}; it goes "
+                    "on in the old file, and is tried again; free some space",
+                )
+            self._upkeep_failed = True
+        else:
+            self._upkeep_at = min(self._retention.segment_bytes, self._size + due)
+            self._upkeep_failed = False
+
+    def _get_keeper(self) -> Keeper:
+        if self._keeper is None:
+            # Imported by the few pods that write this much.
+            from pods.journal.keeping import Keeper
+
+            self._keeper = Keeper(
+                self.directory, self.fold, self._listed, self._files, self._clock, self._retention
+            )
+        return self._keeper
 
     def append(
         self,
@@ -233,13 +259,15 @@ class Journal:
             InvalidParams: as `append`.
             TooLarge: as `append`.
         """
+        if self._size >= self._upkeep_at and items and not self._dirty:
+            self._look_after()
         noted = len(self._notes_to_self)
         if noted:
             items = [*self._notes_to_self, *items]
         events: list[Event] = []
         lines: list[bytes] = []
         seq = self.last_seq
-        now = max(self._clock(), self.fold.last_time)  # a clock set back must not reorder events
+        now = max(self._clock(), self.last_time)  # a clock set back must not reorder events
         for kind, given, turn in items:
             seq += 1
             data = dict(given)
@@ -250,6 +278,7 @@ class Journal:
                 lines[0] + b"\n" if len(lines) == 1 else b"\n".join((*lines, b"")), durable
             )
             self.last_seq = seq
+            self.last_time = now
             apply = self.fold.apply
             for event in events:
                 apply(event)
@@ -309,13 +338,7 @@ class Journal:
         self._files.sync(self._descriptor)
         if self._unsynced_directory:
             # Once: the name of a new file is the directory's content, not its own.
-            directory = self._files.open(
-                self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, 0
-            )
-            try:
-                self._files.sync(directory)
-            finally:
-                self._files.close(directory)
+            sync_directory(self.directory, self._files)
             self._unsynced_directory = False
 
     def close(self) -> None:
@@ -327,8 +350,37 @@ class Journal:
             os.close(self._lock)
             self._lock = -1
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Journal(JournalWriter[PodFold]):
+    """The journal of a pod."""
+
+    @classmethod
+    def open(
+        cls,
+        directory: str,
+        *,
+        clock: Callable[[], float] = time.time,
+        file_operations: FileOperations = _SYSTEM_FILES,
+        retention: Retention = KEEP_ALL,
+    ) -> Journal:
+        """Open a pod's journal for writing: see `open_with`.
+
+        Raises:
+            PodRunning: as there.
+            StorageFailed: as there.
+        """
+        journal = cls.open_with(
+            PodFold(),
+            directory,
+            clock=clock,
+            file_operations=file_operations,
+            retention=retention,
+        )
+        journal.fold.last_seq = journal.last_seq  # also where all events before it are gone
+        return journal

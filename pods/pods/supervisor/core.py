@@ -1,7 +1,7 @@
 """What every method of the supervisor works on: the table, the pods, the registry, the launcher.
 
 Owns the supervisor's memory and the one door through which it changes: `record` writes the journal,
-then applies the event to the table. Performs nothing by itself; `acts` and `stop` do. Made by
+whose fold the table is. Performs nothing by itself; `acts` and `stop` do. Made by
 `service`, handed to every method.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import trio
 
-from pods.journal.store import Journal
+from pods.journal.store import JournalWriter
 from pods.lifecycle import Command, Life, PodRecord, PodTable, Trigger, handle
 from pods.paths import JOURNAL_NAME, SupervisorPlaces
 from pods.scope.registry import RegistryWorker, ScopeRegistry
@@ -46,7 +46,7 @@ class Supervisor:
         *,
         options: Options,
         token: str,
-        journal: Journal,
+        journal: JournalWriter[PodTable],
         table: PodTable,
         registry: ScopeRegistry,
         registry_worker: RegistryWorker,
@@ -81,7 +81,7 @@ class Supervisor:
     # -- memory ------------------------------------------------------------------------------
 
     def record(self, kind: str, data: Mapping[str, Any], *, durable: bool = False) -> None:
-        """Write an event, apply it, tell subscribers: in that order.
+        """Write an event, which the journal applies to the table, and tell subscribers.
 
         Raises:
             StorageFailed: it is not written, and nothing has changed.
@@ -89,7 +89,6 @@ class Supervisor:
         pod_id = data["id"]
         above = self.table.ancestors(pod_id)
         event = self.journal.append(kind, {**data, "ancestors": above}, durable=durable)
-        self.table.apply(event)
         self.hub.publish(event)
 
     def move(self, pod_id: str, trigger: Trigger) -> tuple[Life, tuple[Command, ...]]:

@@ -14,6 +14,7 @@ import trio
 
 from pods.journal.fold import STATE_KINDS, PodFold
 from pods.journal.reader import read_events
+from pods.journal.snapshots import restore_state
 from pods.paths import JOURNAL_NAME
 from pods.rpc.client import RpcClient, connect_within
 from pods.supervisor.keeper_link import KeeperLink
@@ -126,6 +127,8 @@ class LivePod:
         Raises:
             StorageFailed: as `catch_up`.
         """
+        if not self._seen:
+            self._leap()
         piece = read_events(
             self.journal,
             self._seen,
@@ -133,6 +136,8 @@ class LivePod:
             limit=MAX_READ_LIMIT,
             max_bytes=MAX_READ_BYTES,
         )
+        if piece.events and piece.events[0].type == "gap" and self._leap():
+            return True
         for event in piece.events:
             if event.type in STATE_KINDS_ASKED:  # a `gap` comes whatever was asked for
                 self.fold.apply(event)
@@ -143,6 +148,15 @@ class LivePod:
             self._untold = False
             self.changed()
         return self.behind
+
+    def _leap(self) -> bool:
+        """Take from its newest snapshot what needs no reading, or cannot be read any more."""
+        reached = restore_state(self.journal, self.fold, beyond=self._seen)
+        if not reached:
+            return False
+        self._seen = reached
+        self._untold = self.behind = True
+        return True
 
     @property
     def seen(self) -> int:

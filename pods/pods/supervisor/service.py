@@ -20,8 +20,8 @@ from typing import Any, Final, cast
 
 import trio
 
-from pods.journal.reader import iterate
-from pods.journal.store import Journal
+from pods.journal.retention import Retention
+from pods.journal.store import JournalWriter
 from pods.lifecycle import PodTable
 from pods.paths import SupervisorPlaces
 from pods.rpc.server import Handler, Session, serve_connection, serve_unix
@@ -49,6 +49,10 @@ from pods.supervisor.subscribe import subscribe
 from pods.supervisor.wait import wait
 from pods_protocol.api import SUPERVISOR_API
 from pods_protocol.errors import StartFailed, StorageFailed
+
+JOURNAL_RETENTION: Final = Retention(max_bytes=64 * 1024 * 1024)
+"""Of the supervisor's own journal: the lives of some 15,000 pods, for subscribers that come back.
+The table itself needs none of it: it is in the snapshots."""
 
 LIFE_LOCK_SECONDS: Final = 5.0
 """A supervisor that ends holds its lock for the milliseconds of giving things back; one that is
@@ -124,7 +128,8 @@ async def _serve_locked(
     log = Log(places.log)
     token = _owner_token(places)
     with _journal(places) as journal:
-        table = PodTable(iterate(journal.directory))
+        table = journal.fold
+        table.forget_unjournaled()
         registry = ScopeRegistry(places.places.registry)
         worker = RegistryWorker(registry)
         launcher = LauncherLink(options, token, log)
@@ -273,10 +278,12 @@ def _owner_token(places: SupervisorPlaces) -> str:
 
 
 @contextmanager
-def _journal(places: SupervisorPlaces) -> Generator[Journal]:
+def _journal(places: SupervisorPlaces) -> Generator[JournalWriter[PodTable]]:
     directory = f"{places.state}/journal"
     try:
-        journal = Journal.open(directory)
+        journal = JournalWriter[PodTable].open_with(
+            PodTable(), directory, retention=JOURNAL_RETENTION
+        )
     except OSError as error:
         raise StorageFailed(
             f"cannot open the supervisor's journal in {directory}: {error.strerror}; check its "

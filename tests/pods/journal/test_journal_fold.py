@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from pods.folds import memory, restore
 from pods.journal import fold as fold_module
 from pods.journal.fold import (
     MAX_HISTORY_CHARACTERS,
@@ -23,6 +25,8 @@ from pods.journal.fold import (
 from pods_protocol.events import EVENT_KINDS, Event
 from pods_protocol.pod_messages import HistoryEntry, RunResult
 from pods_protocol.values import OpenQuestion, PodStatus, QueuedMessage, TurnSummary
+
+NUMBERS_AS_KEYS = orjson.OPT_NON_STR_KEYS
 
 
 class Story:
@@ -491,6 +495,12 @@ class FoldMachine(RuleBasedStateMachine):
         self.open_questions = []
         self.story.tell("restarted", reason="crash")
 
+    @rule()
+    def go_on_from_a_snapshot(self) -> None:
+        remembered = orjson.loads(orjson.dumps(memory(self.story.fold), option=NUMBERS_AS_KEYS))
+        self.story.fold = PodFold()
+        assert restore(self.story.fold, remembered) == []
+
     @rule(kind=st.sampled_from(["warning", "thought", "invented later"]))
     def other(self, kind: str) -> None:
         self.story.tell(kind)
@@ -522,6 +532,7 @@ class FoldMachine(RuleBasedStateMachine):
         again, narrow = PodFold(), PodFold()
         again.apply_many(self.story.events)
         assert again.status() == self.story.fold.status()
+        assert memory(again) == memory(self.story.fold)
         narrow.apply_many(event for event in self.story.events if event.type in STATE_KINDS)
         narrow.last_seq = again.last_seq
         assert narrow.status() == again.status()

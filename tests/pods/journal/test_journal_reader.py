@@ -101,7 +101,9 @@ def test_a_journal_of_which_everything_was_trimmed_still_knows_its_end(tmp_path:
     piece = read_events(str(tmp_path), 2)
     assert [(event.seq, event.time) for event in piece.events] == [(7, 0.0)]
     with Journal.open(str(tmp_path)) as journal:
-        assert journal.append("text", {}).seq == 8
+        assert journal.append("text", {}).seq == 9
+    (warning, _) = read_events(str(tmp_path), 7).events
+    assert (warning.seq, warning.data["code"]) == (8, "snapshot_unusable")
 
 
 def test_damage_is_reached_but_never_passed(tmp_path: Path) -> None:
