@@ -9,27 +9,39 @@ from __future__ import annotations
 
 from typing import Final
 
+import trio
 from attrs import evolve
 
 from pods.lifecycle import PodRecord
 from pods.scope.confine import shortfall, unenforced
 from pods.supervisor.core import Supervisor
 from pods_protocol.errors import NotEnforceable, PodsError
-from pods_protocol.values import Enforcement, ScopeGrant
+from pods_protocol.values import Enforcement, ScopeGrant, ScopeRule
 
 UNKNOWN: Final = unenforced("the pod has not come up, or left no word of it")
 
 
 async def require_enforcement(
-    supervisor: Supervisor, name: str, grant: ScopeGrant, python: str | None
+    supervisor: Supervisor,
+    name: str,
+    grant: ScopeGrant,
+    python: str | None,
+    *,
+    parent_id: str | None,
 ) -> None:
     """Refuse a pod that the kernel would not hold to exactly its scope.
+
+    Args:
+        parent_id: whose denies, and those of its own ancestors, the pod will get as well.
 
     Raises:
         NotEnforceable: with what is missing.
         StartFailed: the trial itself failed.
+        PodsError: the registry cannot be read.
     """
-    found = await supervisor.launcher.probe(grant, python)
+    inherited = await _denies_of(supervisor, parent_id)
+    tried = evolve(grant, deny=tuple(dict.fromkeys((*grant.deny, *inherited))))
+    found = await supervisor.launcher.probe(tried, python)
     missing = shortfall(found)
     if missing:
         raise NotEnforceable(
@@ -38,6 +50,15 @@ async def require_enforcement(
             enforcement=found.backend,
             reason=missing,
         )
+
+
+async def _denies_of(supervisor: Supervisor, pod_id: str | None) -> tuple[ScopeRule, ...]:
+    """What a pod is denied, its ancestors' denies included: as its lease has it."""
+    if pod_id is None:
+        return ()
+    table = await trio.to_thread.run_sync(supervisor.registry.read)
+    lease = table.leases.get(pod_id)
+    return () if lease is None else lease.grant.deny
 
 
 async def machine_enforcement(supervisor: Supervisor) -> Enforcement:

@@ -80,7 +80,9 @@ async def _spawn(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> S
         )
     plan = make_plan(supervisor, caller, request)
     if request.require_enforcement:
-        await require_enforcement(supervisor, request.name, plan.grant, request.python)
+        await require_enforcement(
+            supervisor, request.name, plan.grant, request.python, parent_id=plan.parent_id
+        )
         plan = make_plan(supervisor, caller, request)  # others were served meanwhile
     pod_id = secrets.token_hex(6)
     supervisor.record(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from pods.client import aio
 from pods.scope.confine import OFF_VARIABLE
 from pods.scope.landlock import abi_version
 from pods_protocol.errors import NotEnforceable
@@ -128,6 +129,27 @@ async def test_without_landlock_pods_run_and_nothing_claims_to_hold_them(
             with pytest.raises(NotEnforceable, match=OFF_VARIABLE):
                 await client.spawn("two", write=[work], require_enforcement=True)
             await client.stop("one")
+
+
+@needs_landlock
+async def test_what_ancestors_deny_counts_where_enforcement_is_required(
+    pods_environ: dict[str, str], work: str
+) -> None:
+    os.mkdir(f"{work}/sub")
+    tree = ScopeRule(target=work, permission="write")
+    inside = ScopeRule(target=f"{work}/sub", permission="write")
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        with trio.fail_after(WAIT_SECONDS):
+            parent = await client.request(
+                SpawnPod(name="parent", agent="echo", allow=(tree,), deny=(inside,), cwd=work)
+            )
+            async with aio.connect_socket(supervisor.places.socket, parent.token) as as_parent:
+                # Asked for alone the rule is exact; less what the parent is denied it is not.
+                with pytest.raises(NotEnforceable, match="asked: write"):
+                    await as_parent.request(
+                        SpawnPod(name="child", allow=(tree,), cwd=work, require_enforcement=True)
+                    )
+                assert (await as_parent.list()).pods == ()
 
 
 @needs_landlock
