@@ -14,14 +14,13 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from collections.abc import Mapping
 from typing import Final, NoReturn
 
 from pods import __version__
 from pods.keeper.confined import Kill, read_enforcement
 from pods.keeper.domain import DomainBroken, SignalDomain
-from pods.keeper.pod_start import EXIT_CANNOT_START, RunPod, enter_pod
+from pods.keeper.pod_start import EXIT_CANNOT_START, end_process, enter_pod
 from pods.keeper.record import record_from, write_record
 from pods.keeper.rpc_loop import RpcLoop
 from pods.keeper.system import (
@@ -44,6 +43,7 @@ from pods.keeper.tree import (
     sweep,
 )
 from pods.keeper.wakeup import Wakeup
+from pods.pod.life import RunPod
 from pods_protocol.api import KEEPER_API
 from pods_protocol.bounds import PROTOCOL_VERSION
 from pods_protocol.errors import StorageFailed
@@ -74,8 +74,7 @@ RECORD_DEADLINE_SECONDS: Final = 600.0
 EXIT_UNRECORDED: Final = 3
 """The keeper's exit code when the record is not on disk."""
 
-EXIT_BUG: Final = 70
-"""The keeper's exit code when it failed itself; the launcher kills what is left."""
+PROCESS_NAME: Final = "pods-keeper"
 
 
 def keep(
@@ -98,17 +97,7 @@ def keep(
         switches: what the launcher was told about the holding of pods (`pods.scope.confine`).
         run_pod: the pod's life in the forked image; None is the real one.
     """
-    code = EXIT_BUG
-    try:
-        code = _keep(spec, pod_listener, keeper_listener, switches, run_pod)
-    except BaseException:
-        # The caller's frames below must never run in this process, whatever happened here.
-        traceback.print_exc()
-    finally:
-        with contextlib.suppress(Exception):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
+    end_process(lambda: _keep(spec, pod_listener, keeper_listener, switches, run_pod))
 
 
 def _keep(
@@ -118,12 +107,9 @@ def _keep(
     switches: Mapping[str, str],
     run_pod: RunPod | None,
 ) -> int:
-    signal.set_wakeup_fd(-1)
-    close_descriptors(keep=(0, 1, 2, pod_listener.fileno(), keeper_listener.fileno()))
-    os.setsid()
-    become_subreaper()
-    set_process_name("pods-keeper")
-    _open_log(spec.state_directory)
+    become_keeper(keep=(pod_listener.fileno(), keeper_listener.fileno()))
+    set_process_name(PROCESS_NAME)
+    open_log(spec.state_directory)
     keeper = os.getpid()
     # Before the pod is forked: what is below this process then is inside with it, for ever.
     domain = SignalDomain.enter(os.getppid(), switches=switches, files_follow=spec.enforce != "off")
@@ -134,15 +120,32 @@ def _keep(
         pod_listener.close()
         return _end_without_pod(spec, keeper_listener)
     if pid == 0:
-        kill: Kill = "subreaper_loop" if domain is None else "landlock_domain"
-        enter_pod(spec, pod_listener, keeper, run_pod, switches=switches, kill=kill)
+        enter_pod(spec, pod_listener, keeper, run_pod, switches=switches, kill=kill_of(domain))
     pod_listener.close()
     wakeup = Wakeup(LOOP_SIGNALS, ignored=LOOP_IGNORES)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     return Keeper(spec, keeper_listener, wakeup, pid, domain=domain).run()
 
 
-def _open_log(state_directory: str) -> None:
+def become_keeper(*, keep: tuple[int, ...]) -> None:
+    """What every keeper does first: a session of its own, descriptors, its descendants its own.
+
+    Args:
+        keep: descriptors to keep beside the standard streams.
+    """
+    signal.set_wakeup_fd(-1)
+    close_descriptors(keep=(0, 1, 2, *keep))
+    os.setsid()
+    become_subreaper()
+
+
+def kill_of(domain: SignalDomain | None) -> Kill:
+    """How a keeper in this domain would end its tree."""
+    return "subreaper_loop" if domain is None else "landlock_domain"
+
+
+def open_log(state_directory: str) -> None:
+    """Let what this process says end up in the pod's `stderr.log`."""
     path = f"{state_directory}/{STDERR_LOG}"
     try:
         log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -176,6 +179,18 @@ def _unlink_sockets(spec: PodSpec) -> None:
     for path in (spec.pod_socket, spec.keeper_socket):
         with contextlib.suppress(OSError):
             os.unlink(path)
+
+
+def identity_of(spec: PodSpec) -> HelloResult:
+    """What this process says to a good hello."""
+    return HelloResult(
+        protocol=PROTOCOL_VERSION,
+        server="keeper",
+        version=__version__,
+        name=spec.name,
+        id=spec.id,
+        pid=os.getpid(),
+    )
 
 
 class Keeper:
@@ -217,14 +232,7 @@ class Keeper:
             listener,
             KEEPER_API,
             owner_digest=spec.owner_digest,
-            identity=HelloResult(
-                protocol=PROTOCOL_VERSION,
-                server="keeper",
-                version=__version__,
-                name=spec.name,
-                id=spec.id,
-                pid=os.getpid(),
-            ),
+            identity=identity_of(spec),
             handlers={
                 GetKeeperStatus.METHOD: self._status,
                 SignalTree.METHOD: self._signal,

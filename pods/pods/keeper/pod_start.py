@@ -32,13 +32,13 @@ from pods.keeper.system import (
     set_process_name,
 )
 from pods.paths import SECRETS_NAME
+from pods.pod.life import RunPod
 from pods_protocol.codec import to_json
 from pods_protocol.process_messages import PodSpec
 
-RunPod = Callable[[PodSpec, socket.socket], int]
-
 EXIT_BUG: Final = 70
-"""The pod's code raised; the traceback is in `stderr.log`. The EX_SOFTWARE of sysexits.h."""
+"""The code of the pod or of its keeper raised; the traceback is in `stderr.log`. EX_SOFTWARE of
+sysexits.h."""
 
 EXIT_CANNOT_START: Final = 127
 """No such interpreter or working directory, or the system refused; what a shell says for it."""
@@ -52,6 +52,8 @@ INHERITED_VARIABLES: Final = frozenset(
 )  # fmt: skip
 """What a pod sees of the launcher's environment. Not the rest: keys and sockets that lie in it were
 not meant for every pod. Coverage's two carry the measurement of our own tests."""
+
+PROCESS_NAME: Final = "pods-pod"
 
 MAX_SECRETS_BYTES: Final = 4 * 1024 * 1024
 """Token and variables of one pod: what came in a line of 1 MiB, with room for its escapes."""
@@ -82,9 +84,27 @@ def enter_pod(
         switches: what the launcher was told about the holding of pods (`pods.scope.confine`).
         kill: how the keeper would end the tree, for the record.
     """
+
+    def live() -> int:
+        settle(keeper, keep=listener.fileno(), forked=spec.python is None)
+        set_process_name(PROCESS_NAME)
+        furnished = furnish(spec, switches=switches, kill=kill)
+        if isinstance(furnished, int):
+            return furnished
+        if furnished.python is not None:
+            environ = {**inherited_environ(os.environ), **own_environ(furnished)}
+            return _exec(furnished, listener, environ)
+        gc.enable()
+        return (run_pod or default_run_pod())(furnished, listener)
+
+    end_process(live)
+
+
+def end_process(live: Callable[[], int]) -> NoReturn:
+    """Live, then end this process with the exit code; nothing above on the stack ever runs."""
     code = EXIT_BUG
     try:
-        code = _enter(spec, listener, keeper, run_pod, switches, kill)
+        code = live()
     except SystemExit as request:
         code = request.code if isinstance(request.code, int) else EXIT_BUG
     except BaseException:
@@ -97,25 +117,31 @@ def enter_pod(
         os._exit(code)
 
 
-def _enter(
-    spec: PodSpec,
-    listener: socket.socket,
-    keeper: int,
-    run_pod: RunPod | None,
-    switches: Mapping[str, str],
-    kill: Kill,
-) -> int:
+def settle(keeper: int, *, keep: int, forked: bool) -> None:
+    """What is the same for every pod: its parent, session, signals, descriptors, file mode.
+
+    Args:
+        keeper: the pid of the parent.
+        keep: the one descriptor to keep beside the standard streams.
+        forked: it stays in the forked image, which has what Python set at its start, and what the
+            launcher's loop did.
+    """
     die_with_parent(keeper)
     os.setsid()
-    forked = spec.python is None
-    # A forked image has what Python set at its start, and what the launcher's loop did.
     if forked:
         reset_signals((*LOOP_SIGNALS, *LOOP_IGNORES))
     else:
         reset_signals()
-    close_descriptors(keep=(0, 1, 2, listener.fileno()))
-    set_process_name("pods-pod")
+    close_descriptors(keep=(0, 1, 2, keep))
     os.umask(0o077)
+
+
+def furnish(spec: PodSpec, *, switches: Mapping[str, str], kill: Kill) -> PodSpec | int:
+    """What this pod is given: secrets, limits, directory, confinement, environment.
+
+    Returns:
+        The spec with its secrets; the exit code where the pod cannot start.
+    """
     try:
         spec = with_secrets(spec)
     except (OSError, ValueError) as error:
@@ -130,17 +156,13 @@ def _enter(
         hold(spec, {**os.environ, **own}, switches=switches, kill=kill)
     except PodNotHeld as error:
         return _cannot_start(spec, str(error))
-    if not forked:
-        return _exec(spec, listener, {**inherited_environ(os.environ), **own})
-    # The launcher has thrown away at its start what pods do not inherit.
-    os.environ.update(own)
-    if "TZ" in spec.env:
-        time.tzset()
-    _forget_temporary_directory()
-    gc.enable()
-    if run_pod is None:
-        run_pod = default_run_pod()
-    return run_pod(spec, listener)
+    if spec.python is None:
+        # The launcher has thrown away at its start what pods do not inherit.
+        os.environ.update(own)
+        if "TZ" in spec.env:
+            time.tzset()
+        _forget_temporary_directory()
+    return spec
 
 
 def with_secrets(spec: PodSpec) -> PodSpec:

@@ -146,8 +146,8 @@ class RpcLoop:
         """Call back in a turn in which the socket can be read."""
         self._selector.register(readable, selectors.EVENT_READ, callback)
 
-    def turn(self, deadline: float | None = None) -> None:
-        """Wait until something happens, and deal with it.
+    def turn(self, deadline: float | None = None) -> bool:
+        """Wait until something happens, and deal with it; returns whether there was anything.
 
         Args:
             deadline: of the owner, in the clock of `time.monotonic`; the turn ends then.
@@ -167,6 +167,7 @@ class RpcLoop:
             for client in tuple(self._unfinished):
                 self._process(client)
         self._expire()
+        return bool(ready or self._unfinished)
 
     def notify(self, method: str, params: object) -> None:
         """Tell every client that has said hello."""

@@ -17,13 +17,16 @@ from typing import Final, NamedTuple
 
 from pods import __version__
 from pods.keeper.main import keep
-from pods.keeper.pod_start import RunPod, default_run_pod
+from pods.keeper.pod_start import default_run_pod
 from pods.keeper.probe import probe
 from pods.keeper.rpc_loop import FAREWELL_SECONDS, Client, Log, RpcLoop
+from pods.keeper.spare import SpareLife
 from pods.keeper.system import ALL_SIGNALS, LOOP_IGNORES, LOOP_SIGNALS, plain_fork
 from pods.keeper.tree import identify_child, reap, sweep
 from pods.keeper.wakeup import Wakeup
 from pods.launcher.prepare import abandon, prepare
+from pods.launcher.spares import Spares
+from pods.pod.life import RunPod
 from pods_protocol.api import LAUNCHER_API
 from pods_protocol.bounds import HELLO_SECONDS, PROTOCOL_VERSION
 from pods_protocol.errors import InvalidRequest, PodRunning, StartFailed
@@ -73,6 +76,7 @@ class Launcher:
         owner_digest: hex SHA-256 of the supervisor's token.
         log: takes what went wrong.
         run_pod: a pod's life in the forked image; None is the real one.
+        spare_life: how a pod lives that is forked ahead; None is to fork none ahead.
         fork: as `plain_fork`; a parameter because the kernel's refusals cannot be had on demand.
         hello_seconds: how long a client may take to say hello.
         idle_exit_seconds: how long to stay without keepers and clients.
@@ -90,6 +94,7 @@ class Launcher:
         forbidden: tuple[str, str],
         switches: Mapping[str, str],
         run_pod: RunPod | None = None,
+        spare_life: SpareLife | None = None,
         fork: Callable[[], int] = plain_fork,
         hello_seconds: float = HELLO_SECONDS,
         idle_exit_seconds: float = IDLE_EXIT_SECONDS,
@@ -100,6 +105,7 @@ class Launcher:
         # Found now: an import in each pod would write to the import system's pages there.
         self._run_pod = run_pod or default_run_pod()
         self._fork = fork
+        self._spares = Spares(fork, switches=switches, life=spare_life, log=log)
         self._idle_exit_seconds = idle_exit_seconds
         self._keepers: dict[int, _Kept] = {}
         self._pids: dict[str, int] = {}
@@ -147,10 +153,15 @@ class Launcher:
                 if end <= time.monotonic():
                     return
                 deadline = end if deadline is None else min(deadline, end)
-            self._server.turn(deadline)
+            if not self._spares.due:
+                self._server.turn(deadline)
+            elif not self._server.turn(time.monotonic()):
+                self._spares.make()
 
     def close(self) -> None:
         """Close every socket; whoever waits for this process's last word gets its end of file."""
+        self._spares.close()
+        sweep((), lambda pid, status: None, set())
         self._server.close()
         self._wakeup.close()
 
@@ -191,7 +202,10 @@ class Launcher:
             )
         pod_listener, keeper_listener = prepare(spec)
         with contextlib.closing(pod_listener), contextlib.closing(keeper_listener):
-            pid = self._fork_keeper(spec, pod_listener, keeper_listener)
+            pid = self._spares.use(spec, pod_listener, keeper_listener)
+            if pid is None:
+                pid = self._fork_keeper(spec, pod_listener, keeper_listener)
+        self._spares.want()
         self._keepers[pid] = _Kept(spec.id, (spec.pod_socket, spec.keeper_socket))
         self._pids[spec.id] = pid
         for ended in [pid for pid, end in self._ended.items() if end.id == spec.id]:
@@ -282,6 +296,8 @@ class Launcher:
             del self._pids[kept.id]
             self._unproven.append((pid, kept, os.waitstatus_to_exitcode(status)))
             return
+        if self._spares.ended(pid):
+            return
         self._stray_seen = True
         if pid in self._struck:
             self._struck.discard(pid)
@@ -300,7 +316,8 @@ class Launcher:
         if not self._unproven and not self._stray_seen:
             return None
         self._stray_seen = False
-        if not sweep(self._keepers, self._reaped, self._struck):
+        spared = {*self._keepers, *self._spares.pids}
+        if not sweep(spared, self._reaped, self._struck):
             self._stray_seen = True
             deadline = time.monotonic() + self._retry
             self._retry = min(self._retry * 2, LAST_RETRY_SECONDS)

@@ -15,10 +15,12 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
-from pods.keeper.pod_start import RunPod, inherited_environ
+from pods.keeper.pod_start import inherited_environ
 from pods.keeper.rpc_loop import digest_of
+from pods.keeper.spare import SpareLife
 from pods.keeper.system import (
     become_subreaper,
     plain_fork,
@@ -29,6 +31,7 @@ from pods.keeper.system import (
 from pods.launcher.loop import IDLE_EXIT_SECONDS, Launcher
 from pods.launcher.preload import PRELOAD, preload
 from pods.paths import SupervisorPlaces, places_from
+from pods.pod.life import RunPod
 from pods.rpc.unix import bind_unix, ensure_private_directory
 from pods.scope.baseline import baseline
 from pods.scope.confine import switches_from
@@ -36,6 +39,9 @@ from pods_protocol.bounds import HELLO_SECONDS
 from pods_protocol.errors import ExitCode, PodsError, StartFailed
 
 READY_LINE: Final = b"ready\n"
+
+REHEARSALS: Final = 4
+"""After these the interpreter has adapted what there is to adapt; each takes some 5 ms."""
 
 MAX_TOKEN_BYTES: Final = 4096
 """A token has some forty characters; a bigger file is not one."""
@@ -72,12 +78,13 @@ def main(
         _forget_strange_variables()
         digest = digest_of(_read_token(places.owner_token))
         ensure_private_directory(places.runtime)
-        # A pod's life that is not the real one needs no rehearsal of the real one.
-        rehearsal = f"{places.runtime}/rehearsal-{os.getpid()}" if run_pod is None else None
         forbidden = (places.places.state, places.places.runtime)
         # What all pods get besides their scopes is found here once, and every fork has the answer.
         baseline(os.environ, python=None, forbidden=forbidden)
-        held = preload(modules, rehearsal=rehearsal)
+        # A pod's life that is not the real one needs no rehearsal of the real one, and no spares.
+        life = _real_life(places.runtime, forbidden) if run_pod is None else None
+        rehearse = None if life is None else partial(_rehearse_all, life)
+        held = preload(modules, rehearse=rehearse)
         listener = _listen(places)
     except PodsError as error:
         _log(error.message)
@@ -90,6 +97,7 @@ def main(
         forbidden=forbidden,
         switches=switches,
         run_pod=run_pod,
+        spare_life=life,
         fork=fork,
         hello_seconds=hello_seconds,
         idle_exit_seconds=idle_exit_seconds,
@@ -108,6 +116,21 @@ def main(
         launcher.close()
         del held
     return ExitCode.OK
+
+
+def _real_life(scratch: str, forbidden: tuple[str, str]) -> SpareLife:
+    """How real pods live. The imports are those that `preload` makes anyway, and names."""
+    from pods.pod.main import run_spare_pod
+    from pods.pod.rehearsal import rehearse
+
+    return SpareLife(
+        run=run_spare_pod, rehearse=partial(rehearse, forbidden=forbidden), scratch=scratch
+    )
+
+
+def _rehearse_all(life: SpareLife) -> None:
+    for _ in range(REHEARSALS):
+        life.rehearse(f"{life.scratch}/rehearsal-{os.getpid()}")
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

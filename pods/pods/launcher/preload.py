@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import importlib
 import sys
+from collections.abc import Callable
 from typing import Final
 
 from pods.scope.identity import boot_id
@@ -33,7 +34,9 @@ HOLE_BYTES: Final = 32 * 1024
 """What is filled of each kind of pool: two pools, three times what was found free on average."""
 
 
-def preload(modules: tuple[str, ...] = PRELOAD, *, rehearsal: str | None = None) -> object:
+def preload(
+    modules: tuple[str, ...] = PRELOAD, *, rehearse: Callable[[], None] | None = None
+) -> object:
     """Import what pods need, generate the codec, and put all of it out of the collector's reach.
 
     The collector stays off here, so that no pass of it ever writes to the pages that every pod
@@ -41,8 +44,7 @@ def preload(modules: tuple[str, ...] = PRELOAD, *, rehearsal: str | None = None)
 
     Args:
         modules: what to import.
-        rehearsal: a directory that is made and removed to go through a pod's start once; None is
-            not to.
+        rehearse: goes through a pod's start, once everything is imported.
 
     Returns:
         What must be held as long as pods are forked (`_fill_holes`).
@@ -62,10 +64,8 @@ def preload(modules: tuple[str, ...] = PRELOAD, *, rehearsal: str | None = None)
             ) from error
     codec.warm()
     boot_id()
-    if rehearsal is not None:
-        from pods.pod.rehearsal import rehearse  # with all of the pod runtime behind it
-
-        rehearse(rehearsal)
+    if rehearse is not None:
+        rehearse()
     gc.collect()
     gc.freeze()
     gc.disable()

@@ -7,11 +7,13 @@ could not start (whoever says hello is told why). Called by the keeper in the fo
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 from typing import Any, Final, cast
 
@@ -23,6 +25,7 @@ from pods.agents.loading import load_agent
 from pods.journal.store import Journal
 from pods.paths import JOURNAL_NAME
 from pods.pod.children import write_token_file
+from pods.pod.life import TakeSpec
 from pods.pod.server import PodServer
 from pods.rpc.server import Session, check_token, serve_connection, serve_unix
 from pods.rpc.stream import UnixStream
@@ -51,11 +54,32 @@ def run_pod(spec: PodSpec, listener: socket.socket) -> int:
     Returns:
         The process's exit code.
     """
+    return trio.run(_live, spec, listener)
+
+
+def run_spare_pod(take: TakeSpec) -> int:
+    """Live as the pod that `take` names once somebody wants it; the loop runs by then.
+
+    Args:
+        take: waits for the spec; it blocks, and no other task is there to be held up.
+    """
+
+    async def live() -> int:
+        taken = take()
+        if isinstance(taken, int):
+            return taken
+        gc.enable()
+        return await _live(*taken)
+
+    return trio.run(live)
+
+
+async def _live(spec: PodSpec, listener: socket.socket) -> int:
     try:
         journal = Journal.open(f"{spec.state_directory}/{JOURNAL_NAME}")
     except PodsError as error:
-        return _refuse(spec, listener, error)
-    with journal:
+        return await _refuse(spec, listener, error)
+    with closing(listener), journal:
         try:
             agent = load_agent(spec.agent, spec.options, cwd=spec.cwd)
             if spec.call_back:
@@ -64,19 +88,13 @@ def run_pod(spec: PodSpec, listener: socket.socket) -> int:
             commands = server.take_over()
         except PodsError as error:
             _note_failure(journal, error)
-            return _refuse(spec, listener, error)
+            return await _refuse(spec, listener, error)
 
-        async def live() -> None:
-            async def serve(nursery: trio.Nursery) -> None:
-                await nursery.start(_watch_sigterm, server)
-                await nursery.start(serve_pod, spec, listener, server)
+        async def serve(nursery: trio.Nursery) -> None:
+            await nursery.start(_watch_sigterm, server)
+            await nursery.start(serve_pod, spec, listener, server)
 
-            await server.live(serve, commands)
-
-        try:
-            trio.run(live)
-        finally:
-            listener.close()
+        await server.live(serve, commands)
     return EXIT_OK
 
 
@@ -152,31 +170,24 @@ def _note_failure(journal: Journal, error: PodsError) -> None:
         log(second.message)
 
 
-def _refuse(spec: PodSpec, listener: socket.socket, error: PodsError) -> int:
+async def _refuse(spec: PodSpec, listener: socket.socket, error: PodsError) -> int:
     """Answer the first hello with the reason, then end."""
     log(error.message)
+    told = trio.Event()
 
-    async def answer_one() -> None:
-        told = trio.Event()
+    def authenticate(_: Session, message: Hello) -> HelloResult:
+        _check(spec, message)
+        told.set()
+        raise error
 
-        def authenticate(_: Session, message: Hello) -> HelloResult:
-            _check(spec, message)
-            told.set()
-            raise error
+    async def serve_one(stream: UnixStream) -> None:
+        await serve_connection(stream, POD_API, authenticate=authenticate, handlers={}, log=log)
 
-        async def serve_one(stream: UnixStream) -> None:
-            await serve_connection(stream, POD_API, authenticate=authenticate, handlers={}, log=log)
-
-        with trio.move_on_after(HELLO_SECONDS):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(partial(serve_unix, listener, serve_one, log=log))
-                await told.wait()
-                nursery.cancel_scope.cancel()
-
-    try:
-        trio.run(answer_one)
-    finally:
-        listener.close()
+    with closing(listener), trio.move_on_after(HELLO_SECONDS):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(serve_unix, listener, serve_one, log=log))
+            await told.wait()
+            nursery.cancel_scope.cancel()
     return EXIT_CANNOT_START
 
 
