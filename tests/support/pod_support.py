@@ -22,6 +22,7 @@ from pods.agents.loading import FunctionAgent
 from pods.agents.turn import Turn
 from pods.journal.files import SystemFiles
 from pods.journal.fold import PodFold
+from pods.journal.retention import KEEP_ALL, Retention
 from pods.journal.store import Journal
 from pods.pod.main import serve_pod
 from pods.pod.server import PodServer
@@ -142,9 +143,17 @@ class PodFixture:
     Args:
         directory: short and private.
         agent: an agent, or a coroutine function that takes a turn.
+        retention: what its journal keeps.
     """
 
-    def __init__(self, directory: str, agent: Agent | TurnFunction, **spec: Any) -> None:
+    def __init__(
+        self,
+        directory: str,
+        agent: Agent | TurnFunction,
+        retention: Retention = KEEP_ALL,
+        **spec: Any,
+    ) -> None:
+        self.retention = retention
         self.spec = make_spec(directory, **spec)
         os.makedirs(self.spec.state_directory, exist_ok=True)
         os.makedirs(self.spec.runtime_directory, exist_ok=True)
@@ -167,7 +176,9 @@ class PodFixture:
         with (
             listener,
             Journal.open(
-                f"{self.spec.state_directory}/journal", file_operations=self.disk
+                f"{self.spec.state_directory}/journal",
+                file_operations=self.disk,
+                retention=self.retention,
             ) as journal,
         ):
             self.journal = journal

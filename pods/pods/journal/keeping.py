@@ -18,7 +18,7 @@ from pods.journal.files import FileOperations
 from pods.journal.opening import APPEND_FLAGS
 from pods.journal.retention import Extent, Retention, count_expired
 from pods.journal.segments import Files, Segment, segment_path, sync_directory
-from pods.journal.snapshots import SNAPSHOT_BYTES, write_snapshot
+from pods.journal.snapshots import write_snapshot
 
 KEPT_BOUNDARIES: Final = 2
 """Snapshots that a segment begins with and that are kept: the newest, which is what is left of all
@@ -66,7 +66,7 @@ class Keeper:
         """Write what follows from all events up to `seq`; the one in between before it goes.
 
         Returns:
-            Bytes of journal after which the next one is due.
+            Its size in bytes.
 
         Raises:
             OSError: the disk refuses.
@@ -79,7 +79,7 @@ class Keeper:
                 self._remove(stale.path)
         self._snapshots = [one for one in self._snapshots if one.seq < seq] + [snapshot]
         self._drop_snapshots()
-        return max(SNAPSHOT_BYTES, 2 * size)
+        return size
 
     def _drop_snapshots(self) -> None:
         """Keep the newest, and the newest of those that a segment begins with."""
@@ -104,24 +104,24 @@ class Keeper:
             seq, time: of its last event.
 
         Returns:
-            The new segment, and the bytes after which a snapshot is due.
+            The new segment, and the size of the snapshot.
 
         Raises:
             OSError: the disk refuses; the old segment is the one that is written, as before.
         """
         operations = self._operations
         operations.sync(descriptor)
-        due = self.take_snapshot(seq, time, durable=True)
+        size = self.take_snapshot(seq, time, durable=True)
         path = segment_path(self._directory, seq + 1)
         made = operations.open(path, APPEND_FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
         self._segments.append(Segment(seq + 1, path))
         try:
             sync_directory(self._directory, operations)
         except OSError:
-            return NewSegment(path, made, synced=False), due  # the next durable append tries again
+            return NewSegment(path, made, synced=False), size  # the next durable append tries again
         self._drop_snapshots()
         self._trim()
-        return NewSegment(path, made, synced=True), due
+        return NewSegment(path, made, synced=True), size
 
     def _trim(self) -> None:
         retention = self._retention

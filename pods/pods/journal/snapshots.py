@@ -34,10 +34,6 @@ from pods_protocol.errors import StorageFailed
 
 SNAPSHOT_FORMAT: Final = 1
 
-SNAPSHOT_BYTES: Final = 1024 * 1024
-"""Journal bytes between two snapshots: what is replayed at opening, some 30 ms at the most. Where a
-snapshot is larger than half of this, twice its size: writing them stays cheaper than the events."""
-
 MAX_SNAPSHOT_BYTES: Final = 256 * 1024 * 1024
 """More is never read: a full queue of the largest messages and notes is 180 MiB, a supervisor's
 table of 100,000 pods about 100."""

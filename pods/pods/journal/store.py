@@ -29,9 +29,10 @@ from pods_protocol.events import Event
 if TYPE_CHECKING:
     from pods.journal.keeping import Keeper
 
-FIRST_SNAPSHOT_BYTES: Final = 1024 * 1024
-"""The journal's length, or what was replayed of it, at which the first snapshot is made: replaying
-that takes some 30 ms. Most pods never write this much."""
+SNAPSHOT_BYTES: Final = 1024 * 1024
+"""Journal bytes between two snapshots, and so what opening replays: some 30 ms for a pod's usual
+events. Most pods never write this much. Where a snapshot is larger than this, its own size:
+writing them stays cheaper than writing the events."""
 
 UPKEEP_RETRY_BYTES: Final = 1024 * 1024
 """Where the disk refuses a snapshot or a new segment, it is tried again after this much more."""
@@ -66,6 +67,7 @@ class JournalWriter(Generic[F]):
         clock: Callable[[], float],
         files: FileOperations,
         retention: Retention,
+        snapshot_bytes: int,
         lock: int,
     ) -> None:
         self.directory = directory
@@ -77,6 +79,7 @@ class JournalWriter(Generic[F]):
         self._files = files
         self._write = files.write
         self._retention = retention
+        self._snapshot_bytes = snapshot_bytes
         self._lock = lock
         self._descriptor = -1
         self._path = ""
@@ -100,6 +103,7 @@ class JournalWriter(Generic[F]):
         clock: Callable[[], float] = time.time,
         file_operations: FileOperations = _SYSTEM_FILES,
         retention: Retention = KEEP_ALL,
+        snapshot_bytes: int = SNAPSHOT_BYTES,
     ) -> Self:
         """Open the journal in `directory` for writing; both are made if they are not there.
 
@@ -111,6 +115,7 @@ class JournalWriter(Generic[F]):
             clock: seconds since the epoch.
             file_operations: the system calls, for tests of failing disks.
             retention: what is kept of it; looked at whenever a segment is full.
+            snapshot_bytes: of journal between two snapshots.
 
         Raises:
             PodRunning: another writer has it.
@@ -122,7 +127,7 @@ class JournalWriter(Generic[F]):
             lock = os.open(f"{directory}/{LOCK_NAME}", flags, 0o600)
         except OSError as error:
             raise failed("open", directory, error) from error
-        journal = cls(directory, fold, clock, file_operations, retention, lock)
+        journal = cls(directory, fold, clock, file_operations, retention, snapshot_bytes, lock)
         try:
             journal._take_lock()
             journal._load()
@@ -163,7 +168,7 @@ class JournalWriter(Generic[F]):
         self.last_seq = opened.last_seq
         self.last_time = opened.last_time
         self._upkeep_at = min(
-            self._retention.segment_bytes, opened.size - opened.replayed + FIRST_SNAPSHOT_BYTES
+            self._retention.segment_bytes, opened.size - opened.replayed + self._snapshot_bytes
         )
         for complaint in opened.complaints:
             self._note("snapshot_unusable", complaint)
@@ -198,9 +203,9 @@ class JournalWriter(Generic[F]):
         try:
             keeper = self._get_keeper()
             if self._size < self._retention.segment_bytes:
-                due = keeper.take_snapshot(self.last_seq, self.last_time)
+                size = keeper.take_snapshot(self.last_seq, self.last_time)
             else:
-                made, due = keeper.rotate(self._descriptor, self.last_seq, self.last_time)
+                made, size = keeper.rotate(self._descriptor, self.last_seq, self.last_time)
                 self._files.close(self._descriptor)
                 self._descriptor, self._path, self._size = made.descriptor, made.path, 0
                 self._unsynced_directory = not made.synced
@@ -215,7 +220,9 @@ class JournalWriter(Generic[F]):
                 )
             self._upkeep_failed = True
         else:
-            self._upkeep_at = min(self._retention.segment_bytes, self._size + due)
+            self._upkeep_at = min(
+                self._retention.segment_bytes, self._size + max(self._snapshot_bytes, size)
+            )
             self._upkeep_failed = False
 
     def _get_keeper(self) -> Keeper:
