@@ -28,12 +28,17 @@ def live_pod(directory: Path) -> tuple[LivePod, list[PodState]]:
 
 
 def plant(directory: Path) -> None:
-    """Four slices of text in a turn that has ended, and then another turn that runs."""
+    """Four slices of text in a turn that has ended, and then another turn that runs.
+
+    Without a snapshot, which would spare the reading: none was written, or it is damaged.
+    """
     with Journal.open(f"{directory}/journal") as journal:
         journal.append("turn_started", {"message_id": "a", "input": "x"}, turn=1)
         journal.append_many([("text", {"text": "x"}, 1)] * (MAX_LINES_LEFT_OUT * SLICES))
         journal.append("turn_ended", {"stop_reason": "end_turn", "message": ""}, turn=1)
         journal.append("turn_started", {"message_id": "b", "input": "y"}, turn=2)
+    for snapshot in directory.glob("journal/*.snapshot"):
+        snapshot.unlink()
 
 
 async def test_others_go_on_between_the_slices_and_hear_the_outcome_alone(tmp_path: Path) -> None:
