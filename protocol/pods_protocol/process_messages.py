@@ -9,12 +9,29 @@ from typing import Any, ClassVar, Literal
 
 from attrs import field, frozen
 
+from pods_protocol.bounds import MAX_QUEUE_LENGTH, MAX_WAIT_SECONDS
 from pods_protocol.pod_messages import Empty, Request
 from pods_protocol.values import Enforcement, ExitRecord, Limits, ProcessIdentity, ScopeGrant
 
 Enforce = Literal["off", "available", "required"]
 """Whether the kernel holds a pod to its scope: not at all, as far as this machine can, or exactly
 and else the pod does not start."""
+
+
+@frozen(kw_only=True)
+class PodSettings:
+    """The part of the user's configuration that a pod goes by.
+
+    Attributes:
+        max_queue_length: messages that may wait in it.
+        longest_wait_seconds: after which a wait answers that time is up.
+        journal_max_bytes, journal_max_age_seconds: what is kept of its journal; None is all.
+    """
+
+    max_queue_length: int = MAX_QUEUE_LENGTH
+    longest_wait_seconds: float = MAX_WAIT_SECONDS
+    journal_max_bytes: int | None = None
+    journal_max_age_seconds: float | None = None
 
 
 @frozen(kw_only=True)
@@ -31,6 +48,7 @@ class PodSpec:
             the file `secrets` in its runtime directory, which it removes.
         owner_digest: hex SHA-256 of the supervisor's token, which the keeper obeys.
         enforce: what the kernel is asked to do about `grant`.
+        settings: the user's configuration, as far as it is about pods.
     """
 
     id: str
@@ -53,6 +71,7 @@ class PodSpec:
     token: str = field(repr=False)
     owner_digest: str
     enforce: Enforce = "off"
+    settings: PodSettings = field(factory=PodSettings)
 
 
 @frozen(kw_only=True)

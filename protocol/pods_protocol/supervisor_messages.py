@@ -426,11 +426,41 @@ class CheckScope(Request[CheckScopeResult]):
 
 @frozen(kw_only=True)
 class Problem:
-    """Something `doctor` found and what to do about it."""
+    """Something `doctor` found.
+
+    Attributes:
+        fix: what to do about it; where it is fixed, what was done.
+        fixed: whether it is a problem no longer.
+    """
 
     code: str
     message: str
-    remedy: str
+    fix: str
+    fixed: bool = False
+
+
+@frozen(kw_only=True)
+class SettingsInForce:
+    """What the supervisor read from its user's configuration when it started.
+
+    Attributes:
+        file: of the configuration, which need not exist.
+        max_depth, max_children, max_pods: the caps on the tree.
+        max_queue_length: messages that wait in one pod.
+        longest_wait_seconds: after which a wait answers that time is up.
+        journal_max_bytes, journal_max_age_seconds: what is kept of each journal; None is all.
+        keep_ended_seconds: pods that ended longer ago are forgotten; None keeps them.
+    """
+
+    file: str
+    max_depth: int
+    max_children: int
+    max_pods: int
+    max_queue_length: int
+    longest_wait_seconds: float
+    journal_max_bytes: int | None
+    journal_max_age_seconds: float | None
+    keep_ended_seconds: float | None
 
 
 @frozen(kw_only=True)
@@ -455,14 +485,23 @@ class DoctorResult:
     pods: dict[str, int]
     scopes: int
     enforcement: Enforcement
+    settings: SettingsInForce
     problems: tuple[Problem, ...]
 
 
 @frozen(kw_only=True)
 class Doctor(Request[DoctorResult]):
-    """Look for trouble; `pods` counts by state, `scopes` counts leases."""
+    """Look for trouble; `pods` counts by state, `scopes` counts leases.
+
+    Attributes:
+        fix: mend what can be mended without touching a living pod. The owner's alone.
+
+    Raises:
+        NotAuthorized: a pod asks to mend.
+    """
 
     METHOD: ClassVar[str] = "doctor"
+    fix: bool = False
 
 
 @frozen(kw_only=True)

@@ -442,9 +442,9 @@ class PodsClient:
         """Whether a spawn with these paths would be granted now; changes nothing."""
         return await self.request(CheckScope(allow=rules(write, "write") + rules(read, "read")))
 
-    async def doctor(self) -> DoctorResult:
-        """What runs, who enforces scopes, what is wrong."""
-        return await self.request(Doctor())
+    async def doctor(self, *, fix: bool = False) -> DoctorResult:
+        """What runs, who enforces scopes, what is wrong; with `fix`, mend it where that is safe."""
+        return await self.request(Doctor(fix=fix))
 
     async def shutdown(
         self, *, stop_pods: bool = False, grace_seconds: float = DEFAULT_GRACE_SECONDS

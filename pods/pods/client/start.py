@@ -54,12 +54,14 @@ def start_supervisor(
     Raises:
         StartFailed: it ended or stayed silent; `detail` has the tail of its log.
         TimedOut: another client holds the start lock and does not come to an end.
+        InvalidParams: the user's configuration is wrong, so that no supervisor would come up.
         UnsafeDirectory: a directory of ours is somebody else's.
         PathTooLong: no socket could be bound in the runtime directory.
         PlatformUnsupported: no Unix sockets here.
     """
     require_unix_sockets()
     places.check_socket_paths()
+    check_config(places.places.config)
     ensure_private_directory(places.places.runtime)
     ensure_private_directory(places.places.state)
     ensure_private_directory(places.state)
@@ -76,6 +78,18 @@ def start_supervisor(
             f"{places.start_lock} for {timeout:g} s; look for a hanging `pods` process",
             timeout_seconds=timeout,
         ) from error
+
+
+def check_config(path: str) -> None:
+    """Refuse a configuration that no supervisor would start with, while somebody can be told.
+
+    Raises:
+        InvalidParams: with what is wrong, and where.
+    """
+    if os.path.exists(path):
+        from pods.config import load_config  # brings the codec; most users have no such file
+
+        load_config(path)
 
 
 def answers(path: str) -> bool:

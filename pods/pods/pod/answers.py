@@ -86,9 +86,15 @@ def history(fold: PodFold, request: GetHistory) -> GetHistoryResult:
 
 
 async def read(
-    directory: str, fold: PodFold, wait_beyond: WaitBeyond, request: ReadEvents
+    directory: str, fold: PodFold, wait_beyond: WaitBeyond, request: ReadEvents, longest: float
 ) -> ReadEventsResult:
     """Events after the cursor; with none there, as soon as there is one or the time is over.
+
+    Args:
+        directory: of the journal.
+        fold, wait_beyond: the pod's state, and how to wait for more of it.
+        request: what is asked.
+        longest: seconds that it waits at most, whatever is asked.
 
     Raises:
         InvalidParams: a cursor, limit or time out of its range.
@@ -107,7 +113,7 @@ async def read(
 
     found = look(request.since)
     if request.wait_seconds > 0:
-        with trio.move_on_after(request.wait_seconds):
+        with trio.move_on_after(min(request.wait_seconds, longest)):
             while not found.events and fold.ended is None:
                 if not found.truncated:
                     await wait_beyond(found.next)
@@ -124,8 +130,10 @@ async def read(
     )
 
 
-async def wait(fold: PodFold, wait_beyond: WaitBeyond, request: WaitFor) -> WaitForResult:
-    """Wait until the pod is as asked, has ended, or the time is over.
+async def wait(
+    fold: PodFold, wait_beyond: WaitBeyond, request: WaitFor, longest: float
+) -> WaitForResult:
+    """Wait until the pod is as asked, has ended, or the time (`longest` at most) is over.
 
     Raises:
         InvalidParams: a time out of its range.
@@ -138,7 +146,7 @@ async def wait(fold: PodFold, wait_beyond: WaitBeyond, request: WaitFor) -> Wait
             return state in ENDED_STATES
         return state == ("idle" if request.until == "idle" else "waiting")
 
-    with trio.move_on_after(request.timeout_seconds):
+    with trio.move_on_after(min(request.timeout_seconds, longest)):
         while not reached() and fold.ended is None:
             await wait_beyond(fold.last_seq)
     return WaitForResult(

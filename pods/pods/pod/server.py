@@ -91,7 +91,11 @@ class PodServer:
         self._feed = Feed(journal)
         self._agent = agent
         self._log = log
-        self._machine = TurnMachine(self._fold, new_id=_new_message_id)
+        self._machine = TurnMachine(
+            self._fold,
+            new_id=_new_message_id,
+            max_queue_length=spec.settings.max_queue_length,
+        )
         self._running: RunningTurn | None = None
         self._turns: trio.Nursery | None = None
         self._own_client: OwnClient | None = None
@@ -310,12 +314,17 @@ class PodServer:
     async def _read(self, _: Session, message: messages.ReadEvents) -> messages.ReadEventsResult:
         with self._under_way():
             return await answers.read(
-                self._journal.directory, self._fold, self._feed.wait_beyond, message
+                self._journal.directory,
+                self._fold,
+                self._feed.wait_beyond,
+                message,
+                self.spec.settings.longest_wait_seconds,
             )
 
     async def _wait(self, _: Session, message: messages.WaitFor) -> messages.WaitForResult:
         with self._under_way():
-            return await answers.wait(self._fold, self._feed.wait_beyond, message)
+            longest = self.spec.settings.longest_wait_seconds
+            return await answers.wait(self._fold, self._feed.wait_beyond, message, longest)
 
     @contextlib.contextmanager
     def _under_way(self) -> Generator[None]:

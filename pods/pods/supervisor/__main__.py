@@ -14,12 +14,12 @@ from contextlib import suppress
 
 import trio
 
+from pods.config import load_config, with_caps
 from pods.paths import places_from
 from pods.supervisor.core import Supervisor
 from pods.supervisor.embedded import launcher_environment
 from pods.supervisor.options import DEFAULT_IDLE_EXIT_SECONDS, Options
 from pods.supervisor.service import serve
-from pods_protocol.bounds import MAX_CHILDREN, MAX_DEPTH, MAX_PODS
 from pods_protocol.errors import ExitCode, PodsError
 
 
@@ -35,9 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="S",
         help="end after this long without pods and clients; 0 never",
     )
-    parser.add_argument("--max-depth", type=int, default=MAX_DEPTH)
-    parser.add_argument("--max-children", type=int, default=MAX_CHILDREN)
-    parser.add_argument("--max-pods", type=int, default=MAX_PODS)
+    for flag in ("--max-depth", "--max-children", "--max-pods"):
+        parser.add_argument(flag, type=int, help="overrides the configuration")
     given = parser.parse_args(arguments)
     os.umask(0o077)
     open_files = _raise_open_files()
@@ -48,9 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             environ=launcher_environment(os.environ, places),
             idle_exit_seconds=given.idle_exit_seconds or None,
             open_files=open_files,
-            max_depth=given.max_depth,
-            max_children=given.max_children,
-            max_pods=given.max_pods,
+            config=with_caps(
+                load_config(places.config),
+                max_depth=given.max_depth,
+                max_children=given.max_children,
+                max_pods=given.max_pods,
+            ),
         )
         trio.run(_run, options, given.ready_fd)
     except PodsError as error:

@@ -205,4 +205,5 @@ def _spec(supervisor: Supervisor, live: LivePod, start: Start, grant: ScopeGrant
         token="",
         owner_digest=supervisor.owner_digest,
         enforce="required" if start.require_enforcement else "available",
+        settings=supervisor.options.config.for_pods,
     )

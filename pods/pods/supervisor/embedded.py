@@ -16,11 +16,11 @@ import trio
 
 from pods.client import aio
 from pods.client.start import supervisor_environment
+from pods.config import load_config, with_caps
 from pods.paths import Places, places_from
 from pods.supervisor.core import Supervisor
 from pods.supervisor.options import Options
 from pods.supervisor.service import serve
-from pods_protocol.bounds import MAX_CHILDREN, MAX_DEPTH, MAX_PODS
 
 _opened = itertools.count(1)
 
@@ -31,9 +31,9 @@ async def open_supervisor(
     *,
     environ: Mapping[str, str] | None = None,
     stop_pods: bool = True,
-    max_depth: int = MAX_DEPTH,
-    max_children: int = MAX_CHILDREN,
-    max_pods: int = MAX_PODS,
+    max_depth: int | None = None,
+    max_children: int | None = None,
+    max_pods: int | None = None,
 ) -> AsyncGenerator[aio.PodsClient]:
     """A supervisor of this program's own, and a client with the owner's authority.
 
@@ -45,9 +45,11 @@ async def open_supervisor(
             go with it too. With a name they stay and can be read by the next of that name.
         environ: decides its places, and is what pods get a short list of; None is this process's.
         stop_pods: stop every pod at the end; else they live on, for the next of that name.
-        max_depth, max_children, max_pods: the caps on the tree.
+        max_depth, max_children, max_pods: the caps on the tree; None is what the user's
+            configuration says.
 
     Raises:
+        InvalidParams: the configuration is wrong; the message says where.
         StartFailed: it does not come up, or another of that name lives.
         PodsError: a directory is unsafe, the disk refuses.
     """
@@ -59,9 +61,12 @@ async def open_supervisor(
         idle_exit_seconds=None,
         stop_pods=stop_pods,
         ephemeral=name is None and stop_pods,
-        max_depth=max_depth,
-        max_children=max_children,
-        max_pods=max_pods,
+        config=with_caps(
+            load_config(places.config),
+            max_depth=max_depth,
+            max_children=max_children,
+            max_pods=max_pods,
+        ),
     )
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:

@@ -106,13 +106,13 @@ def _newest(directory: str) -> int:
 
 def capacity(supervisor: Supervisor, caller: Caller) -> Capacity:
     """What room the caller has under each cap."""
-    options = supervisor.options
+    config = supervisor.options.config
     children = sum(1 for child in supervisor.table.children(caller.pod_id) if child.living)
     return Capacity(
         depth=supervisor.table.depth(caller.pod_id),
-        depth_limit=options.max_depth,
+        depth_limit=config.max_depth,
         children=children,
-        children_limit=options.max_pods if caller.pod_id is None else options.max_children,
+        children_limit=config.max_pods if caller.pod_id is None else config.max_children,
         pods=len(supervisor.table.living()),
-        pods_limit=options.max_pods,
+        pods_limit=config.max_pods,
     )

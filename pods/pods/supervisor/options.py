@@ -1,6 +1,6 @@
 """What a supervisor is started with.
 
-Owns the caps and delays that may differ between supervisors, with their defaults. Read by every
+Owns the settings and delays that may differ between supervisors, with their defaults. Read by every
 method; made by the daemon's command line and by `open_supervisor`.
 """
 
@@ -10,8 +10,8 @@ from typing import Final
 
 from attrs import frozen
 
+from pods.config import DEFAULT, Config
 from pods.paths import SupervisorPlaces
-from pods_protocol.bounds import MAX_CHILDREN, MAX_DEPTH, MAX_PODS
 
 DEFAULT_IDLE_EXIT_SECONDS: Final = 10.0
 """With no pod alive and nobody connected the daemon ends after this: long enough that a person who
@@ -31,7 +31,7 @@ class Options:
             this process has. A daemon raises its own, and programs that use select() break above
             1024.
         ephemeral: nobody will ever ask for it by name again: leave no journals either.
-        max_depth, max_children, max_pods: the caps on the tree.
+        config: what the user has decided, as it was when this supervisor started.
     """
 
     places: SupervisorPlaces
@@ -40,6 +40,4 @@ class Options:
     stop_pods: bool = False
     ephemeral: bool = False
     open_files: int | None = None
-    max_depth: int = MAX_DEPTH
-    max_children: int = MAX_CHILDREN
-    max_pods: int = MAX_PODS
+    config: Config = DEFAULT

@@ -283,15 +283,15 @@ def _check_descriptors(supervisor: Supervisor, name: str) -> None:
 
 
 def _check_caps(supervisor: Supervisor, caller: Caller, name: str) -> None:
-    options, table = supervisor.options, supervisor.table
+    config, table = supervisor.options.config, supervisor.table
     in_all = len(table.living())
-    caps = [("pods", in_all, options.max_pods)]
+    caps = [("pods", in_all, config.max_pods)]
     if caller.pod_id is not None:
         depth = table.depth(caller.pod_id)
         children = sum(1 for child in table.children(caller.pod_id) if child.living)
         caps += [
-            ("depth", depth, options.max_depth),
-            ("children", children, options.max_children),
+            ("depth", depth, config.max_depth),
+            ("children", children, config.max_children),
         ]
     for limit_name, in_use, limit in caps:
         if in_use >= limit:

@@ -42,7 +42,10 @@ async def read(supervisor: Supervisor, caller: Caller, request: ReadOutput) -> R
         InvalidParams: a number out of its bounds.
     """
     record = find_pod(supervisor, caller, request.pod)
-    seconds = check_seconds(request.wait_seconds, "wait_seconds", longest=MAX_WAIT_SECONDS)
+    seconds = min(
+        check_seconds(request.wait_seconds, "wait_seconds", longest=MAX_WAIT_SECONDS),
+        supervisor.options.config.longest_wait_seconds,
+    )
     check_count(request.limit, "limit", lowest=1, highest=MAX_READ_LIMIT)
     check_count(request.max_bytes, "max_bytes", lowest=1, highest=MAX_READ_BYTES)
     if request.since is None:

@@ -28,7 +28,10 @@ async def wait(supervisor: Supervisor, caller: Caller, request: WaitPods) -> Wai
         UnknownPod: the caller has no such pod.
         InvalidParams: no pod named, or a timeout out of bounds.
     """
-    seconds = check_seconds(request.timeout_seconds, "timeout_seconds", longest=MAX_WAIT_SECONDS)
+    seconds = min(
+        check_seconds(request.timeout_seconds, "timeout_seconds", longest=MAX_WAIT_SECONDS),
+        supervisor.options.config.longest_wait_seconds,
+    )
     if not request.pods:
         raise InvalidParams("cannot wait for no pods: name at least one", path="pods")
     records = [find_pod(supervisor, caller, wanted) for wanted in request.pods]
