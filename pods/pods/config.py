@@ -128,8 +128,12 @@ def with_caps(
     max_pods: int | None = None,
 ) -> Config:
     """The configuration with the caps that a program or a command line gave instead."""
-    given = {"max_depth": max_depth, "max_children": max_children, "max_pods": max_pods}
-    return evolve(config, **{name: cap for name, cap in given.items() if cap is not None})
+    return evolve(
+        config,
+        max_depth=config.max_depth if max_depth is None else max_depth,
+        max_children=config.max_children if max_children is None else max_children,
+        max_pods=config.max_pods if max_pods is None else max_pods,
+    )
 
 
 def load_config(path: str) -> Config:

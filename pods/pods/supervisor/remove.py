@@ -1,18 +1,22 @@
 """`remove` and `prune`: forget pods that have ended, with their journals.
 
 Owns what may be forgotten: only pods whose end is on disk. Everything else is refused or reported.
+What is forgotten without being named (`prune`, the configured retention) must be surely dead, too.
+Retention has no clock of its own: it is applied when a supervisor starts and when a pod ends.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 from pods.lifecycle import Life, PodRecord, Trigger
+from pods.scope.identity import boot_id, is_alive
 from pods.supervisor.acts import Facts, perform
 from pods.supervisor.authority import Caller, find_pod, visible
 from pods.supervisor.checks import check_seconds
 from pods.supervisor.core import Supervisor
-from pods_protocol.errors import PodRunning
+from pods_protocol.errors import PodRunning, PodsError
 from pods_protocol.supervisor_messages import (
     PrunePods,
     PrunePodsResult,
@@ -29,7 +33,7 @@ async def remove(supervisor: Supervisor, caller: Caller, request: RemovePod) -> 
 
     Raises:
         UnknownPod: the caller has no such pod.
-        PodRunning: it has not ended.
+        PodRunning: it has not ended, or a process of it lives though its end is recorded.
     """
     record = find_pod(supervisor, caller, request.pod)
     if record.life is not Life.ENDED:
@@ -39,6 +43,13 @@ async def remove(supervisor: Supervisor, caller: Caller, request: RemovePod) -> 
             f"`pods stop {record.name}`",
             pod=record.name,
             state=state,
+        )
+    if record.keeper is not None and is_alive(record.keeper):
+        raise PodRunning(
+            f"cannot remove pod {record.name}: its end is recorded, and its keeper, process "
+            f"{record.keeper.pid}, lives; `pods doctor --fix` ends it",
+            pod=record.name,
+            state=supervisor.state_of(record),
         )
     await remove_record(supervisor, record)
     return RemovePodResult(pod=record.name, id=record.id)
@@ -64,18 +75,46 @@ async def prune(supervisor: Supervisor, caller: Caller, request: PrunePods) -> P
     age = check_seconds(
         request.older_than_seconds, "older_than_seconds", longest=LONGEST_AGE_SECONDS
     )
-    before = time.time() - age
-    old = [
-        record
-        for record in visible(supervisor, caller)
-        if record.life is Life.ENDED and record.ended is not None and record.ended <= before
-    ]
-    # `lost` is a judgement without a witness: it is told apart, never removed in bulk.
-    sure = [record for record in old if record.state != "lost"]
-    uncertain = tuple(record.name for record in old if record.state == "lost")
+    old = ended_before(visible(supervisor, caller), time.time() - age)
+    sure = [record for record in old if not may_live(record)]
+    uncertain = tuple(record.name for record in old if may_live(record))
     names = tuple(record.name for record in sure)
     if not request.force:
         return PrunePodsResult(removed=(), would_remove=names, uncertain=uncertain)
     for record in sure:
         await remove_record(supervisor, record)
     return PrunePodsResult(removed=names, would_remove=(), uncertain=uncertain)
+
+
+async def apply_retention(supervisor: Supervisor) -> None:
+    """Forget what ended longer ago than the configuration keeps, where it keeps not everything."""
+    keep = supervisor.options.config.keep_ended_seconds
+    if keep is None:
+        return
+    for record in ended_before(supervisor.table, time.time() - keep):
+        if may_live(record):
+            continue
+        try:
+            await remove_record(supervisor, record)
+        except PodsError as error:  # it stays for the next time
+            supervisor.log(f"cannot forget pod {record.name}: {error.message}")
+
+
+def ended_before(records: Iterable[PodRecord], moment: float) -> list[PodRecord]:
+    """Those that ended at that moment or before it; seconds since the epoch."""
+    return [
+        record
+        for record in records
+        if record.life is Life.ENDED and record.ended is not None and record.ended <= moment
+    ]
+
+
+def may_live(record: PodRecord) -> bool:
+    """Whether something of a pod whose end is recorded may still be alive.
+
+    `lost` is a judgement without a witness, and sure only once the machine was started anew.
+    """
+    keeper = record.keeper
+    if keeper is not None and keeper.boot_id != boot_id():
+        return False
+    return record.state == "lost" or (keeper is not None and is_alive(keeper))

@@ -40,7 +40,7 @@ from pods.supervisor.log import Log
 from pods.supervisor.options import Options
 from pods.supervisor.read import advance, read
 from pods.supervisor.records import read_token
-from pods.supervisor.remove import prune, remove
+from pods.supervisor.remove import apply_retention, prune, remove
 from pods.supervisor.scopes import check, show
 from pods.supervisor.shutdown import ping, restore, shutdown, stop_everything
 from pods.supervisor.spawn import spawn
@@ -153,6 +153,7 @@ async def _serve_locked(
                     log=log,
                 )
                 await adopt_pods(supervisor)
+                pods.start_soon(apply_retention, supervisor)
                 await _front(supervisor, signals, task_status)
                 if options.stop_pods:
                     with trio.move_on_after(FAREWELL_SECONDS):

@@ -20,6 +20,7 @@ from pods.supervisor.acts import LOST, Facts, perform
 from pods.supervisor.core import Supervisor
 from pods.supervisor.kill import wait_process_gone
 from pods.supervisor.live import STATE_KINDS_ASKED, LivePod
+from pods.supervisor.remove import apply_retention
 from pods_protocol.bounds import HELLO_SECONDS
 from pods_protocol.errors import PodsError, StorageFailed
 from pods_protocol.pod_messages import Subscribe
@@ -71,6 +72,8 @@ async def _try_to_bury(supervisor: Supervisor, live: LivePod, exit_record: ExitR
     supervisor.drop_live(live)
     live.ended.set()
     live.changed()
+    if supervisor.options.config.keep_ended_seconds is not None:
+        supervisor.nursery.start_soon(apply_retention, supervisor)
     return True
 
 
