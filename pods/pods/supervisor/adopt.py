@@ -16,16 +16,20 @@ import trio
 
 from pods.keeper.record import read_record
 from pods.lifecycle import Life, PodRecord, Trigger
+from pods.rpc.client import open_rpc
 from pods.scope.identity import is_alive
 from pods.scope.rules import Lease
 from pods.supervisor.acts import LOST, Facts, perform, release_leases
 from pods.supervisor.core import Supervisor
+from pods.supervisor.keeper_link import CONNECT_SECONDS
 from pods.supervisor.live import LivePod
 from pods.supervisor.records import read_token
 from pods.supervisor.stop import ask_stop
 from pods.supervisor.watch import bury, watch
+from pods_protocol.api import KEEPER_API
 from pods_protocol.bounds import DEFAULT_GRACE_SECONDS
 from pods_protocol.errors import PodsError
+from pods_protocol.process_messages import GetKeeperStatus
 
 GUARDIAN_SECONDS: Final = 10.0
 """A launcher clears what a killed keeper left in milliseconds. One that has not after this waits
@@ -40,13 +44,7 @@ async def adopt_pods(supervisor: Supervisor) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_release_left_over, supervisor, leases)
         for record in supervisor.table.living():
-            token = read_token(supervisor.places.pod_token(record.id))
-            live = supervisor.add_live(record.id, record.name, token or "")
-            live.pod_pid = record.pid
-            live.keeper_identity = record.keeper
-            live.launch_asked = True
-            live.started.set()
-            nursery.start_soon(_settle, supervisor, live, record, leases.get(record.id))
+            nursery.start_soon(adopt_pod, supervisor, record, leases.get(record.id))
 
 
 async def _release_left_over(supervisor: Supervisor, leases: Mapping[str, Lease]) -> None:
@@ -71,9 +69,14 @@ def _is_living(supervisor: Supervisor, pod_id: str) -> bool:
     return record is not None and record.living
 
 
-async def _settle(
-    supervisor: Supervisor, live: LivePod, record: PodRecord, lease: Lease | None
-) -> None:
+async def adopt_pod(supervisor: Supervisor, record: PodRecord, lease: Lease | None) -> None:
+    """Settle one pod that the journal calls living and that nobody holds; what fails is logged."""
+    token = read_token(supervisor.places.pod_token(record.id))
+    live = supervisor.add_live(record.id, record.name, token or "")
+    live.pod_pid = record.pid
+    live.keeper_identity = record.keeper
+    live.launch_asked = True
+    live.started.set()
     try:
         await _judge(supervisor, live, record, lease)
     except Exception:
@@ -84,6 +87,7 @@ async def _judge(
     supervisor: Supervisor, live: LivePod, record: PodRecord, lease: Lease | None
 ) -> None:
     if record.life is Life.RESERVED:
+        await _find_half_started(supervisor, live, lease)
         try:
             await perform(supervisor, live.id, Trigger.SPAWN_FAILED, Facts(error="interrupted"))
         finally:
@@ -112,3 +116,26 @@ async def _wait_guardian(supervisor: Supervisor, live: LivePod, lease: Lease | N
     if lease.guardian == supervisor.launcher.identity:
         with trio.move_on_after(GUARDIAN_SECONDS):
             await supervisor.launcher.wait_ended(live.id)
+
+
+async def _find_half_started(supervisor: Supervisor, live: LivePod, lease: Lease | None) -> None:
+    """Hold the keeper of a spawn that was cut off, so that the roll back ends it.
+
+    Where the launcher was killed, too, nobody but the keeper itself can say that it is there.
+    """
+    if lease is not None:
+        live.keeper_identity = lease.holder
+    path = supervisor.places.keeper_socket(live.id)
+    try:
+        async with open_rpc(
+            path,
+            KEEPER_API,
+            token=supervisor.token,
+            client="supervisor",
+            peer=f"the keeper of {live.name}",
+            timeout_seconds=CONNECT_SECONDS,
+        ) as rpc:
+            status = await rpc.request(GetKeeperStatus(), timeout_seconds=CONNECT_SECONDS)
+    except PodsError:
+        return  # it never was, it has ended, or the launcher knows it
+    live.hold_keeper(supervisor.nursery, status.keeper, path, supervisor.token)

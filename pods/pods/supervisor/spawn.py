@@ -35,6 +35,10 @@ ROLLBACK_SECONDS: Final = 20.0
 """A roll back is a kill and a locked write; past this the disk or the lock is stuck, and the next
 supervisor finds the reservation in the journal and rolls it back."""
 
+FIRST_ROLLBACK_RETRY_SECONDS: Final = 0.5
+LAST_ROLLBACK_RETRY_SECONDS: Final = 60.0
+"""Between attempts to roll back where the disk or a process refuses, each twice the one before."""
+
 
 async def spawn(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> SpawnPodResult:
     """Start a pod.
@@ -166,10 +170,22 @@ async def _roll_back(supervisor: Supervisor, live: LivePod, error: BaseException
         await perform(supervisor, live.id, Trigger.SPAWN_FAILED, Facts(error=code))
     except Exception:
         supervisor.log(f"cannot roll back pod {live.name}:\n{traceback.format_exc()}")
+        supervisor.nursery.start_soon(_roll_back_later, supervisor, live.id, Facts(error=code))
     finally:
         supervisor.drop_live(live)
         live.ended.set()
         live.changed()
+
+
+async def _roll_back_later(supervisor: Supervisor, pod_id: str, facts: Facts) -> None:
+    """Try until it is done: its name, its lease and its room would be taken for ever."""
+    pause = FIRST_ROLLBACK_RETRY_SECONDS
+    while supervisor.table.get(pod_id) is not None and pod_id not in supervisor.pods:
+        await trio.sleep(pause)
+        try:
+            await perform(supervisor, pod_id, Trigger.SPAWN_FAILED, facts)
+        except (PodsError, LookupError):  # LookupError: `doctor` was first
+            pause = min(pause * 2, LAST_ROLLBACK_RETRY_SECONDS)
 
 
 def _answer(supervisor: Supervisor, caller: Caller, record: PodRecord) -> SpawnPodResult:
