@@ -228,9 +228,9 @@ class BlockingClient:
         """Whether a spawn with these paths would be granted now."""
         return self._portal.call(self._aio.check_scope, write=write, read=read)
 
-    def doctor(self) -> DoctorResult:
-        """What runs, who enforces scopes, what is wrong."""
-        return self._portal.call(self._aio.doctor)
+    def doctor(self, *, fix: bool = False) -> DoctorResult:
+        """What runs, who enforces scopes, what is wrong; with `fix`, mend it where that is safe."""
+        return self._portal.call(self._aio.doctor, fix=fix)
 
     def shutdown(
         self, *, stop_pods: bool = False, grace_seconds: float = DEFAULT_GRACE_SECONDS

@@ -127,6 +127,43 @@ class ScopeRegistry:
         over = _over(table.leases.values(), thorough=True)
         return table.reclaim([lease.pod_id for lease in over])
 
+    def examine(self) -> tuple[Table, list[Lease], bool]:
+        """What the file says, without the lock and without writing.
+
+        Returns:
+            Every lease that is written there, those of them that are over, and whether the file
+            itself could be read; if not, this is the generation before.
+
+        Raises:
+            RegistryBroken, StorageFailed: as `transact`.
+        """
+        found = storage.load(self.path, storage.EMPTY)
+        return found.table, _over(found.table.leases.values(), thorough=True), found.whole
+
+    def tidy(self) -> None:
+        """Drop all leases that are over, mend a torn file, take away what torn writes left.
+
+        Raises:
+            PodsError: as `transact`.
+        """
+        if not os.path.isdir(os.path.dirname(self.path)):
+            return
+        self.transact(_without_the_dead)
+        with self._lock.held():
+            storage.remove_temporaries(self.path)
+
+    def start_anew(self) -> None:
+        """Set a file aside that can neither be read nor repaired, and its older generation too.
+
+        Only for who has made sure that no pod lives: every lease is forgotten.
+
+        Raises:
+            TimedOut, StorageFailed: the lock is taken, or the system refuses.
+        """
+        with self._lock.held():
+            storage.set_all_aside(self.path)
+            self._known = storage.EMPTY
+
     def _run(self, operations: Sequence[Operation[Any]]) -> list[Any]:
         storage.ensure_directory(os.path.dirname(self.path))
         if self._known is storage.EMPTY:
@@ -177,6 +214,12 @@ class ScopeRegistry:
             self._turn = start + THOROUGH_CHECKS
             over += _over(leases[start : start + THOROUGH_CHECKS], thorough=True)
         return over
+
+
+def _without_the_dead(table: Table) -> tuple[Table, None]:
+    return table.reclaim(
+        [lease.pod_id for lease in _over(table.leases.values(), thorough=True)]
+    ), None
 
 
 def _attempt(operation: Operation[Any], table: Table) -> tuple[Table, Any]:

@@ -201,6 +201,46 @@ def write(path: str, table: Table, base: Snapshot) -> Snapshot:
     )
 
 
+def temporaries(path: str) -> list[str]:
+    """Files of writes that were cut off; while the lock is held, nobody writes to them any more."""
+    directory, name = os.path.split(path)
+    with contextlib.suppress(FileNotFoundError):
+        return sorted(
+            f"{directory}/{entry}"
+            for entry in os.listdir(directory)
+            if entry.startswith(f"{name}.") and entry.endswith(".tmp")
+        )
+    return []
+
+
+def remove_temporaries(path: str) -> None:
+    """Remove what writes left that were cut off. Only under the lock.
+
+    Raises:
+        StorageFailed: the system refuses.
+    """
+    try:
+        for temporary in temporaries(path):
+            os.unlink(temporary)
+    except OSError as error:
+        raise _failed("tidy up", os.path.dirname(path), error) from error
+
+
+def set_all_aside(path: str) -> None:
+    """Keep both generations for people, where neither can be read: there is no registry then.
+
+    Raises:
+        StorageFailed: the system refuses.
+    """
+    try:
+        _set_aside(path)
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(f"{path}.previous", path)
+        _set_aside(path)
+    except OSError as error:
+        raise _failed("set aside", path, error) from error
+
+
 def _load_file(path: str, known: Snapshot) -> Snapshot | None:
     """One file; None if there is none."""
     try:

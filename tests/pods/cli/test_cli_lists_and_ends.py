@@ -349,6 +349,17 @@ def doctor_answer(*problems: Json) -> Json:
         "pods": {"idle": 2},
         "scopes": 2,
         "enforcement": ENFORCED,
+        "settings": {
+            "file": "/c/config.toml",
+            "max_depth": 3,
+            "max_children": 8,
+            "max_pods": 1000,
+            "max_queue_length": 50,
+            "longest_wait_seconds": 3600.0,
+            "journal_max_bytes": None,
+            "journal_max_age_seconds": 60.0,
+            "keep_ended_seconds": None,
+        },
         "problems": list(problems),
     }
 
@@ -362,11 +373,13 @@ def test_doctor_without_problems_exits_zero(fake: World, pods: Cli) -> None:
     assert "not enforced: a" in out
     assert "because old kernel" in out
     assert "problems     none" in out
+    assert "depth 3, children 8, total 1000, queue 50, wait 3600 s" in out
+    assert "journals keep 60 s; ended pods are kept until they are removed" in out
 
 
 def test_doctor_with_problems_says_what_to_do_and_exits_one(fake: World, pods: Cli) -> None:
     fake.supervisor.answers["doctor"] = always(
-        doctor_answer({"code": "c", "message": "disk full", "remedy": "free some"})
+        doctor_answer({"code": "c", "message": "disk full", "fix": "free some", "fixed": False})
     )
     code, out, _ = pods("doctor")
     assert code == 1
@@ -385,6 +398,7 @@ def test_doctor_says_so_when_no_supervisor_runs(nobody: dict[str, Any], pods: Cl
         "pods": {},
         "scopes": 0,
         "enforcement": None,
+        "settings": None,
         "problems": [],
     }
     assert not os.path.exists(nobody["PODS_RUNTIME_DIR"])

@@ -234,7 +234,9 @@ async def test_unknown_pods_are_answered_with_what_could_be_meant(
 
 
 async def test_the_caps_tell_not_to_retry(pods_environ: dict[str, str]) -> None:
-    async with supervisor_and_client(pods_environ, config=Config(max_pods=3, max_children=1, max_depth=2)) as (
+    async with supervisor_and_client(
+        pods_environ, config=Config(max_pods=3, max_children=1, max_depth=2)
+    ) as (
         supervisor,
         client,
     ):

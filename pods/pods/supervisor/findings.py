@@ -1,0 +1,271 @@
+"""What can be wrong with one living supervisor, and how each of it is mended.
+
+Owns the looks of `doctor`: at its directories, launcher, links, records and leases. A finding is a
+problem and, where that is safe without touching a living pod, the act that mends it. A look has no
+checkpoint, so that what it compares is of one moment; an act looks again before it acts.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import trio
+from attrs import frozen
+
+from pods.config import load_config
+from pods.lifecycle import Life, PodRecord
+from pods.scope.identity import is_alive
+from pods.scope.rules import Lease, Table
+from pods.supervisor.acts import remove_tree
+from pods.supervisor.adopt import adopt_pod
+from pods.supervisor.authority import Caller
+from pods.supervisor.core import Supervisor
+from pods.supervisor.orphans import end_keeper
+from pods.supervisor.remove import remove_record
+from pods_protocol.errors import InvalidParams, StorageFailed, TimedOut
+from pods_protocol.supervisor_messages import Problem
+from pods_protocol.values import ProcessIdentity
+
+Mend = Callable[[], Awaitable[str]]
+"""Does what is to be done and says so, in the past tense."""
+
+
+@frozen
+class Finding:
+    """A problem, and how this supervisor can mend it, if it can."""
+
+    problem: Problem
+    mend: Mend | None = None
+
+
+def found(code: str, message: str, fix: str, mend: Mend | None = None) -> Finding:
+    """A finding from its parts."""
+    return Finding(Problem(code=code, message=message, fix=fix), mend)
+
+
+def is_known(supervisor: Supervisor, caller: Caller, pod_id: str) -> bool:
+    """Whether the caller may hear of that pod, which may be another supervisor's."""
+    return caller.pod_id is None or caller.pod_id in supervisor.table.ancestors(pod_id)
+
+
+def find_in_configuration(supervisor: Supervisor) -> list[Finding]:
+    """A file that is wrong now, whatever this supervisor goes by."""
+    try:
+        load_config(supervisor.places.places.config)
+    except InvalidParams as error:
+        return [
+            found(
+                "invalid_config",
+                error.message,
+                "the supervisor goes by what it read when it started, and the next one does not "
+                "start; correct the file",
+            )
+        ]
+    return []
+
+
+def find_in_directories(supervisor: Supervisor) -> list[Finding]:
+    """Directories that are missing, open to others, or nobody's."""
+    places = supervisor.places
+    findings: list[Finding] = []
+    for path in (places.places.runtime, places.runtime, places.places.state, places.state):
+        try:
+            seen = os.lstat(path)
+        except OSError as error:
+            message = f"{path}: {error.strerror}"
+            findings.append(
+                found("missing_directory", message, "stop the supervisor and start it again")
+            )
+            continue
+        if seen.st_uid != os.geteuid() or stat.S_IMODE(seen.st_mode) & 0o077:
+            findings.append(
+                found(
+                    "unsafe_directory",
+                    f"{path} lets others in or is not yours",
+                    f"chown it to yourself and chmod 0700 {path}",
+                    partial(_close_to_others, path) if seen.st_uid == os.geteuid() else None,
+                )
+            )
+    findings += [
+        found(
+            "stale_runtime_directory",
+            f"{places.runtime}/{name} belongs to no living pod",
+            f"remove it: rm -r {places.runtime}/{name}",
+            partial(_remove, f"{places.runtime}/{name}"),
+        )
+        for name in _stale(supervisor)
+    ]
+    return findings
+
+
+def _stale(supervisor: Supervisor) -> list[str]:
+    """Directories beside those of living pods; a launcher that starts rehearses in one."""
+    living = {record.id for record in supervisor.table.living()} | supervisor.pods.keys()
+    try:
+        with os.scandir(supervisor.places.runtime) as entries:
+            names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []  # reported as missing
+    launching = not supervisor.launcher.connected
+    return sorted(
+        name
+        for name in names
+        if name not in living and not (launching and name.startswith("rehearsal-"))
+    )
+
+
+async def _close_to_others(path: str) -> str:
+    os.chmod(path, 0o700)
+    return f"chmod 0700 {path}"
+
+
+async def _remove(path: str) -> str:
+    await remove_tree(path)
+    if _is_there(path):
+        raise StorageFailed(f"cannot remove {path}: something in it refuses", path=path, errno=None)
+    return f"removed {path}"
+
+
+def _is_there(path: str) -> bool:
+    return os.path.lexists(path)
+
+
+def find_in_launcher(supervisor: Supervisor) -> list[Finding]:
+    """A launcher that is not there."""
+    if supervisor.launcher.connected:
+        return []
+
+    async def start() -> str:
+        await supervisor.launcher.ensure()
+        return f"reached or started one: process {supervisor.launcher.pid}"
+
+    return [
+        found(
+            "launcher_unreachable",
+            "the launcher does not answer",
+            f"the next spawn starts another; {supervisor.places.log} says why it ended",
+            start,
+        )
+    ]
+
+
+def find_in_records(supervisor: Supervisor, table: Table) -> list[Finding]:
+    """Rows that do not agree with what is there."""
+    findings: list[Finding] = []
+    for record in supervisor.table:
+        if record.living and record.id not in supervisor.pods:
+            findings.append(
+                found(
+                    "unsettled_pod",
+                    f"pod {record.name} ({record.id}) is recorded as {record.life.value} and "
+                    "nobody holds it: its start or its end could not be written",
+                    "the next start of the supervisor settles it",
+                    partial(_settle, supervisor, record, table.leases.get(record.id)),
+                )
+            )
+        if record.life is not Life.ENDED or record.id in supervisor.removing:
+            continue
+        if record.keeper is not None and is_alive(record.keeper):
+            findings.append(_orphan(record.name, record.id, record.keeper))
+        if not os.path.isdir(supervisor.places.places.pod_state(record.id)):
+            findings.append(
+                found(
+                    "missing_state",
+                    f"pod {record.name} has ended, and its journal is gone",
+                    f"forget it: pods rm {record.name}",
+                    partial(_forget, supervisor, record),
+                )
+            )
+    return findings
+
+
+def _orphan(name: str, pod_id: str, keeper: ProcessIdentity) -> Finding:
+    return found(
+        "orphaned_process",
+        f"process {keeper.pid} is the keeper of pod {name} ({pod_id}), which is not a living pod",
+        f"end it: kill {keeper.pid}, twice if need be",
+        partial(_end, keeper),
+    )
+
+
+async def _end(keeper: ProcessIdentity) -> str:
+    if not await trio.to_thread.run_sync(end_keeper, keeper):
+        raise TimedOut(f"process {keeper.pid} does not go", timeout_seconds=0.0)
+    return f"ended process {keeper.pid} and what was below it"
+
+
+async def _settle(supervisor: Supervisor, record: PodRecord, lease: Lease | None) -> str:
+    if record.id not in supervisor.pods:
+        await adopt_pod(supervisor, record, lease)
+    now = supervisor.table.get(record.id)
+    if now is not None and now.living and now.id not in supervisor.pods:
+        raise TimedOut(f"{supervisor.places.log} says why not", timeout_seconds=0.0)
+    return f"{record.name} is {'forgotten' if now is None else supervisor.state_of(now)} now"
+
+
+async def _forget(supervisor: Supervisor, record: PodRecord) -> str:
+    await remove_record(supervisor, record)
+    return f"forgot pod {record.name}"
+
+
+def find_in_links(supervisor: Supervisor, caller: Caller) -> list[Finding]:
+    """Pods that run and are not heard of."""
+    findings: list[Finding] = []
+    for live in supervisor.pods.values():
+        record = supervisor.table.get(live.id)
+        if record is None or record.life is not Life.RUNNING:
+            continue
+        if not is_known(supervisor, caller, live.id):
+            continue
+        if live.pod is None or live.pod.closed.is_set():
+            findings.append(
+                found(
+                    "pod_unreachable",
+                    f"pod {live.name} runs and is not connected",
+                    f"stop it: pods stop {live.name}",
+                )
+            )
+    return findings
+
+
+def find_in_leases(
+    supervisor: Supervisor, caller: Caller, table: Table, over: list[Lease]
+) -> list[Finding]:
+    """Leases of the dead, and of pods that this supervisor does not know."""
+    dead = {lease.pod_id for lease in over}
+    findings: list[Finding] = []
+    for lease in table.leases.values():
+        if not is_known(supervisor, caller, lease.pod_id):
+            continue
+        known = supervisor.table.get(lease.pod_id)
+        ours = lease.supervisor == supervisor.places.name and lease.pod_id not in supervisor.pods
+        unknown = ours and (known is None or not known.living)
+        if lease.pod_id not in dead and not unknown:
+            continue
+        if known is None and lease.holder is not None and is_alive(lease.holder):
+            findings.append(_orphan(lease.name, lease.pod_id, lease.holder))
+        findings.append(
+            found(
+                "dead_lease",
+                f"the lease of pod {lease.name} ({lease.pod_id}) has no living pod",
+                "the next spawn reclaims it" if lease.pod_id in dead else "pods doctor --fix",
+                partial(_release, supervisor, lease),
+            )
+        )
+    return findings
+
+
+async def _release(supervisor: Supervisor, lease: Lease) -> str:
+    if lease.holder is not None and is_alive(lease.holder):
+        raise TimedOut(f"process {lease.holder.pid} still holds it", timeout_seconds=0.0)
+
+    def release(table: Table) -> tuple[Table, None]:
+        # One that was adopted or taken anew meanwhile is another lease.
+        same = table.leases.get(lease.pod_id) == lease
+        return (table.release(lease.pod_id) if same else table), None
+
+    await supervisor.registry_worker.submit(release)
+    return f"released the lease of pod {lease.name}"

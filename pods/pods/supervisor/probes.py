@@ -1,0 +1,103 @@
+"""Small questions to disk and sockets, asked by `checkup`: who holds, who listens, whose is it.
+
+Owns the guards in front of every removal: what does not look as we make it is never taken away,
+because a user may have pointed our directories at a place with things of their own.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import socket
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Final
+
+from pods.paths import JOURNAL_NAME, POD_ID_LENGTH, SupervisorPlaces
+
+PROBE_SECONDS: Final = 5.0
+"""Who listens is connected to at once; who is stopped, once there is room in its queue."""
+
+POD_ID: Final = re.compile(rf"[0-9a-f]{{{POD_ID_LENGTH}}}\Z")
+_OWN_NAMES: Final = re.compile(
+    rf"(?:[a-z]+\.sock|owner\.token|rehearsal-\d+|[0-9a-f]{{{POD_ID_LENGTH}}})\Z"
+)
+JOURNAL_LOCK: Final = "journal.lock"
+
+
+@contextmanager
+def locks_of_a_life(places: SupervisorPlaces) -> Generator[bool]:
+    """Hold what a living supervisor holds, if nobody does; yields whether it was all free.
+
+    Its journal's lock counts, too: a supervisor may have its runtime directory somewhere else.
+    """
+    with ExitStack() as stack:
+        yield all(
+            _take(stack, path)
+            for path in (places.life_lock, f"{places.state}/{JOURNAL_NAME}/{JOURNAL_LOCK}")
+        )
+
+
+def _take(stack: ExitStack, path: str) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return True  # made by the first supervisor of that name
+    stack.callback(os.close, descriptor)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def directories_in(path: str) -> list[str]:
+    """The names of the directories in a directory; none where it cannot be read."""
+    with suppress(OSError), os.scandir(path) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    return []
+
+
+def is_our_runtime(places: SupervisorPlaces) -> bool:
+    """Whether this is a runtime directory as a supervisor makes it, with nothing else in it."""
+    try:
+        if not os.path.isfile(places.life_lock) or os.path.islink(places.runtime):
+            return False
+        return all(_OWN_NAMES.match(name) for name in os.listdir(places.runtime))
+    except OSError:
+        return False
+
+
+def answers(path: str) -> bool:
+    """Whether somebody listens at a socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(PROBE_SECONDS)
+        try:
+            probe.connect(path)
+        except TimeoutError:
+            return True  # somebody holds it
+        except OSError:
+            return False
+        return True
+
+
+def holds_events(journal: str) -> bool:
+    """Whether anything was ever written in a journal."""
+    with suppress(OSError), os.scandir(journal) as entries:
+        return any(
+            entry.name.endswith(".jsonl") and entry.stat(follow_symlinks=False).st_size > 0
+            for entry in entries
+        )
+    return False
+
+
+def remove(path: str) -> str:
+    """Remove a directory of ours; says so.
+
+    Raises:
+        OSError: something in it refuses.
+    """
+    shutil.rmtree(path)
+    return f"removed {path}"

@@ -1,0 +1,246 @@
+"""What belongs to no living supervisor: found, mended where that is safe, and found no more."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+import trio
+from attrs import evolve
+
+from leftover_support import places_in, plant_row, sleeper
+from pods.journal.store import Journal
+from pods.paths import Places, SupervisorPlaces
+from pods.scope.identity import is_alive
+from pods.scope.registry import ScopeRegistry
+from pods.supervisor import checkup
+from pods.supervisor.checkup import Checkup
+from pods_protocol.supervisor_messages import Problem
+from scope_support import lease, lend, me
+from supervisor_support import WAIT_SECONDS, places_of, supervisor_and_client
+
+POD = "0123456789ab"
+OTHER = "ba9876543210"
+
+
+@pytest.fixture
+def places(pods_environ: dict[str, str]) -> Places:
+    return places_in(pods_environ)
+
+
+def look(
+    places: Places, *, fix: bool = False, started: list[str] | None = None
+) -> dict[str, Problem]:
+    """What is found, by code."""
+
+    def start(supervisor: SupervisorPlaces) -> None:
+        assert started is not None, "nothing may be started here"
+        started.append(supervisor.name)
+
+    return {problem.code: problem for problem in Checkup(places, fix, start).run()}
+
+
+def found_and_mended(places: Places, code: str) -> Problem:
+    """Make sure that this is all there is, that it is mended, and that it is found no more."""
+    assert list(look(places)) == [code]
+    mended = look(places, fix=True)[code]
+    assert mended.fixed, mended
+    assert look(places) == {}
+    return mended
+
+
+def remains(places: Places, code: str) -> Problem:
+    """Make sure that it is found, and that mending leaves it alone."""
+    assert list(look(places)) == [code]
+    problem = look(places, fix=True)[code]
+    assert not problem.fixed
+    assert list(look(places)) == [code]
+    return problem
+
+
+def touch(path: str, content: str = "") -> str:
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    Path(path).write_text(content)
+    return path
+
+
+def test_where_nothing_ever_ran_nothing_is_wrong_and_nothing_is_made(places: Places) -> None:
+    assert look(places, fix=True) == {}
+    assert not os.path.exists(places.runtime)
+    assert not os.path.exists(places.state)
+
+
+def test_the_runtime_directory_of_a_supervisor_that_was_killed_goes(places: Places) -> None:
+    one = places.supervisor("one")
+    touch(one.life_lock)
+    for path in (one.socket, one.owner_token, one.pod_socket(POD)):
+        touch(path)
+    assert one.runtime in found_and_mended(places, "stale_runtime_directory").fix
+    assert os.listdir(places.runtime) == ["one.lock"]
+
+
+def test_directories_that_are_not_as_we_make_them_are_never_taken(places: Places) -> None:
+    one = places.supervisor("one")
+    touch(one.life_lock)
+    kept = [
+        touch(f"{one.runtime}/thesis.tex"),
+        touch(f"{places.runtime}/photos/a.png"),
+        touch(f"{places.state}/pods/my-project/main.c"),
+    ]
+    assert look(places, fix=True) == {}
+    assert all(map(os.path.exists, kept))
+
+
+def test_dead_leases_are_released_and_living_ones_stay(places: Places) -> None:
+    registry = ScopeRegistry(places.registry)
+    dead = evolve(me(), start_ticks=1)
+    plant_row(places, "default", "living", "living", keeper=me())
+    registry.transact_many([lend(lease("living")), lend(lease("dead", holder=dead))])
+    assert set(look(places)) == {"dead_lease", "unsettled_pods"}
+    assert look(places, fix=True, started=[])["dead_lease"].fixed
+    assert list(registry.read().leases) == ["living"]
+    assert "dead_lease" not in look(places)
+
+
+def test_a_torn_registry_is_repaired_from_the_generation_before(places: Places) -> None:
+    registry = ScopeRegistry(places.registry)
+    plant_row(places, "default", "pod", "pod", keeper=me())
+    registry.transact(lend(lease("pod")))
+    registry.transact(lend(lease("newest")))
+    content = Path(places.registry).read_bytes()
+    Path(places.registry).write_bytes(content[: len(content) // 2])
+    assert "torn_registry" in look(places)
+    assert look(places, fix=True, started=[])["torn_registry"].fixed
+    assert "torn_registry" not in look(places)
+    assert list(ScopeRegistry(places.registry).read().leases) == ["pod"]
+
+
+def test_a_registry_that_is_beyond_repair_is_set_aside(places: Places) -> None:
+    for name in ("registry.json", "registry.json.previous"):
+        touch(f"{places.state}/scopes/{name}", "{torn")
+    found_and_mended(places, "registry_broken")
+    aside = [name for name in os.listdir(f"{places.state}/scopes") if ".broken-" in name]
+    assert len(aside) == 2
+    assert ScopeRegistry(places.registry).transact(lend(lease("pod"))) == "pod"
+
+
+def test_a_registry_beyond_repair_stays_while_a_pod_lives(places: Places) -> None:
+    plant_row(places, "one", POD, "worker", keeper=me())
+    touch(places.registry, "{torn")
+    problem = look(places, fix=True, started=[])["registry_broken"]
+    assert not problem.fixed
+    assert "the pod worker may be alive" in problem.fix
+    assert Path(places.registry).read_text() == "{torn"
+
+
+def test_files_of_writes_that_were_cut_off_go(places: Places) -> None:
+    left = touch(f"{places.registry}.0123abcd.tmp", "{")
+    found_and_mended(places, "stale_temporary")
+    assert not os.path.exists(left)
+
+
+def test_a_state_directory_without_a_row_goes_if_it_holds_nothing(places: Places) -> None:
+    plant_row(places, "one", OTHER, "known", ended=True)
+    os.makedirs(places.pod_state(OTHER), mode=0o700)
+    touch(f"{places.pod_state(POD)}/stderr.log", "Traceback")
+    found_and_mended(places, "half_written_state")
+    assert os.listdir(f"{places.state}/pods") == [OTHER]
+
+
+def test_a_journal_that_nobody_knows_is_told_of_and_kept(places: Places) -> None:
+    with Journal.open(f"{places.pod_state(POD)}/journal") as journal:
+        journal.append("text", {"text": "the result of a night"})
+    assert "rm -r" in remains(places, "unclaimed_state").fix
+
+
+def test_nothing_is_judged_by_a_journal_that_cannot_be_read(places: Places) -> None:
+    plant_row(places, "one", OTHER, "known", ended=True)
+    (segment,) = Path(places.supervisor("one").state, "journal").glob("*.jsonl")
+    segment.write_bytes(b"{torn\n" + segment.read_bytes())
+    os.makedirs(places.pod_state(POD), mode=0o700)
+    remains(places, "unreadable_journal")
+    assert os.path.isdir(places.pod_state(POD))
+
+
+def test_a_keeper_that_outlived_its_pods_end_is_ended(places: Places) -> None:
+    with sleeper() as (process, identity):
+        plant_row(places, "one", POD, "worker", keeper=identity, ended=True)
+        os.makedirs(places.pod_state(POD), mode=0o700)
+        assert str(process.pid) in found_and_mended(places, "orphaned_process").message
+        assert not is_alive(identity)
+
+
+def test_a_stranger_that_got_a_keepers_pid_is_not_touched(places: Places) -> None:
+    with sleeper() as (process, identity):
+        os.makedirs(places.pod_state(POD), mode=0o700)
+        reused = evolve(identity, start_ticks=identity.start_ticks - 1)
+        rebooted = evolve(identity, boot_id="the boot before")
+        for number, keeper in enumerate((reused, rebooted)):
+            plant_row(places, f"s{number}", POD, "worker", keeper=keeper, ended=True)
+        assert look(places, fix=True) == {}
+        assert process.poll() is None
+
+
+def test_a_keeper_whose_supervisor_is_gone_with_all_its_records_is_ended_by_its_lease(
+    places: Places,
+) -> None:
+    with sleeper() as (_, identity):
+        ScopeRegistry(places.registry).transact(lend(lease(POD, holder=identity)))
+        assert look(places, fix=True)["orphaned_process"].fixed
+        assert not is_alive(identity)
+        found_and_mended(places, "dead_lease")
+
+
+def test_pods_whose_supervisor_is_gone_are_settled_by_starting_it(places: Places) -> None:
+    started: list[str] = []
+    plant_row(places, "one", POD, "half-started")
+    problem = look(places)["unsettled_pods"]
+    assert "half-started" in problem.message
+    assert "pods --supervisor one ls" in problem.fix
+    assert look(places, fix=True, started=started)["unsettled_pods"].fixed
+    assert started == ["one"]
+
+
+def test_the_supervisor_with_a_long_name_is_found_by_its_lease(places: Places) -> None:
+    name = "a-supervisor-with-a-very-long-name"
+    plant_row(places, name, POD, "worker", keeper=me())
+    assert not look(places, fix=True)["unsettled_pods"].fixed
+    held = evolve(lease(POD), supervisor=name)
+    ScopeRegistry(places.registry).transact(lend(held))
+    started: list[str] = []
+    assert look(places, fix=True, started=started)["unsettled_pods"].fixed
+    assert started == [name]
+
+
+def test_a_supervisor_that_lives_and_does_not_answer_is_told_of(places: Places) -> None:
+    one = places.supervisor("one")
+    with open(touch(one.life_lock), "r+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        touch(one.pod_socket(POD))
+        problem = remains(places, "supervisor_silent")
+    assert f"kill -9 {os.getpid()}" in problem.fix
+    assert os.path.exists(one.pod_socket(POD))
+
+
+def test_a_configuration_that_is_wrong_is_told_of(places: Places) -> None:
+    wrong = places._replace(config=touch(f"{places.state}/config.toml", "[bounds]\ndepht = 2"))
+    assert "did you mean `depth`" in remains(wrong, "invalid_config").message
+
+
+async def test_nothing_of_a_living_pod_is_touched(
+    pods_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> str:
+        raise AssertionError("nothing is to be ended or removed")
+
+    for name in ("end_keeper", "remove", "_tidy", "_start_anew"):
+        monkeypatch.setattr(checkup, name, refuse)
+    async with supervisor_and_client(pods_environ) as (_, client):
+        with trio.fail_after(WAIT_SECONDS):
+            await client.spawn("one", agent="echo", prompt="hi")
+            await client.wait("one")
+            places = places_of(pods_environ, "test").places
+            assert await trio.to_thread.run_sync(lambda: look(places, fix=True)) == {}
+            assert (await client.inspect("one")).pod.state == "idle"
