@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from pods.journal.store import Journal
@@ -67,7 +67,7 @@ def plant_row(
 
 
 @contextmanager
-def sleeper() -> Iterator[tuple[subprocess.Popen[bytes], ProcessIdentity]]:
+def sleeper() -> Generator[tuple[subprocess.Popen[bytes], ProcessIdentity]]:
     """A process, and what it is; ended on the way out."""
     process = subprocess.Popen(["sleep", "1000"])
     try:
