@@ -22,6 +22,7 @@ import trio
 
 from pods import __version__
 from pods.agents.loading import load_agent
+from pods.journal.retention import Retention
 from pods.journal.store import Journal
 from pods.paths import JOURNAL_NAME
 from pods.pod.children import write_token_file
@@ -34,7 +35,7 @@ from pods_protocol.bounds import HELLO_SECONDS, PROTOCOL_VERSION
 from pods_protocol.codec import from_json
 from pods_protocol.errors import NotAuthorized, PodsError
 from pods_protocol.pod_messages import Hello, HelloResult
-from pods_protocol.process_messages import PodSpec
+from pods_protocol.process_messages import PodSettings, PodSpec
 
 MAX_SPEC_BYTES: Final = 4 * 1024 * 1024
 """The line that hands a spec over: a launch request fits the wire's cap, with room."""
@@ -76,7 +77,9 @@ def run_spare_pod(take: TakeSpec) -> int:
 
 async def _live(spec: PodSpec, listener: socket.socket) -> int:
     try:
-        journal = Journal.open(f"{spec.state_directory}/{JOURNAL_NAME}")
+        journal = Journal.open(
+            f"{spec.state_directory}/{JOURNAL_NAME}", retention=_retention(spec.settings)
+        )
     except PodsError as error:
         return await _refuse(spec, listener, error)
     with closing(listener), journal:
@@ -96,6 +99,12 @@ async def _live(spec: PodSpec, listener: socket.socket) -> int:
 
         await server.live(serve, commands)
     return EXIT_OK
+
+
+def _retention(settings: PodSettings) -> Retention:
+    return Retention(
+        max_bytes=settings.journal_max_bytes, max_age_seconds=settings.journal_max_age_seconds
+    )
 
 
 def log(line: str) -> None:

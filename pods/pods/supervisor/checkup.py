@@ -18,7 +18,6 @@ from attrs import define, evolve, field
 
 from pods.client.plain import PlainClient, read_token
 from pods.config import load_config
-from pods.journal.reader import iterate
 from pods.lifecycle import Life, PodRecord, PodTable
 from pods.paths import JOURNAL_NAME, Places, SupervisorPlaces
 from pods.scope import storage
@@ -34,6 +33,7 @@ from pods.supervisor.probes import (
     holds_events,
     is_our_runtime,
     locks_of_a_life,
+    read_table,
     remove,
 )
 from pods_protocol.errors import InvalidParams, PodsError, RegistryBroken
@@ -165,7 +165,7 @@ class Checkup:
         if not os.path.isdir(directory):
             return PodTable()
         try:
-            return PodTable(iterate(directory))
+            return read_table(directory)
         except (PodsError, OSError, LookupError, TypeError) as error:
             self._add(
                 "unreadable_journal",

@@ -15,7 +15,11 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
+from pods.journal.reader import iterate
+from pods.journal.snapshots import restore_state
+from pods.lifecycle import PodTable
 from pods.paths import JOURNAL_NAME, POD_ID_LENGTH, SupervisorPlaces
+from pods_protocol.errors import StorageFailed
 
 PROBE_SECONDS: Final = 5.0
 """Who listens is connected to at once; who is stopped, once there is room in its queue."""
@@ -24,6 +28,10 @@ POD_ID: Final = re.compile(rf"[0-9a-f]{{{POD_ID_LENGTH}}}\Z")
 _OWN_NAMES: Final = re.compile(
     rf"(?:[a-z]+\.sock|owner\.token|rehearsal-\d+|[0-9a-f]{{{POD_ID_LENGTH}}})\Z"
 )
+READS: Final = 2
+"""Of a journal whose supervisor lives: retention may take what was about to be read, once."""
+
+GAP: Final = "gap"
 JOURNAL_LOCK: Final = "journal.lock"
 
 
@@ -81,6 +89,29 @@ def answers(path: str) -> bool:
         except OSError:
             return False
         return True
+
+
+def read_table(journal: str) -> PodTable:
+    """What a supervisor's journal says of its pods, whole, or not at all.
+
+    Raises:
+        StorageFailed: it is damaged, or what retention took of it is in no snapshot.
+    """
+    for _ in range(READS):
+        table = PodTable()
+        events = iterate(journal, restore_state(journal, table))
+        for event in events:
+            if event.type == GAP:
+                break
+            table.apply(event)
+        else:
+            return table
+    raise StorageFailed(
+        f"cannot read the journal {journal} from its beginning: the snapshot before what is kept "
+        "is missing or damaged; start its supervisor, and look at what it says",
+        path=journal,
+        errno=None,
+    )
 
 
 def holds_events(journal: str) -> bool:

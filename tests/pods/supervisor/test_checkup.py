@@ -11,7 +11,10 @@ import trio
 from attrs import evolve
 
 from leftover_support import places_in, plant_row, sleeper
-from pods.journal.store import Journal
+from pods.journal.reader import iterate
+from pods.journal.retention import Retention
+from pods.journal.store import Journal, JournalWriter
+from pods.lifecycle import PodTable
 from pods.paths import Places, SupervisorPlaces
 from pods.scope.identity import is_alive
 from pods.scope.registry import ScopeRegistry
@@ -244,3 +247,23 @@ async def test_nothing_of_a_living_pod_is_touched(
             places = places_of(pods_environ, "test").places
             assert await trio.to_thread.run_sync(lambda: look(places, fix=True)) == {}
             assert (await client.inspect("one")).pod.state == "idle"
+
+
+def test_rows_that_only_a_snapshot_has_still_count(places: Places) -> None:
+    one = places.supervisor("one")
+    plant_row(places, "one", POD, "old", keeper=me())
+    journal = f"{one.state}/journal"
+    with JournalWriter[PodTable].open_with(
+        PodTable(), journal, retention=Retention(max_bytes=1), snapshot_bytes=1024
+    ) as writer:
+        filler = {"id": "nobody", "pad": "x" * 100_000}
+        while min(int(path.stem) for path in Path(journal).glob("*.jsonl")) == 1:
+            writer.append("filler", filler)
+    assert next(iterate(journal)).type == "gap"
+    os.makedirs(places.pod_state(POD), mode=0o700)
+    ScopeRegistry(places.registry).transact(lend(evolve(lease(POD), supervisor="one")))
+    assert list(look(places, fix=True, started=[])) == ["unsettled_pods"]
+    for snapshot in Path(journal).iterdir():
+        if snapshot.suffix not in (".jsonl", ".lock"):
+            snapshot.unlink()
+    assert list(look(places, fix=True)) == ["unreadable_journal"]
