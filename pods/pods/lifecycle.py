@@ -29,6 +29,7 @@ from pods_protocol.values import (
     StopStep,
     TurnSummary,
     UndeliveredMessage,
+    WakeOn,
 )
 
 
@@ -195,6 +196,8 @@ class PodRecord:
         reason: a sentence about the end, where there is one.
         undelivered: what its agent never got, as its journal had it when it ended.
         stops: who asked to stop it under which id, the oldest first.
+        wake_on: which of its events start a turn of the pod that asked for it.
+        told: seq up to which pods that answered for it and have ended were told of it.
         cursors: reader -> how far it has read.
     """
 
@@ -227,6 +230,8 @@ class PodRecord:
     last_turn: TurnSummary | None = None
     undelivered: tuple[UndeliveredMessage, ...] = ()
     stops: tuple[StopAsked, ...] = ()
+    wake_on: WakeOn = "none"
+    told: int = 0
     cursors: Mapping[str, int] = field(factory=dict[str, int])
 
     def stop_asked(self, asked_by: str | None, message_id: str) -> StopAsked | None:
@@ -265,6 +270,7 @@ def reserved_data(
         "grant": to_json(grant),
         "description": request.description,
         "on_parent_exit": on_parent_exit,
+        "wake_on": request.wake_on,
         "python": request.python,
         "call_back": request.call_back,
         "message_id": request.message_id,
@@ -300,8 +306,12 @@ def ended_data(
     last_turn: TurnSummary | None,
     undelivered: Sequence[UndeliveredMessage] = (),
     step: StopStep = "already_ended",
+    told: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """The data of a `pod_ended` event; `step` is which step of a stop worked."""
+    """The data of a `pod_ended` event; `step` is which step of a stop worked.
+
+    `told` is child's id -> how far the pod has been told of it: who is above it is told the rest.
+    """
     return {
         "id": record.id,
         "pod": record.name,
@@ -311,6 +321,7 @@ def ended_data(
         "last_turn": None if last_turn is None else to_json(last_turn),
         "undelivered": [to_json(one) for one in undelivered],
         "step": step,
+        "told": dict(told or {}),
     }
 
 
@@ -408,8 +419,16 @@ class PodTable:
             self._pods[pod_id] = evolve(known, **changes)
         if "life" in changes:
             self._journaled_lives.pop(pod_id, None)
+        if event.type == POD_ENDED:
+            self._note_told(data.get("told", {}))
         if event.type == POD_SPAWNED:
             self._names[known.name] = pod_id
+
+    def _note_told(self, told: Mapping[str, int]) -> None:
+        for pod_id, seq in told.items():
+            child = self._pods.get(pod_id)
+            if child is not None and seq > child.told:
+                self._pods[pod_id] = evolve(child, told=seq)
 
     def _forget(self, record: PodRecord) -> None:
         del self._pods[record.id]
@@ -491,6 +510,7 @@ def _reserved(event: Event) -> PodRecord:
         grant=from_json_lenient(ScopeGrant, data["grant"]),
         description=data["description"],
         on_parent_exit=data["on_parent_exit"],
+        wake_on=data.get("wake_on", "none"),
         python=data["python"],
         call_back=data["call_back"],
         message_id=data["message_id"],

@@ -67,6 +67,7 @@ POD_API: Final = Api(
             pod.WaitFor: pod.WaitForResult,
             pod.Withdraw: pod.Empty,
             pod.Shutdown: pod.Empty,
+            pod.TellOfChild: pod.ToldOfChild,
             pod.Ping: pod.Empty,
         }
     ),

@@ -157,13 +157,22 @@ class TurnEnded(TypedDict):
 
 
 class ChildEvent(TypedDict):
-    """Something happened to a child: its own event, with the child's name and seq."""
+    """Something happened to a child: its own event, with the child's name and seq.
+
+    `since`: the child's journal after it has all that this stands for. `text`: the end of what the
+    child said in there, after `omitted` characters. `wake`: an idle parent gets a turn for it.
+    """
 
     pod: str
     id: str
     seq: int
     type: str
     data: dict[str, Any]
+    turn: NotRequired[int]
+    since: NotRequired[int]
+    text: NotRequired[str]
+    omitted: NotRequired[int]
+    wake: NotRequired[bool]
 
 
 class Status(TypedDict):

@@ -6,7 +6,7 @@ argument of `Request[...]`, so that `client.request(Run(...))` has the type `Run
 
 from __future__ import annotations
 
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from attrs import field, frozen
 
@@ -303,6 +303,44 @@ class Shutdown(Request[Empty]):
 
     METHOD: ClassVar[str] = "shutdown"
     mode: Literal["finish", "now"] = "finish"
+
+
+@frozen(kw_only=True)
+class ToldOfChild:
+    """How far the pod has been told of this child: the seq of the newest event; it is on disk."""
+
+    cursor: int
+
+
+@frozen(kw_only=True)
+class TellOfChild(Request[ToldOfChild]):
+    """Tell a parent of an event of its child; its own journal has it as `child_event` then.
+
+    Only the supervisor may: it says hello with its own token. The events of one child come in
+    order, each after the answer to the one before; what the pod has been told before has no effect.
+
+    Attributes:
+        pod, id: the child's name and id.
+        seq, type, turn, data: the event, as in the child's journal.
+        since, text, omitted: what the child said around it (see `child_event`).
+        wake: start a turn for it, now or after the running one, if nothing else starts one.
+
+    Raises:
+        NotAuthorized: somebody else asks.
+        PodEnded: the pod has said its last word.
+    """
+
+    METHOD: ClassVar[str] = "child_event"
+    pod: str
+    id: str
+    seq: int
+    type: str
+    turn: int | None = None
+    data: dict[str, Any]
+    since: int = 0
+    text: str = ""
+    omitted: int = 0
+    wake: bool = False
 
 
 @frozen(kw_only=True)

@@ -35,6 +35,7 @@ from pods_protocol.values import (
     TurnSummary,
     UndeliveredMessage,
     WaitUntil,
+    WakeOn,
 )
 
 
@@ -75,6 +76,11 @@ class SpawnPod(Request[SpawnPodResult]):
         cwd: absolute; None is the parent's, or the supervisor's for a person's pod.
         env: variables for the agent's processes, beside a short list of harmless ones.
         on_parent_exit: None is `stop` for a pod's child, `keep` for a person's pod.
+        wake_on: which events of this pod start a turn of its parent pod if that is idle, and after
+            its running turn if it is not. `none` (default): none; they wait for its next turn.
+            `ended`: whenever a turn of this pod ends, well or not, and whenever the pod itself
+            ends: stopped by anybody, failed, lost, or started again after that. `question`: those,
+            and its questions. Whatever it is, the parent's journal has them all.
         python: another interpreter to run the agent in.
         call_back: give the agent's processes the pod's own authority (`PODS_SOCKET`,
             `PODS_TOKEN_FILE`), so that a `pods spawn` in there makes children of this pod.
@@ -100,6 +106,7 @@ class SpawnPod(Request[SpawnPodResult]):
     limits: Limits = field(factory=Limits)
     description: str = ""
     on_parent_exit: ParentExit | None = None
+    wake_on: WakeOn = "none"
     python: str | None = None
     call_back: bool = False
     replace: bool = False

@@ -36,6 +36,9 @@ StopStep = Literal["already_ended", "shutdown", "terminate", "kill"]
 """Which step of a stop worked."""
 ParentExit = Literal["stop", "keep"]
 WaitUntil = Literal["idle", "ended", "question"]
+WakeOn = Literal["none", "ended", "question"]
+"""Which events of a child give its parent a turn: none; its ends (see `SpawnPod`); those and its
+questions."""
 
 
 @frozen(kw_only=True)
@@ -286,5 +289,6 @@ class PodInfo:
     ended: float | None
     exit: ExitRecord | None
     on_parent_exit: ParentExit
+    wake_on: WakeOn = "none"
     memory_bytes: int | None = None
     journal: str = field(default="")

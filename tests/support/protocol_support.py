@@ -290,6 +290,21 @@ _EXCHANGES: dict[str, list[tuple[pod.Request[Any], object]]] = {
         ),
         (pod.Withdraw(message_id="m4"), pod.Empty()),
         (pod.Shutdown(mode="now"), pod.Empty()),
+        (
+            pod.TellOfChild(
+                pod="api-tests",
+                id="77aa01f2c3d4",
+                seq=12,
+                type="turn_ended",
+                turn=2,
+                data={"stop_reason": "end_turn"},
+                since=7,
+                text="All 31 pass.\n",
+                omitted=120,
+                wake=True,
+            ),
+            pod.ToldOfChild(cursor=12),
+        ),
         (pod.Ping(), pod.Empty()),
     ],
     "supervisor": [

@@ -108,7 +108,11 @@ class Turn:
         input: the message.
         number: 1 for the pod's first turn.
         message_id: the message's.
-        notes: what else the agent was told since its last turn.
+        notes: what else the agent was told since its last turn, in words; what became of its
+            children is among them, unless it is what `input` says.
+        child_events: the same of its children as data: `pod`, `type` (`turn_ended`, `question`,
+            `stopped`, `restarted`), `data`, `text`, oldest first (see the event `child_event`). At
+            most 32 are kept for a turn; the pod's journal has all.
     """
 
     def __init__(
@@ -119,11 +123,13 @@ class Turn:
         message_id: str,
         input: str,  # noqa: A002 - the word that the wire, the journal and every agent use
         notes: tuple[str, ...] = (),
+        child_events: tuple[Mapping[str, Any], ...] = (),
     ) -> None:
         self.number = number
         self.message_id = message_id
         self.input = input
         self.notes = notes
+        self.child_events = child_events
         self._host = host
         self._recorder = Recorder(self._emit)
 

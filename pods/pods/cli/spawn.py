@@ -48,6 +48,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on-parent-exit", choices=("stop", "keep"), help="what to do when its parent ends"
     )
+    parser.add_argument(
+        "--wake-on",
+        choices=("none", "ended", "question"),
+        default="none",
+        help="in a pod: its ends, or those and its questions, start a turn of that pod",
+    )
     parser.add_argument("--python", metavar="PATH", help="another interpreter for its agent")
     parser.add_argument(
         "--call-back", action="store_true", help="its processes may use `pods` as this pod"
@@ -130,6 +136,7 @@ def _params(args: argparse.Namespace) -> Json:
         "limits": {"turn_seconds": args.turn_timeout},
         "description": args.description,
         "on_parent_exit": args.on_parent_exit,
+        "wake_on": args.wake_on,
         "python": args.python,
         "call_back": args.call_back,
         "replace": args.replace,

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias, TypedDict
 
 from pods_protocol.supervisor_messages import SpawnPod
-from pods_protocol.values import Limits, ParentExit, Permission, ScopeRule
+from pods_protocol.values import Limits, ParentExit, Permission, ScopeRule, WakeOn
 
 ScopePath: TypeAlias = "str | os.PathLike[str] | ScopeRule"
 """A path stands for its whole tree; a `ScopeRule` says exactly what is meant."""
@@ -33,6 +33,8 @@ class SpawnOptions(TypedDict, total=False):
         limits: its ceilings.
         description: for lists.
         on_parent_exit: `stop` or `keep`.
+        wake_on: which of its events start a turn of the pod that asks for it: `none` (default),
+            `ended` (its turns' ends and its own), or `question` (those and its questions).
         python: another interpreter for its agent.
         call_back: its processes may use pods as this pod.
         replace: remove an ended pod of this name first.
@@ -52,6 +54,7 @@ class SpawnOptions(TypedDict, total=False):
     limits: Limits
     description: str
     on_parent_exit: ParentExit | None
+    wake_on: WakeOn
     python: str | None
     call_back: bool
     replace: bool
@@ -101,6 +104,7 @@ def spawn_request(name: str, given: SpawnOptions) -> SpawnPod:
         limits=given.get("limits", Limits()),
         description=given.get("description", ""),
         on_parent_exit=given.get("on_parent_exit"),
+        wake_on=given.get("wake_on", "none"),
         python=given.get("python"),
         call_back=given.get("call_back", False),
         replace=given.get("replace", False),

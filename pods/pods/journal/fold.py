@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from io import StringIO
 from typing import Any, ClassVar, Final, NamedTuple, cast
 
+from pods.journal.children import TOLD_KINDS, Inbox
 from pods_protocol.events import ASSISTANT_TEXT_KINDS, Event
 from pods_protocol.pod_messages import HistoryEntry, RunResult
 from pods_protocol.values import (
@@ -41,6 +42,7 @@ must not fill the pod's memory."""
 STATE_KINDS: Final = frozenset(
     {
         "answer",
+        "child_event",
         "message_accepted",
         "message_withdrawn",
         "question",
@@ -91,6 +93,8 @@ class PodFold:
         turns: the highest turn number so far; the next turn is one more.
         last_turn: the newest turn that ended.
         ended: `stopped`, `failed` or `lost` once the pod has ended, else None.
+        inbox: what it has been told of its children.
+        last_told: seq of the newest event that its own parent is to be told of; 0 for none.
     """
 
     MEANING: ClassVar[int] = 1
@@ -104,6 +108,8 @@ class PodFold:
     turns: int
     last_turn: TurnSummary | None
     ended: PodState | None
+    inbox: Inbox
+    last_told: int
     _phase: str
     _paused: bool
     _queue: list[_Waiting]
@@ -127,6 +133,8 @@ class PodFold:
         self.turns = 0
         self.last_turn = None
         self.ended = None
+        self.inbox = Inbox()
+        self.last_told = 0
         self._phase = "starting"
         self._paused = False
         self._queue = []
@@ -152,6 +160,7 @@ class PodFold:
             "status": self._status,
             "restarted": self._restarted,
             "stopped": self._stopped,
+            "child_event": self._child_event,
             **dict.fromkeys(ASSISTANT_TEXT_KINDS, self._assistant_text),
         }
 
@@ -164,6 +173,8 @@ class PodFold:
         applier = self._appliers.get(event.type)
         if applier is not None:
             applier(event)
+            if event.type in TOLD_KINDS:
+                self.last_told = event.seq
 
     def apply_many(self, events: Iterable[Event]) -> None:
         """Take events into account, in order."""
@@ -231,6 +242,7 @@ class PodFold:
         self.turn_started = event.time
         self._paused = False
         self._notes.clear()
+        self.inbox.turn_started()
         self._clear_text()
         if text is not None:
             self._say("user", text, event.seq)
@@ -251,6 +263,7 @@ class PodFold:
         self._clear_text()
         self._usage_before = self.usage
         self._usage_of_turn = {}
+        self.inbox.turn_ended(lost=reason == "lost")
         self.turn = self.turn_started = None
         self._paused = False
         self._questions.clear()
@@ -313,6 +326,9 @@ class PodFold:
         reason = event.data.get("reason")
         self.ended = cast("PodState", reason) if reason in ENDED_STATES else "failed"
         self._questions.clear()
+
+    def _child_event(self, event: Event) -> None:
+        self.inbox.child_event(event)
 
     def _clear_text(self) -> None:
         if self._text_length:

@@ -82,6 +82,7 @@ class RunningTurn:
             message_id=start.message_id,
             input=start.input,
             notes=start.notes,
+            child_events=start.child_events,
         )
         began = trio.current_time()
         if self._turn_seconds is not None:

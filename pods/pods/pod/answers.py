@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import orjson
@@ -29,6 +29,7 @@ from pods_protocol.pod_messages import (
     HistoryEntry,
     ReadEvents,
     ReadEventsResult,
+    TellOfChild,
     WaitFor,
     WaitForResult,
 )
@@ -56,6 +57,23 @@ def status(fold: PodFold) -> PodStatus:
             for one in found.queue
         ),
     )
+
+
+def child_event(told: TellOfChild) -> dict[str, Any]:
+    """What is journaled of a child's event; what says nothing is left out."""
+    data: dict[str, Any] = {
+        "pod": told.pod, "id": told.id, "seq": told.seq, "type": told.type, "data": told.data,
+        "since": told.since,
+    }  # fmt: skip
+    if told.turn is not None:
+        data["turn"] = told.turn
+    if told.text:
+        data["text"] = told.text
+    if told.omitted:
+        data["omitted"] = told.omitted
+    if told.wake:
+        data["wake"] = True
+    return data
 
 
 def history(fold: PodFold, request: GetHistory) -> GetHistoryResult:

@@ -8,6 +8,8 @@ could not start (whoever says hello is told why). Called by the keeper in the fo
 from __future__ import annotations
 
 import gc
+import hashlib
+import hmac
 import os
 import signal
 import socket
@@ -135,8 +137,8 @@ async def serve_pod(
         joined: list[Session] = []
 
         def authenticate(session: Session, message: Hello) -> HelloResult:
-            _check(spec, message)
-            server.greet(session, message.client)
+            is_supervisor = _check(spec, message)
+            server.greet(session, message.client, is_supervisor=is_supervisor)
             joined.append(session)
             return hello
 
@@ -163,12 +165,17 @@ def hello_result(spec: PodSpec) -> HelloResult:
     )
 
 
-def _check(spec: PodSpec, message: Hello) -> None:
-    if not check_token(message.token, spec.token):
+def _check(spec: PodSpec, message: Hello) -> bool:
+    """Refuse a wrong token; whether the right one is the supervisor's own."""
+    if check_token(message.token, spec.token):
+        return False
+    given = hashlib.sha256(message.token.encode("utf-8", "surrogatepass")).hexdigest()
+    if not hmac.compare_digest(given, spec.owner_digest):
         raise NotAuthorized(
             f"cannot command pod {spec.name}: the token is not this pod's; ask the supervisor for "
             "the pod's connection"
         )
+    return True
 
 
 def _note_failure(journal: Journal, error: PodsError) -> None:

@@ -29,6 +29,7 @@ from pods.pod.stimuli import (
     Asked,
     Cancel,
     CancelTurn,
+    ChildTold,
     Command,
     EndPod,
     GiveAnswer,
@@ -45,7 +46,7 @@ from pods.pod.stimuli import (
 from pods.pod.turns import TurnMachine
 from pods.rpc.server import Handler, Session
 from pods_protocol import pod_messages as messages
-from pods_protocol.errors import InvalidRequest, PodsError, StorageFailed, TimedOut
+from pods_protocol.errors import InvalidRequest, NotAuthorized, PodsError, StorageFailed, TimedOut
 from pods_protocol.process_messages import PodSpec
 from pods_protocol.values import ScopeGrant
 
@@ -65,10 +66,17 @@ CLOSE_SECONDS: Final = 2.0
 
 
 class _Caller:
-    """What is known of one connection."""
+    """What is known of one connection.
 
-    def __init__(self, name: str) -> None:
+    Attributes:
+        name: what it calls itself.
+        is_supervisor: it said hello with the supervisor's own token.
+        subscribed: it has its one subscription.
+    """
+
+    def __init__(self, name: str, *, is_supervisor: bool) -> None:
         self.name = name
+        self.is_supervisor = is_supervisor
         self.subscribed = False
 
 
@@ -112,6 +120,7 @@ class PodServer:
             "pause": self._pause,
             "resume": self._resume,
             "shutdown": self._shutdown,
+            "child_event": self._child_event,
             "status": self._status,
             "history": self._history,
             "ping": self._ping,
@@ -235,9 +244,9 @@ class PodServer:
 
     # Handlers ------------------------------------------------------------------------------------
 
-    def greet(self, session: Session, name: str) -> None:
+    def greet(self, session: Session, name: str, *, is_supervisor: bool = False) -> None:
         """Take a connection whose token is right; `name` is what it calls itself."""
-        session.caller = _Caller(name)
+        session.caller = _Caller(name, is_supervisor=is_supervisor)
         self._sessions.add(session)
 
     def forget(self, session: Session) -> None:
@@ -281,6 +290,15 @@ class PodServer:
     def _shutdown(self, _: Session, message: messages.Shutdown) -> messages.Empty:
         self._apply(Shutdown(message.mode))
         return _EMPTY
+
+    def _child_event(self, session: Session, message: messages.TellOfChild) -> messages.ToldOfChild:
+        if not cast("_Caller", session.caller).is_supervisor:
+            raise NotAuthorized(
+                "cannot take this event of a child: only the supervisor tells of children; send a "
+                "message instead"
+            )
+        told = ChildTold(message.id, message.seq, answers.child_event(message), message.wake)
+        return messages.ToldOfChild(cursor=self._apply(told))
 
     def _status(self, _: Session, __: messages.GetStatus) -> object:
         return answers.status(self._fold)

@@ -5,7 +5,8 @@ Owns the words between `turns` (which decides) and `server` (which performs). Pu
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
 
 from attrs import frozen
 
@@ -96,6 +97,22 @@ class Asked:
 
 
 @frozen
+class ChildTold:
+    """The supervisor tells of an event of a child.
+
+    Attributes:
+        child, seq: whose, and which.
+        data: what is journaled of it.
+        wake: it starts a turn where nothing else does.
+    """
+
+    child: str
+    seq: int
+    data: dict[str, Any]
+    wake: bool
+
+
+@frozen
 class QuestionClosed:
     """A question's deadline passed, or its asker no longer waits. `by`: which of the two."""
 
@@ -123,6 +140,7 @@ Stimulus: TypeAlias = (
     | Answered
     | Shutdown
     | Hold
+    | ChildTold
     | Asked
     | QuestionClosed
     | Finished
@@ -134,12 +152,19 @@ Stimulus: TypeAlias = (
 
 @frozen
 class StartTurn:
-    """Let the agent run. `notes`: what it is told besides the message."""
+    """Let the agent run.
+
+    Attributes:
+        notes: what it is told besides the message.
+        child_events: what became of its children since its last turn; in words, they are among the
+            notes, or they are the message.
+    """
 
     turn: int
     message_id: str
     input: str
     notes: tuple[str, ...] = ()
+    child_events: tuple[Mapping[str, Any], ...] = ()
 
 
 @frozen

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
+from pods.agents.text import shorten
+from pods.journal.children import describe
 from pods.journal.ending import Item, undelivered, withdrawn
 from pods.journal.fold import PodFold
 from pods.pod.moves import MOVES, MachineState
@@ -19,6 +21,7 @@ from pods.pod.stimuli import (
     Asked,
     Cancel,
     CancelTurn,
+    ChildTold,
     Command,
     Decision,
     EndPod,
@@ -58,6 +61,9 @@ MAX_OPEN_QUESTIONS: Final = 8
 
 MAX_SENDER_LENGTH: Final = 100
 """Of what a sender calls itself; it stands beside each message that waits."""
+
+MAX_WAKING_WORDS_BYTES: Final = 64 * 1024
+"""Of the message that tells a parent what became of its children; all of it is in the events."""
 
 _OF_FOLD: Final[Mapping[str, MachineState]] = {
     "idle": "idle",
@@ -135,7 +141,7 @@ class TurnMachine:
             events.append(("restarted", {"reason": fold.ended or "lost"}, None))
         status = {"state": "idle", "agent": opened.agent, "name": opened.name, "pid": opened.pid}
         events.append(("status", status, None))
-        commands = self._start_next(events)
+        commands = self._start_next(events, lost=fold.turn is not None)
         return Decision(tuple(events), durable=len(events) > 1, commands=commands)
 
     # Messages ----------------------------------------------------------------------------------
@@ -158,8 +164,14 @@ class TurnMachine:
             ),
             durable=True,
             reply=RunResult(message_id=message_id, state="started", turn=turn),
-            commands=(StartTurn(turn, message_id, text, self._waiting_notes()),),
+            commands=(self._start_command(turn, message_id, text, self._fold.inbox.pending()),),
         )
+
+    def _start_command(
+        self, turn: int, message_id: str, text: str, told: tuple[Mapping[str, Any], ...]
+    ) -> StartTurn:
+        notes = (*self._waiting_notes(), *map(describe, told))
+        return StartTurn(turn, message_id, text, notes, told)
 
     def _busy(self, run: Run) -> Decision:
         """Refuse, queue or interrupt. Replies a `RunResult`."""
@@ -306,14 +318,60 @@ class TurnMachine:
             data["seconds"] = finished.seconds
         return [*events, ("turn_ended", data, turn)]
 
-    def _start_next(self, events: list[Item]) -> tuple[Command, ...]:
-        """Add the start of the next turn to the events, if a message waits."""
-        queue = self._fold.queue
+    def _start_next(self, events: list[Item], *, lost: bool = False) -> tuple[Command, ...]:
+        """Add the start of the next turn to the events, if a message or a child's event is due.
+
+        Args:
+            lost: the events end a turn as lost: what it was told of its children waits again.
+        """
+        queue, told = self._fold.queue, self._fold.inbox.pending(lost=lost)
         if not queue:
-            return ()
+            return self._wake(events, told) if any(one.get("wake") for one in told) else ()
         first, turn = queue[0], self._fold.turns + 1
         events.append(("turn_started", {"message_id": first.message_id}, turn))
-        return (StartTurn(turn, first.message_id, first.input, self._waiting_notes()),)
+        return (self._start_command(turn, first.message_id, first.input, told),)
+
+    # Children ----------------------------------------------------------------------------------
+
+    def _hear(self, told: ChildTold) -> Decision:
+        """Keep an event of a child for the next turn, which it may start. Replies the cursor.
+
+        One that wakes does so also after the turn that runs now: a completion that came in its
+        last moment must not wait for a message that may never come.
+        """
+        fold = self._fold
+        cursor = fold.inbox.cursors.get(told.child, 0)
+        if told.seq <= cursor:
+            return Decision(reply=cursor)
+        events: list[Item] = [("child_event", told.data, fold.turn)]
+        commands: tuple[Command, ...] = ()
+        if told.wake and self.state == "idle":
+            commands = self._wake(events, (*fold.inbox.pending(), told.data))
+        return Decision(tuple(events), durable=True, reply=told.seq, commands=commands)
+
+    def _not_heard(self, told: ChildTold) -> Decision:
+        """The pod has said its last word: whoever is above it is told instead."""
+        cursor = self._fold.inbox.cursors.get(told.child, 0)
+        return Decision(
+            reply=cursor
+            if told.seq <= cursor
+            else PodEnded(
+                f"cannot tell the pod of its child: it is {self._fold.state}; tell its own parent",
+                state=self._fold.state,
+            )
+        )
+
+    def _wake(self, events: list[Item], told: tuple[Mapping[str, Any], ...]) -> tuple[Command, ...]:
+        """Add a turn to the events whose message is what became of the children."""
+        turn, message_id = self._fold.turns + 1, self._new_id()
+        text = shorten("\n".join(map(describe, told)), MAX_WAKING_WORDS_BYTES)
+        accepted = {
+            "message_id": message_id, "input": text, "state": "started", "turn": turn,
+            "if_busy": "queue", "notify": True,
+        }  # fmt: skip
+        events.append(("message_accepted", accepted, turn))
+        events.append(("turn_started", {"message_id": message_id}, turn))
+        return (StartTurn(turn, message_id, text, self._waiting_notes(), told),)
 
     # Questions ---------------------------------------------------------------------------------
 

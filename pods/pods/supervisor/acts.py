@@ -129,6 +129,11 @@ def write_record(supervisor: Supervisor, record: PodRecord, command: Command, fa
                 last_turn=supervisor.pods[record.id].fold.last_turn,
                 undelivered=supervisor.pods[record.id].fold.undelivered,
                 step=supervisor.pods[record.id].step,
+                told={
+                    child: seq
+                    for child, seq in supervisor.pods[record.id].fold.inbox.cursors.items()
+                    if supervisor.table.get(child) is not None
+                },
             )
             supervisor.record(POD_ENDED, data, durable=True)
         case Command.RECORD_REMOVED:
@@ -231,6 +236,7 @@ async def _release_later(supervisor: Supervisor, record: PodRecord) -> None:
 
 def settle_children(supervisor: Supervisor, record: PodRecord) -> None:
     """A pod has ended: its children go too, or pass to its own parent, as each was told."""
+    below = supervisor.table.descendants(record.id)
     for child in supervisor.table.children(record.id):
         if not child.living:
             continue
@@ -241,6 +247,7 @@ def settle_children(supervisor: Supervisor, record: PodRecord) -> None:
                 POD_REPARENTED,
                 {"id": child.id, "pod": child.name, "parent_id": record.parent_id},
             )
+    supervisor.relay.pass_on(record.id, below)
 
 
 async def _remove_or_tell(supervisor: Supervisor, path: str) -> None:

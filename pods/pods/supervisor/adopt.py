@@ -19,7 +19,7 @@ from pods.lifecycle import Life, PodRecord, Trigger
 from pods.rpc.client import open_rpc
 from pods.scope.identity import is_alive
 from pods.scope.rules import Lease
-from pods.supervisor.acts import LOST, Facts, perform, release_leases
+from pods.supervisor.acts import LOST, Facts, perform, release_leases, settle_children
 from pods.supervisor.core import Supervisor
 from pods.supervisor.keeper_link import CONNECT_SECONDS
 from pods.supervisor.live import LivePod
@@ -28,7 +28,7 @@ from pods.supervisor.stop import ask_stop
 from pods.supervisor.watch import bury, watch
 from pods_protocol.api import KEEPER_API
 from pods_protocol.bounds import DEFAULT_GRACE_SECONDS
-from pods_protocol.errors import PodsError
+from pods_protocol.errors import PodsError, StorageFailed
 from pods_protocol.process_messages import GetKeeperStatus
 
 GUARDIAN_SECONDS: Final = 10.0
@@ -45,6 +45,8 @@ async def adopt_pods(supervisor: Supervisor) -> None:
         nursery.start_soon(_release_left_over, supervisor, leases)
         for record in supervisor.table.living():
             nursery.start_soon(adopt_pod, supervisor, record, leases.get(record.id))
+    _settle_orphans(supervisor)
+    supervisor.relay.may_have_news(supervisor.table)
 
 
 async def _release_left_over(supervisor: Supervisor, leases: Mapping[str, Lease]) -> None:
@@ -62,6 +64,17 @@ async def _release_left_over(supervisor: Supervisor, leases: Mapping[str, Lease]
             await release_leases(supervisor, left)
         except PodsError as error:
             supervisor.log(f"cannot release the leases of pods that have ended: {error.message}")
+
+
+def _settle_orphans(supervisor: Supervisor) -> None:
+    """Do what is left to do for the children of pods whose end is on disk and no more than that."""
+    for pod_id in {record.parent_id for record in supervisor.table.living()}:
+        parent = None if pod_id is None else supervisor.table.get(pod_id)
+        if parent is not None and not parent.living:
+            try:
+                settle_children(supervisor, parent)
+            except StorageFailed as error:
+                supervisor.log(f"cannot settle the children of {parent.name}: {error.message}")
 
 
 def _is_living(supervisor: Supervisor, pod_id: str) -> bool:

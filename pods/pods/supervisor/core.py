@@ -23,6 +23,7 @@ from pods.supervisor.launcher_link import LauncherLink
 from pods.supervisor.live import LivePod
 from pods.supervisor.log import Log
 from pods.supervisor.options import Options
+from pods.supervisor.relay import Relay
 from pods_protocol.errors import NotConnected
 from pods_protocol.values import PodState, ProcessIdentity
 
@@ -68,6 +69,7 @@ class Supervisor:
         self.nursery = nursery
         self.log = log
         self.hub = Hub(journal.directory, log)
+        self.relay = Relay(self)
         self.pods: dict[str, LivePod] = {}
         self.callers: dict[bytes, str] = {}
         self.spawns_under_way: dict[tuple[str | None, str], trio.Event] = {}
@@ -112,6 +114,7 @@ class Supervisor:
             token=token,
             directory=self.places.places.pod_state(pod_id),
             on_change=self._state_changed,
+            on_news=lambda live: self.relay.has_news(live.id),
         )
         self.pods[pod_id] = live
         self.callers[token_digest(token)] = pod_id

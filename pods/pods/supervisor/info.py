@@ -63,6 +63,7 @@ def pod_info(
         ended=record.ended,
         exit=record.exit,
         on_parent_exit=record.on_parent_exit,
+        wake_on=record.wake_on,
         memory_bytes=memory_bytes(live.pod_pid) if live is not None and live.pod_pid else None,
         journal=directory,
     )

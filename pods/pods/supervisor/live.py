@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import trio
 
+from pods.journal.children import TOLD_KINDS
 from pods.journal.fold import STATE_KINDS, PodFold
 from pods.journal.reader import read_events
 from pods.journal.snapshots import restore_state
@@ -39,6 +40,8 @@ class LivePod:
         pod_id, name: its own.
         token: what commands it.
         directory: of what stays of it; its journal lies in there.
+        on_change: called with each new state.
+        on_news: called where it did something that its parent is told of.
 
     Attributes:
         fold: its state, by the events that state depends on.
@@ -61,6 +64,7 @@ class LivePod:
         token: str,
         directory: str,
         on_change: Callable[[LivePod], None],
+        on_news: Callable[[LivePod], None],
     ) -> None:
         self.id = pod_id
         self.name = name
@@ -88,6 +92,9 @@ class LivePod:
         self._seen = 0
         self._shown: PodState | None = None
         self._on_change = on_change
+        self._on_news = on_news
+        self._greeted: RpcClient | None = None
+        self._owner_token = ""
 
     def __repr__(self) -> str:
         return f"<LivePod {self.name} {self.id}>"
@@ -99,6 +106,8 @@ class LivePod:
         self._seen = event.seq
         self.fold.apply(event)
         self.changed()
+        if event.type in TOLD_KINDS:
+            self._on_news(self)
 
     def changed(self) -> None:
         """Tell everybody who waits that it is worth looking again."""
@@ -172,11 +181,12 @@ class LivePod:
     ) -> None:
         """Watch the keeper's process from here on; `keeper.closed` tells of its end."""
         self.keeper_identity = identity
+        self._owner_token = owner_token
         self.keeper = KeeperLink(identity, path, owner_token, self.name)
         nursery.start_soon(self.keeper.run)
 
     async def connect_pod(self, nursery: trio.Nursery, path: str) -> HelloResult:
-        """Connect to the pod and say hello.
+        """Connect to the pod and say hello, as the supervisor: it alone tells of children.
 
         Raises:
             NotConnected, TimedOut: it is not there.
@@ -187,9 +197,16 @@ class LivePod:
             stream, POD_API, peer=f"pod {self.name}", on_notification=self._notified
         )
         nursery.start_soon(self.pod.run)
-        greeting = await self.pod.hello(self.token, client="supervisor")
+        greeting = await self.pod.hello(self._owner_token, client="supervisor")
+        self._greeted = self.pod
         self.pod_pid = greeting.pid
         return greeting
+
+    @property
+    def reachable(self) -> bool:
+        """Whether its link stands and it has been greeted over it."""
+        link = self.pod
+        return link is not None and link is self._greeted and not link.closed.is_set()
 
     def close_links(self) -> None:
         """Close both links; idempotent."""

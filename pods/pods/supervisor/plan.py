@@ -15,7 +15,7 @@ from typing import Final
 import orjson
 from attrs import frozen
 
-from pods.lifecycle import Life
+from pods.lifecycle import Life, PodRecord
 from pods.paths import check_name, check_socket_path
 from pods.rpc.server import no_descriptors
 from pods.scope.registry import normalise_rules
@@ -80,8 +80,9 @@ def make_plan(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> Plan
     _check_limits(request)
     _check_prompt(request)
     _check_description(request)
-    check_socket_path(supervisor.places.keeper_socket("0" * 12))
     parent = None if caller.pod_id is None else supervisor.known(caller.pod_id)
+    _check_wake(request, parent)
+    check_socket_path(supervisor.places.keeper_socket("0" * 12))
     if parent is not None and parent.life is not Life.RUNNING:
         raise CapacityReached(
             f"cannot spawn pod {request.name}: its parent {parent.name} is being stopped; "
@@ -171,6 +172,23 @@ def _check_prompt(request: SpawnPod) -> None:
             limit_bytes=limit,
             size_bytes=size,
         )
+
+
+def _check_wake(request: SpawnPod, parent: PodRecord | None) -> None:
+    if request.wake_on == "none":
+        return
+    if parent is None:
+        why = "it has no parent pod; leave `wake_on` out, and use `wait` or `subscribe`"
+    elif parent.agent == "shell":
+        why = (
+            f"its parent {parent.name} is a shell, which would run the news as a command; leave "
+            "`wake_on` out: they come in PODS_NOTES with its next message"
+        )
+    else:
+        return
+    raise InvalidParams(
+        f"cannot wake anybody on events of pod {request.name}: {why}", path="wake_on"
+    )
 
 
 def _check_description(request: SpawnPod) -> None:

@@ -16,7 +16,8 @@ from pods.supervisor.acts import Facts, perform
 from pods.supervisor.authority import Caller, find_pod, visible
 from pods.supervisor.checks import check_seconds
 from pods.supervisor.core import Supervisor
-from pods_protocol.errors import PodRunning, PodsError
+from pods.supervisor.relay import TOLD_SECONDS
+from pods_protocol.errors import PodRunning, PodsError, TimedOut
 from pods_protocol.supervisor_messages import (
     PrunePods,
     PrunePodsResult,
@@ -34,6 +35,7 @@ async def remove(supervisor: Supervisor, caller: Caller, request: RemovePod) -> 
     Raises:
         UnknownPod: the caller has no such pod.
         PodRunning: it has not ended, or a process of it lives though its end is recorded.
+        TimedOut: its parent has not been told of its end.
     """
     record = find_pod(supervisor, caller, request.pod)
     if record.life is not Life.ENDED:
@@ -51,8 +53,23 @@ async def remove(supervisor: Supervisor, caller: Caller, request: RemovePod) -> 
             pod=record.name,
             state=supervisor.state_of(record),
         )
+    if not await supervisor.relay.wait_told(record, TOLD_SECONDS):
+        raise _untold(supervisor, record)
     await remove_record(supervisor, record)
     return RemovePodResult(pod=record.name, id=record.id)
+
+
+def _untold(supervisor: Supervisor, record: PodRecord) -> TimedOut:
+    hears = supervisor.relay.recipient(record)
+    name = "?" if hears is None else hears.name
+    return TimedOut(
+        f"cannot remove pod {record.name}: pod {name}, which answers for it, has not been told of "
+        f"its end, and the journal of {record.name} is what it is told from; {name} does not "
+        "answer: try again when it does, or stop it",
+        timeout_seconds=TOLD_SECONDS,
+        pod=record.name,
+        parent=name,
+    )
 
 
 async def remove_record(supervisor: Supervisor, record: PodRecord) -> None:
@@ -76,8 +93,9 @@ async def prune(supervisor: Supervisor, caller: Caller, request: PrunePods) -> P
         request.older_than_seconds, "older_than_seconds", longest=LONGEST_AGE_SECONDS
     )
     old = ended_before(visible(supervisor, caller), time.time() - age)
-    sure = [record for record in old if not may_live(record)]
-    uncertain = tuple(record.name for record in old if may_live(record))
+    kept = {record.id for record in old if must_stay(supervisor, record)}
+    sure = [record for record in old if record.id not in kept]
+    uncertain = tuple(record.name for record in old if record.id in kept)
     names = tuple(record.name for record in sure)
     if not request.force:
         return PrunePodsResult(removed=(), would_remove=names, uncertain=uncertain)
@@ -92,7 +110,7 @@ async def apply_retention(supervisor: Supervisor) -> None:
     if keep is None:
         return
     for record in ended_before(supervisor.table, time.time() - keep):
-        if may_live(record):
+        if must_stay(supervisor, record):
             continue
         try:
             await remove_record(supervisor, record)
@@ -107,6 +125,12 @@ def ended_before(records: Iterable[PodRecord], moment: float) -> list[PodRecord]
         for record in records
         if record.life is Life.ENDED and record.ended is not None and record.ended <= moment
     ]
+
+
+def must_stay(supervisor: Supervisor, record: PodRecord) -> bool:
+    """Whether an ended pod is not forgotten unasked: it may live, or its parent is still to be told
+    of its end."""
+    return may_live(record) or not supervisor.relay.is_told(record)
 
 
 def may_live(record: PodRecord) -> bool:

@@ -150,6 +150,8 @@ async def _finish(
         enforcement=read_enforcement(live.directory),  # its process wrote it before it answered
     )
     await perform(supervisor, live.id, Trigger.ACCEPTED, facts)
+    if live.fold.last_told:
+        supervisor.relay.has_news(live.id)  # it was faster than its spawn
     replaced = None if plan.replaces is None else supervisor.table.get(plan.replaces)
     if replaced is not None:
         supervisor.nursery.start_soon(_remove_replaced, supervisor, replaced)
@@ -157,7 +159,11 @@ async def _finish(
 
 
 async def _remove_replaced(supervisor: Supervisor, replaced: PodRecord) -> None:
-    """The new pod runs whatever becomes of the old one's files; its row stays with them."""
+    """Forget the pod whose name this one has now, once its parent knows of its end.
+
+    The new pod runs whatever becomes of the old one's files; its row stays with them.
+    """
+    await supervisor.relay.wait_told(replaced)
     try:
         await remove_record(supervisor, replaced)
     except PodsError as error:

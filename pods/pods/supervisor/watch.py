@@ -115,6 +115,7 @@ async def _follow(supervisor: Supervisor, live: LivePod) -> None:
                 timeout_seconds=HELLO_SECONDS,
             )
             pause = FIRST_RECONNECT_SECONDS
+            supervisor.relay.go_on(live.id)
             await link.closed.wait()
         except PodsError as error:
             if not live.tree_gone.is_set() and pause == FIRST_RECONNECT_SECONDS:
