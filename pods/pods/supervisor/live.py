@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import trio
 
-from pods.journal.children import TOLD_KINDS
 from pods.journal.fold import STATE_KINDS, PodFold
 from pods.journal.reader import read_events
 from pods.journal.snapshots import restore_state
@@ -93,6 +92,7 @@ class LivePod:
         self._shown: PodState | None = None
         self._on_change = on_change
         self._on_news = on_news
+        self._newest_news = 0
         self._greeted: RpcClient | None = None
         self._owner_token = ""
 
@@ -106,8 +106,6 @@ class LivePod:
         self._seen = event.seq
         self.fold.apply(event)
         self.changed()
-        if event.type in TOLD_KINDS:
-            self._on_news(self)
 
     def changed(self) -> None:
         """Tell everybody who waits that it is worth looking again."""
@@ -116,6 +114,9 @@ class LivePod:
         if self.fold.state != self._shown:
             self._shown = self.fold.state
             self._on_change(self)
+        if self.fold.last_told != self._newest_news:
+            self._newest_news = self.fold.last_told
+            self._on_news(self)
 
     async def catch_up(self) -> None:
         """Take what its journal has on disk: a pod writes before it tells anybody.

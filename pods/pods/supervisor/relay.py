@@ -121,7 +121,7 @@ class Relay:
         gone = False
         try:
             with suppress(StorageFailed):  # damaged: what it has heard before has no effect again
-                parent.catch_up()  # what went over an earlier link is in there, answered or not
+                await parent.catch_up()  # what went over an earlier link is in there
             while news := self._news.get(parent.id):
                 child_id = next(iter(news))
                 del news[child_id]

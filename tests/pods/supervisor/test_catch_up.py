@@ -23,6 +23,7 @@ def live_pod(directory: Path) -> tuple[LivePod, list[PodState]]:
         token="",
         directory=str(directory),
         on_change=lambda pod: told.append(pod.fold.state),
+        on_news=lambda _: None,
     )
     return live, told
 
