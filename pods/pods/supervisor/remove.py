@@ -128,8 +128,10 @@ def ended_before(records: Iterable[PodRecord], moment: float) -> list[PodRecord]
 
 
 def must_stay(supervisor: Supervisor, record: PodRecord) -> bool:
-    """Whether an ended pod is not forgotten unasked: it may live, or its parent is still to be told
-    of its end."""
+    """Whether an ended pod is not forgotten unasked.
+
+    It may live, or its parent is still to be told of its end.
+    """
     return may_live(record) or not supervisor.relay.is_told(record)
 
 
