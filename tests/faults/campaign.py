@@ -95,7 +95,10 @@ def main() -> int:
         plan = draw_plan(seed)
         if given.census:
             plan = without_faults(plan)
-        outcome = perform(plan, keep=given.keep)
+        try:
+            outcome = perform(plan, keep=given.keep)
+        except KeyboardInterrupt:
+            break
         outcomes.append(outcome)
         if given.verbose:
             log_line(f"seed {seed}: {outcome.seconds:.1f} s, {len(outcome.fired)} faults")

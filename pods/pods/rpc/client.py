@@ -68,6 +68,9 @@ class RpcClient:
                 nursery.start_soon(self._stream.run_writer)
                 task_status.started()
                 await self._read()
+                # At once, not when the writer has gone too: nobody may take this connection for a
+                # living one in between.
+                self._finish()
                 nursery.cancel_scope.cancel()
         finally:
             self._finish()

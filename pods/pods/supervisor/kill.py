@@ -15,11 +15,13 @@ import trio
 
 from pods.keeper.record import read_record
 from pods.lifecycle import PodRecord
+from pods.rpc.client import open_rpc
 from pods.scope.identity import is_alive
 from pods.supervisor.core import Supervisor
 from pods.supervisor.live import LivePod
-from pods_protocol.errors import PodsError, TimedOut
-from pods_protocol.process_messages import SignalTree
+from pods_protocol.api import KEEPER_API
+from pods_protocol.errors import NotConnected, PodsError, TimedOut
+from pods_protocol.process_messages import GetKeeperStatus, SignalTree
 from pods_protocol.values import ProcessIdentity
 
 KILL_SECONDS: Final = 5.0
@@ -78,9 +80,39 @@ async def _by_launcher(
     except PodsError as error:
         supervisor.log(f"the launcher cannot kill pod {record.name}: {error.message}")
     # No launcher of ours has it. It may be an orphan of a launcher that was killed.
-    if keeper is not None:
+    if keeper is None:
+        await _unknown_keeper(supervisor, record)
+    else:
         await wait_process_gone(keeper, kill=True)
     return True
+
+
+async def _unknown_keeper(supervisor: Supervisor, record: PodRecord) -> None:
+    """End a keeper that was forked by a launcher which died before it could say whom it forked.
+
+    The pod's own places are all that is known of it, and its socket is in them since before the
+    fork: who takes the connection is that keeper, and where nobody does there is none.
+
+    Raises:
+        TimedOut: it is there and does not answer.
+    """
+    path = supervisor.places.keeper_socket(record.id)
+    peer = f"the keeper of {record.name}"
+    try:
+        async with open_rpc(
+            path,
+            KEEPER_API,
+            token=supervisor.token,
+            client="supervisor",
+            peer=peer,
+            timeout_seconds=KILL_SECONDS,
+        ) as rpc:
+            keeper = (await rpc.request(GetKeeperStatus(), timeout_seconds=KILL_SECONDS)).keeper
+            with suppress(PodsError):  # no answer is needed: its end is the answer
+                await rpc.request(SignalTree(signal="kill"), timeout_seconds=KILL_SECONDS)
+            await wait_process_gone(keeper)
+    except NotConnected:
+        return
 
 
 async def wait_process_gone(identity: ProcessIdentity, *, kill: bool = False) -> None:

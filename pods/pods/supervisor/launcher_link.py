@@ -109,19 +109,28 @@ class LauncherLink:
         async with self._making:
             if self._rpc is not None and not self._rpc.closed.is_set():
                 return self._rpc
-            try:
-                stream = await self._connect()
-            except NotConnected:
-                # We hold the life lock, so nobody else starts one or listens here.
-                with suppress(FileNotFoundError):
-                    os.unlink(self._places.launcher_socket)
-                await self._start()
-                stream = await self._connect()
-            self._rpc = await self._greet(stream)
+            found = await self._find()
+            if found is not None:
+                return found
+            # We hold the life lock, so nobody else starts one or listens here.
+            with suppress(FileNotFoundError):
+                os.unlink(self._places.launcher_socket)
+            await self._start()
+            self._rpc = await self._greet(await self._connect())
             return self._rpc
 
     async def _connect(self) -> UnixStream:
         return await connect_within(self._places.launcher_socket, "the launcher", HELLO_SECONDS)
+
+    async def _find(self) -> RpcClient | None:
+        """The connection to the launcher, made again where it broke; None where none lives."""
+        if self._rpc is None or self._rpc.closed.is_set():
+            try:
+                stream = await self._connect()
+            except NotConnected:
+                return None
+            self._rpc = await self._greet(stream)
+        return self._rpc
 
     async def _greet(self, stream: UnixStream) -> RpcClient:
         rpc = RpcClient(stream, LAUNCHER_API, peer="the launcher", on_notification=self._notified)
@@ -272,16 +281,15 @@ class LauncherLink:
 
     async def shutdown(self) -> None:
         """End the launcher and wait for it, where this supervisor started it."""
-        rpc = self._rpc
         try:
-            while rpc is not None and not rpc.closed.is_set():
-                for pod_id in await self.keepers():
-                    await self.wait_ended(pod_id)  # dead, and not yet reaped
-                with suppress(PodRunning):
+            # That a connection broke does not mean that the launcher has ended: look again.
+            while (rpc := await self._find()) is not None:
+                with suppress(PodRunning, NotConnected):
+                    listed = await rpc.request(ListKeepers(), timeout_seconds=REQUEST_SECONDS)
+                    for pod_id in listed.keepers:
+                        await self.wait_ended(pod_id)  # dead, and not yet reaped
                     await rpc.request(ShutdownLauncher(), timeout_seconds=REQUEST_SECONDS)
                     await rpc.closed.wait()
-        except NotConnected:
-            pass  # it ended by itself
         except PodsError as error:
             self._log(f"the launcher does not end: {error.message}")
             return

@@ -13,8 +13,9 @@ import trio
 from pods.client import aio
 from pods.supervisor.core import Supervisor
 from pods.supervisor.live import LivePod
-from pods_protocol.errors import StorageFailed
+from pods_protocol.errors import NotConnected, StorageFailed
 from pods_protocol.events import Event
+from pods_protocol.process_messages import LaunchPodResult, PodSpec
 from supervisor_support import (
     NOTHING,
     WAIT_SECONDS,
@@ -40,6 +41,42 @@ async def test_a_pod_of_an_earlier_launcher_is_buried_when_its_keeper_is_killed(
             os.kill(keeper.pid, signal.SIGKILL)
             await client.wait("old", until="ended")
             assert (await client.inspect("old")).pod.state == "lost"
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_nothing_is_left_of_a_pod_whose_launcher_was_killed_before_it_could_tell_of_it(
+    pods_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        launch = supervisor.launcher.launch
+
+        async def unanswered(spec: PodSpec) -> LaunchPodResult:
+            await launch(spec)
+            launcher = supervisor.launcher.pid
+            assert launcher is not None
+            os.kill(launcher, signal.SIGKILL)
+            while supervisor.launcher.connected:
+                await trio.lowlevel.checkpoint()
+            raise NotConnected("cannot go on: the connection ended; connect again", peer="launcher")
+
+        monkeypatch.setattr(supervisor.launcher, "launch", unanswered)
+        with trio.fail_after(WAIT_SECONDS):
+            with pytest.raises(NotConnected):
+                await client.spawn("one")
+            assert left_in(pods_environ)["leases"] == []
+            monkeypatch.setattr(supervisor.launcher, "launch", launch)
+            await client.spawn("one")
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_launcher_ends_with_its_supervisor_though_the_link_between_them_broke(
+    pods_environ: dict[str, str],
+) -> None:
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        with trio.fail_after(WAIT_SECONDS):
+            await client.spawn("one")
+            await client.stop("one")
+            await (await supervisor.launcher.ensure()).aclose()
     assert left_in(pods_environ) == NOTHING
 
 
