@@ -208,7 +208,7 @@ async def release_lease(supervisor: Supervisor, record: PodRecord) -> None:
         await release_leases(supervisor, (record.id,))
     except PodsError as error:
         supervisor.log(f"cannot release the lease of pod {record.name}: {error.message}")
-        supervisor.nursery.start_soon(_release_later, supervisor, record)
+        supervisor.nursery.start_soon(release_later, supervisor, (record.id,))
 
 
 async def release_leases(supervisor: Supervisor, pod_ids: Sequence[str]) -> None:
@@ -224,13 +224,13 @@ async def release_leases(supervisor: Supervisor, pod_ids: Sequence[str]) -> None
     await supervisor.registry_worker.submit(release)
 
 
-async def _release_later(supervisor: Supervisor, record: PodRecord) -> None:
-    """Try until the registry takes it: its launcher lives, so the lease would stand for ever."""
+async def release_later(supervisor: Supervisor, pod_ids: Sequence[str]) -> None:
+    """Try until the registry takes it: launchers live, so the leases would stand for ever."""
     pause = FIRST_RELEASE_RETRY_SECONDS
     while True:
         await trio.sleep(pause)
         with suppress(PodsError):
-            return await release_leases(supervisor, (record.id,))
+            return await release_leases(supervisor, pod_ids)
         pause = min(pause * 2, LAST_RELEASE_RETRY_SECONDS)
 
 

@@ -19,7 +19,14 @@ from pods.lifecycle import Life, PodRecord, Trigger
 from pods.rpc.client import open_rpc
 from pods.scope.identity import is_alive
 from pods.scope.rules import Lease
-from pods.supervisor.acts import LOST, Facts, perform, release_leases, settle_children
+from pods.supervisor.acts import (
+    LOST,
+    Facts,
+    perform,
+    release_later,
+    release_leases,
+    settle_children,
+)
 from pods.supervisor.core import Supervisor
 from pods.supervisor.keeper_link import CONNECT_SECONDS
 from pods.supervisor.live import LivePod
@@ -64,6 +71,7 @@ async def _release_left_over(supervisor: Supervisor, leases: Mapping[str, Lease]
             await release_leases(supervisor, left)
         except PodsError as error:
             supervisor.log(f"cannot release the leases of pods that have ended: {error.message}")
+            supervisor.nursery.start_soon(release_later, supervisor, left)
 
 
 def _settle_orphans(supervisor: Supervisor) -> None:

@@ -6,8 +6,8 @@ stops or disappoints itself at a named point: `CALL@module` of ours that made th
 every process maps while it still may. Does nothing at all without `PODS_FAULT_BOARD`. Product code
 knows nothing of this file.
 
-A process's role is `supervisor`, `launcher`, `keeper:NAME` or `pod:NAME`; a fork finds its own by
-who forked it.
+A process's role is `supervisor`, `launcher`, `keeper:NAME` or `pod:NAME`. Its kind follows from who
+forked it, its name from what it knows of itself: a spare becomes some pod's late.
 """
 
 from __future__ import annotations
@@ -31,15 +31,24 @@ if _PATH:
 
     _board = Board(_PATH)
     _send = socket.socket.send
+    _sendmsg = socket.socket.sendmsg
     _kill = os.kill
     _words = sys.orig_argv
-    _role = (
+    _kind = (
         "supervisor"
         if "pods.supervisor" in _words
         else "launcher"
         if "pods.launcher" in _words
         else ""
     )
+
+    _CHILDREN = {
+        "launcher.loop": "keeper",
+        "launcher.spares": "keeper",
+        "keeper.main": "pod",
+        "keeper.spare": "pod",
+    }
+    """Module that forks -> what it forks; others are not to be hurt."""
 
     def _caller() -> tuple[str, FrameType] | None:
         """The module of ours, and its frame, that makes the call which is wrapped."""
@@ -53,11 +62,13 @@ if _PATH:
             frame = frame.f_back
         return None
 
-    def _due(point: str) -> Slot | None:
-        _board.count(_role.partition(":")[0], point)
+    def _due(call: str, found: tuple[str, FrameType]) -> Slot | None:
+        module, frame = found
+        point = f"{call}@{module}"
+        _board.count(_kind, point)
         if not _board.version:
             return None
-        slot = _board.due(_role, point, os.getpid(), time.monotonic())
+        slot = _board.due(_role(frame), point, os.getpid(), time.monotonic())
         if slot is None:
             return None
         if slot.action == "kill_before":
@@ -81,10 +92,10 @@ if _PATH:
         original = call
 
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            found = _caller() if _role else None
+            found = _caller() if _kind else None
             if found is None:
                 return original(*args, **kwargs)
-            slot = _due(f"{name}@{found[0]}")
+            slot = _due(name, found)
             if slot is not None and slot.action in ("torn", "short") and len(args[1]) > 1:
                 part = 1 + slot.part % (len(args[1]) - 1)
                 taken = original(args[0], bytes(args[1])[:part])
@@ -100,37 +111,38 @@ if _PATH:
 
     def _forking(fork: Callable[[], int]) -> Callable[[], int]:
         def forked() -> int:
-            global _role
-            found = _caller() if _role else None
+            global _kind
+            found = _caller() if _kind else None
             if found is None:
                 return fork()
-            module, frame = found
-            slot = _due(f"fork@{module}")
+            slot = _due("fork", found)
             pid = fork()
             if pid == 0:
-                _role = _child_role(module, frame)
+                _kind = _CHILDREN.get(found[0], "")
             elif slot is not None and slot.action == "kill_after":
                 _die()
             return pid
 
         return forked
 
-    def _child_role(module: str, frame: FrameType) -> str:
-        """The launcher forks keepers, a keeper its pod; others are not to be hurt."""
-        kind = {"launcher.loop": "keeper", "keeper.main": "pod"}.get(module)
-        above: FrameType | None = frame
-        while kind is not None and above is not None:
-            spec = above.f_locals.get("spec")
+    def _role(frame: FrameType | None) -> str:
+        """What this process is at the moment."""
+        if _kind == "pod":
+            return f"pod:{os.environ.get('PODS_NAME', '')}"
+        if _kind != "keeper":
+            return _kind
+        while frame is not None:
+            spec = frame.f_locals.get("spec") or getattr(frame.f_locals.get("self"), "_spec", None)
             if spec is not None:
-                return f"{kind}:{spec.name}"
-            above = above.f_back
-        return ""
+                return f"keeper:{spec.name}"
+            frame = frame.f_back
+        return "keeper:"
 
     def _sending(self: socket.socket, data: Any, *flags: int) -> int:
-        found = _caller() if _role else None
+        found = _caller() if _kind else None
         if found is None:
             return _send(self, data, *flags)
-        slot = _due(f"send@{found[0]}")
+        slot = _due("send", found)
         if slot is not None and slot.action in ("torn", "cut") and len(data) > 1:
             _send(self, bytes(data)[: 1 + slot.part % (len(data) - 1)], *flags)
             if slot.action == "torn":
@@ -142,13 +154,22 @@ if _PATH:
             _die()
         return sent
 
-    if _role:
+    def _sending_message(self: socket.socket, *args: Any, **kwargs: Any) -> int:
+        found = _caller() if _kind else None
+        slot = None if found is None else _due("sendmsg", found)
+        sent = _sendmsg(self, *args, **kwargs)
+        if slot is not None and slot.action == "kill_after":
+            _die()
+        return sent
+
+    if _kind:
         for _name in ("write", "fsync", "fdatasync", "rename", "replace", "link", "unlink",
                       "rmdir", "mkdir", "ftruncate"):  # fmt: skip
             _wrap(_name)
         os.fork = _forking(os.fork)
         socket.socket.send = _sending  # type: ignore[assignment,method-assign]  # typeshed has `data` by position
-        if _role == "launcher":
+        socket.socket.sendmsg = _sending_message  # type: ignore[assignment,method-assign]  # as above
+        if _kind == "launcher":
             from pods.keeper import system
 
             # It forks past `os.fork`, by a function that others take as they are imported.

@@ -94,6 +94,30 @@ async def test_a_supervisor_gives_back_the_leases_of_pods_that_the_one_before_it
     assert left_in(pods_environ) == NOTHING
 
 
+async def test_such_leases_are_given_back_also_where_the_disk_was_full_at_the_start(
+    pods_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acts, "FIRST_RELEASE_RETRY_SECONDS", 0.001)
+    registry = ScopeRegistry(places_of(pods_environ, "test").places.registry)
+    registry.transact_many([lend(_left_by("test"))])
+    transact, refusals = ScopeRegistry.transact_many, [1, 1]
+    written, token = trio.Event(), trio.lowlevel.current_trio_token()
+
+    def full(registry: ScopeRegistry, operations: Sequence[Operation]) -> list[Any]:
+        if refusals:
+            refusals.pop()
+            raise StorageFailed("cannot write: the disk is full", path="", errno=28)
+        outcomes = transact(registry, operations)
+        token.run_sync_soon(written.set)
+        return outcomes
+
+    monkeypatch.setattr(ScopeRegistry, "transact_many", full)
+    async with supervisor_and_client(pods_environ) as (supervisor, _):
+        with trio.fail_after(WAIT_SECONDS):
+            await written.wait()
+            assert supervisor.registry.read().leases == {}
+
+
 def _left_by(supervisor: str) -> Lease:
     """A lease whose keeper has ended while its launcher lives: here, this very process."""
     me = identify(os.getpid())
