@@ -14,7 +14,15 @@ from attrs import field, frozen
 from pods_protocol.bounds import MAX_NAME_LENGTH
 from pods_protocol.supervisor_messages import SpawnPod as SpawnRequest
 from pods_protocol.supervisor_messages import SpawnPodResult
-from pods_protocol.values import Capacity, Enforcement, Limits, PodState, ScopeGrant, ScopeRule
+from pods_protocol.values import (
+    Capacity,
+    Enforcement,
+    Limits,
+    PodState,
+    ScopeGrant,
+    ScopeRule,
+    WakeOn,
+)
 from pods_tools.bookmarks import Bookmarks
 from pods_tools.client import Plan, ask
 from pods_tools.escape import escape
@@ -134,6 +142,14 @@ class SpawnPodInput:
             maxLength=MAX_PATH_LENGTH,
         ),
     )
+    wake_on: WakeOn = field(
+        default="none",
+        metadata=about(
+            "Only where you run in a pod yourself: what of it gives you a turn when you are idle. "
+            "`none`: nothing, you are told with your next message; `ended`: the end of each of its "
+            "turns and its own; `question`: those and its questions."
+        ),
+    )
     limits: SpawnLimits | None = field(default=None, metadata=about("Ceilings of the pod."))
     description: str | None = field(
         default=None,
@@ -170,6 +186,7 @@ def plan(given: SpawnPodInput, _bookmarks: Bookmarks) -> Plan[ToolResult]:
         deny=rules(given.deny, "read"),
         delegable=None if given.delegable is None else rules(given.delegable, "write"),
         cwd=given.cwd,
+        wake_on=given.wake_on,
         limits=Limits(turn_seconds=limits.turn_seconds, open_files=limits.open_files),
         description=given.description or "",
     )
@@ -185,6 +202,8 @@ def _output(answer: SpawnPodResult) -> SpawnPodOutput:
         steps: tuple[str, ...] = (f'SendToPod {address[:-1]}, "message": "..."}} gives it work',)
     else:
         steps = (f"ReadPodOutput {address} waits for its answer",)
+    if pod.parent_id is not None:
+        steps += ("what becomes of it is told with your next message too",)
     return SpawnPodOutput(
         pod=pod.name,
         id=pod.id,
