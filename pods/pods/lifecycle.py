@@ -25,6 +25,8 @@ from pods_protocol.values import (
     ParentExit,
     PodState,
     ProcessIdentity,
+    RestartPolicy,
+    Restarts,
     ScopeGrant,
     StopStep,
     TurnSummary,
@@ -42,6 +44,10 @@ class Life(Enum):
     """It holds its lease; its processes may exist."""
     RUNNING = "running"
     """It has answered, and has accepted its first message where it got one."""
+    RESTARTING = "restarting"
+    """It died unasked and is being started again; it keeps its lease and its directories."""
+    RESTORING = "restoring"
+    """It had ended, and somebody wants it back; not back, it is ended as before."""
     STOPPING = "stopping"
     """It was asked to end."""
     ENDED = "ended"
@@ -58,6 +64,9 @@ class Trigger(Enum):
     LEASE_TAKEN = "lease_taken"
     ACCEPTED = "accepted"
     SPAWN_FAILED = "spawn_failed"
+    CRASHED = "crashed"
+    """Its tree is gone, nobody asked for it, and its policy wants it back."""
+    RESTORE_ASKED = "restore_asked"
     STOP_ASKED = "stop_asked"
     TREE_GONE = "tree_gone"
     REMOVE_ASKED = "remove_asked"
@@ -68,6 +77,7 @@ class Command(Enum):
 
     KILL_TREE = "kill_tree"
     CLIMB_LADDER = "climb_ladder"
+    END_TURN = "end_turn"
     END_JOURNAL = "end_journal"
     RELEASE_LEASE = "release_lease"
     REMOVE_RUNTIME = "remove_runtime"
@@ -75,6 +85,9 @@ class Command(Enum):
     SETTLE_CHILDREN = "settle_children"
     RECORD_SPAWNED = "record_spawned"
     RECORD_FAILED = "record_failed"
+    RECORD_CRASHED = "record_crashed"
+    RECORD_RESTORING = "record_restoring"
+    RECORD_RESTARTED = "record_restarted"
     RECORD_STOPPING = "record_stopping"
     RECORD_ENDED = "record_ended"
     RECORD_REMOVED = "record_removed"
@@ -94,6 +107,13 @@ _BURY: Final = (
     Command.REMOVE_RUNTIME,
     Command.SETTLE_CHILDREN,
 )
+_ENDED_AGAIN: Final = (
+    Command.KILL_TREE,
+    Command.END_JOURNAL,
+    Command.RELEASE_LEASE,
+    Command.RECORD_ENDED,
+    Command.REMOVE_RUNTIME,
+)
 
 TRANSITIONS: Final[Mapping[Life, Mapping[Trigger, tuple[Life, tuple[Command, ...]]]]] = {
     Life.RESERVED: {
@@ -106,7 +126,20 @@ TRANSITIONS: Final[Mapping[Life, Mapping[Trigger, tuple[Life, tuple[Command, ...
     },
     Life.RUNNING: {
         Trigger.STOP_ASKED: (Life.STOPPING, (Command.RECORD_STOPPING, Command.CLIMB_LADDER)),
+        Trigger.CRASHED: (Life.RESTARTING, (Command.END_TURN, Command.RECORD_CRASHED)),
         Trigger.TREE_GONE: (Life.ENDED, _BURY),
+    },
+    Life.RESTARTING: {
+        Trigger.LEASE_TAKEN: (Life.RESTARTING, ()),
+        Trigger.ACCEPTED: (Life.RUNNING, (Command.RECORD_RESTARTED,)),
+        Trigger.CRASHED: (Life.RESTARTING, (Command.END_TURN, Command.RECORD_CRASHED)),
+        Trigger.STOP_ASKED: (Life.STOPPING, (Command.RECORD_STOPPING, Command.CLIMB_LADDER)),
+        Trigger.TREE_GONE: (Life.ENDED, _BURY),
+    },
+    Life.RESTORING: {
+        Trigger.LEASE_TAKEN: (Life.RESTORING, ()),
+        Trigger.ACCEPTED: (Life.RUNNING, (Command.RECORD_RESTARTED,)),
+        Trigger.SPAWN_FAILED: (Life.ENDED, _ENDED_AGAIN),
     },
     Life.STOPPING: {
         Trigger.STOP_ASKED: (Life.STOPPING, ()),
@@ -114,6 +147,7 @@ TRANSITIONS: Final[Mapping[Life, Mapping[Trigger, tuple[Life, tuple[Command, ...
     },
     Life.ENDED: {
         Trigger.STOP_ASKED: (Life.ENDED, ()),
+        Trigger.RESTORE_ASKED: (Life.RESTORING, (Command.RECORD_RESTORING,)),
         Trigger.REMOVE_ASKED: (
             Life.REMOVED,
             (Command.REMOVE_STATE, Command.RECORD_REMOVED),
@@ -124,7 +158,7 @@ TRANSITIONS: Final[Mapping[Life, Mapping[Trigger, tuple[Life, tuple[Command, ...
 }
 """The one table of legal moves. What is not in it is a bug of ours."""
 
-LIVING: Final = frozenset({Life.RESERVED, Life.LAUNCHING, Life.RUNNING, Life.STOPPING})
+LIVING: Final = frozenset(set(Life) - {Life.ENDED, Life.REMOVED, Life.FAILED})
 """Lives that take up room under the caps."""
 
 
@@ -147,6 +181,9 @@ def handle(life: Life, trigger: Trigger) -> tuple[Life, tuple[Command, ...]]:
 POD_RESERVED: Final = "pod_reserved"
 POD_SPAWNED: Final = "pod_spawned"
 SPAWN_FAILED: Final = "spawn_failed"
+POD_CRASHED: Final = "pod_crashed"
+POD_RESTORING: Final = "pod_restoring"
+POD_RESTARTED: Final = "pod_restarted"
 POD_STOPPING: Final = "pod_stopping"
 POD_ENDED: Final = "pod_ended"
 POD_REMOVED: Final = "pod_removed"
@@ -157,7 +194,9 @@ STOP_ASKED: Final = "stop_asked"
 MAX_REMEMBERED_STOPS: Final = 32
 """Stops of one pod whose `message_id` is known again: far more than askers can have in doubt."""
 
-LIFECYCLE_KINDS: Final = frozenset({POD_SPAWNED, POD_ENDED, POD_REMOVED})
+LIFECYCLE_KINDS: Final = frozenset(
+    {POD_SPAWNED, POD_CRASHED, POD_RESTARTED, POD_ENDED, POD_REMOVED}
+)
 """Kinds of the supervisor's journal that subscribers get, live and replayed."""
 
 
@@ -191,6 +230,9 @@ class PodRecord:
         asked_by: who asked for it, for ever; the scope of its `message_id`.
         message: the fate of the first message.
         enforcement: what the kernel held it to when it came up.
+        restart: whether it is started again when it dies.
+        restarts: what became of that.
+        began: when its newest process came up.
         replaces: the ended pod whose name it takes over once it runs.
         state: how it ended; None while it lives. `last_turn`: as its journal had it then.
         reason: a sentence about the end, where there is one.
@@ -219,6 +261,10 @@ class PodRecord:
     message_id: str | None
     replaces: str | None
     created: float
+    require_enforcement: bool = False
+    restart: RestartPolicy = field(factory=RestartPolicy)
+    restarts: Restarts = field(factory=Restarts)
+    began: float | None = None
     keeper: ProcessIdentity | None = None
     pid: int | None = None
     message: RunResult | None = None
@@ -275,6 +321,8 @@ def reserved_data(
         "call_back": request.call_back,
         "message_id": request.message_id,
         "replaces": replaces,
+        "require_enforcement": request.require_enforcement,
+        "restart": to_json(request.restart),
     }
 
 
@@ -286,7 +334,7 @@ def spawned_data(
     message: RunResult | None,
     enforcement: Enforcement | None = None,
 ) -> dict[str, Any]:
-    """The data of a `pod_spawned` event."""
+    """The data of a `pod_spawned` or a `pod_restarted` event."""
     return {
         "id": record.id,
         "pod": record.name,
@@ -295,6 +343,25 @@ def spawned_data(
         "message": None if message is None else to_json(message),
         "enforcement": None if enforcement is None else to_json(enforcement),
     }
+
+
+def crashed_data(
+    record: PodRecord, *, attempt: int, due: float, reason: str, exit_record: ExitRecord
+) -> dict[str, Any]:
+    """The data of a `pod_crashed` event: it died, and `attempt` to start it again is at `due`."""
+    return {
+        "id": record.id,
+        "pod": record.name,
+        "attempt": attempt,
+        "due": due,
+        "reason": reason,
+        "exit": to_json(exit_record),
+    }
+
+
+def restoring_data(record: PodRecord, *, reason: str) -> dict[str, Any]:
+    """The data of a `pod_restoring` event."""
+    return {"id": record.id, "pod": record.name, "reason": reason}
 
 
 def ended_data(
@@ -351,7 +418,7 @@ class PodTable:
     pod between two lives that the journal does not tell apart.
     """
 
-    MEANING: ClassVar[int] = 1
+    MEANING: ClassVar[int] = 2
     DERIVED: ClassVar[frozenset[str]] = frozenset()
 
     # All that is remembered, with its type: snapshots are made and read by these lines.
@@ -516,6 +583,8 @@ def _reserved(event: Event) -> PodRecord:
         message_id=data["message_id"],
         replaces=data["replaces"],
         created=event.time,
+        require_enforcement=data.get("require_enforcement", False),
+        restart=from_json_lenient(RestartPolicy, data.get("restart", {})),
     )
 
 
@@ -563,6 +632,10 @@ def _settled(stop: StopAsked, ended: Event, known: PodRecord) -> StopAsked:
     return evolve(stop, answer=answer)
 
 
+_NOT_ENDED: Final[Mapping[str, Any]] = {"ended": None, "state": None, "reason": "", "exit": None}
+"""What a pod that runs again has of its earlier end; its `last_turn` is its journal's to say."""
+
+
 def _changes(event: Event, known: PodRecord) -> dict[str, Any]:
     data = event.data
     match event.type:
@@ -572,10 +645,36 @@ def _changes(event: Event, known: PodRecord) -> dict[str, Any]:
                 "life": Life.RUNNING,
                 "keeper": from_json_lenient(ProcessIdentity, data["keeper"]),
                 "pid": data["pid"],
+                "began": event.time,
                 "enforcement": _enforcement(data.get("enforcement")),
                 "message": None if message is None else from_json_lenient(RunResult, message),
                 "replaces": None,
             }
+        case "pod_restarted":
+            again = known.restarts
+            return {
+                "life": Life.RUNNING,
+                "keeper": from_json_lenient(ProcessIdentity, data["keeper"]),
+                "pid": data["pid"],
+                "began": event.time,
+                "enforcement": _enforcement(data.get("enforcement")),
+                "restarts": evolve(again, total=again.total + 1, due=None),
+                **_NOT_ENDED,
+            }
+        case "pod_crashed":
+            return {
+                "life": Life.RESTARTING,
+                "exit": from_json_lenient(ExitRecord, data["exit"]),
+                "restarts": evolve(
+                    known.restarts,
+                    attempt=data["attempt"],
+                    due=data["due"],
+                    reason=data["reason"],
+                ),
+            }
+        case "pod_restoring":
+            again = evolve(known.restarts, attempt=0, due=None, reason=data["reason"])
+            return {"life": Life.RESTORING, "restarts": again}
         case "pod_stopping":
             return {"life": Life.STOPPING}
         case "pod_ended":
@@ -583,6 +682,7 @@ def _changes(event: Event, known: PodRecord) -> dict[str, Any]:
             return {
                 "life": Life.ENDED,
                 "ended": event.time,
+                "restarts": evolve(known.restarts, due=None),
                 "state": data["state"],
                 "reason": data["reason"],
                 "exit": from_json_lenient(ExitRecord, data["exit"]),

@@ -29,6 +29,10 @@ JOURNAL_NAME: Final = "journal"
 SECRETS_NAME: Final = "secrets"
 """The file in a new pod's runtime directory with its token and the values of its `env`."""
 
+ENVIRONMENT_NAME: Final = "environment"
+"""The file in a pod's runtime directory with the values of its `env`, kept where the pod is to be
+started again if it dies."""
+
 NAME_RULE: Final = (
     "1 to 64 characters, letters, digits, '.', '_' and '-', beginning with a letter or digit"
 )

@@ -59,6 +59,13 @@ MAX_CHILDREN: Final = 8
 MAX_PODS: Final = 1000
 """Defaults of the caps on the tree; a supervisor may be started with others."""
 
+DEFAULT_RESTARTS: Final = 5
+"""Restarts in a row where `on-failure` names no limit: their pauses span ten seconds, long enough
+for a passing shortage, too short to burn a night of model calls."""
+
+MAX_RESTARTS: Final = 1000
+"""A limit above it is none: with the longest pause it is most of a day of crashing."""
+
 DEFAULT_GRACE_SECONDS: Final = 5.0
 """Between the steps of a stop."""
 

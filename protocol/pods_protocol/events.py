@@ -192,9 +192,15 @@ class Warning_(TypedDict):
 
 
 class Restarted(TypedDict):
-    """A new process goes on with this journal."""
+    """A new process goes on with this journal.
+
+    `reason`: how the life before it ended (`failed`, `lost`, `stopped`). `message`: why there is a
+    new one. `attempt`: the number of restarts in a row, by the restart policy.
+    """
 
     reason: str
+    message: NotRequired[str]
+    attempt: NotRequired[int]
 
 
 class Stopped(TypedDict):

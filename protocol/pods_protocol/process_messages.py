@@ -35,6 +35,19 @@ class PodSettings:
 
 
 @frozen(kw_only=True)
+class Revival:
+    """Why a pod's process goes on with a journal that another one began.
+
+    Attributes:
+        reason: a sentence, for the journal and the agent.
+        attempt: the number of restarts in a row; None for a pod that was restored.
+    """
+
+    reason: str
+    attempt: int | None = None
+
+
+@frozen(kw_only=True)
 class PodSpec:
     """Everything a new pod's process needs to know; handed over by descriptor, never by argv.
 
@@ -49,6 +62,7 @@ class PodSpec:
         owner_digest: hex SHA-256 of the supervisor's token, which the keeper obeys.
         enforce: what the kernel is asked to do about `grant`.
         settings: the user's configuration, as far as it is about pods.
+        revival: set in every life of a pod but its first.
     """
 
     id: str
@@ -72,6 +86,7 @@ class PodSpec:
     owner_digest: str
     enforce: Enforce = "off"
     settings: PodSettings = field(factory=PodSettings)
+    revival: Revival | None = None
 
 
 @frozen(kw_only=True)

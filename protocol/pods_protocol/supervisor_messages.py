@@ -28,6 +28,8 @@ from pods_protocol.values import (
     PodInfo,
     PodState,
     QueuedMessage,
+    RestartPolicy,
+    Restarts,
     ScopeGrant,
     ScopeRule,
     StopMode,
@@ -81,6 +83,7 @@ class SpawnPod(Request[SpawnPodResult]):
             `ended`: whenever a turn of this pod ends, well or not, and whenever the pod itself
             ends: stopped by anybody, failed, lost, or started again after that. `question`: those,
             and its questions. Whatever it is, the parent's journal has them all.
+        restart: whether it is started again when it dies.
         python: another interpreter to run the agent in.
         call_back: give the agent's processes the pod's own authority (`PODS_SOCKET`,
             `PODS_TOKEN_FILE`), so that a `pods spawn` in there makes children of this pod.
@@ -107,6 +110,7 @@ class SpawnPod(Request[SpawnPodResult]):
     description: str = ""
     on_parent_exit: ParentExit | None = None
     wake_on: WakeOn = "none"
+    restart: RestartPolicy = field(factory=RestartPolicy)
     python: str | None = None
     call_back: bool = False
     replace: bool = False
@@ -210,6 +214,8 @@ class InspectPodResult:
     options: dict[str, Any]
     limits: Limits
     python: str | None
+    restart: RestartPolicy = field(factory=RestartPolicy)
+    restarts: Restarts = field(factory=Restarts)
 
 
 @frozen(kw_only=True)
@@ -222,24 +228,32 @@ class InspectPod(Request[InspectPodResult]):
 
 @frozen(kw_only=True)
 class ConnectPodResult:
-    """Where the pod listens and what commands it; a secret."""
+    """Where the pod listens and what commands it; a secret. `pid`: the process that is there."""
 
     id: str
     name: str
     socket: str
     token: str = field(repr=False)
+    pid: int | None = None
 
 
 @frozen(kw_only=True)
 class ConnectPod(Request[ConnectPodResult]):
-    """Get the way to a living pod of the caller's.
+    """Get the way to a living pod of the caller's; one that is being started again is waited for.
+
+    Attributes:
+        pod: which.
+        gone: the pid of a process of it that hung up: wait for the one that comes after it, or for
+            the pod's end.
 
     Raises:
         PodEnded: it has ended.
+        NotConnected: there is no such process yet; where one is due, `restart_due` says when.
     """
 
     METHOD: ClassVar[str] = "connect"
     pod: str
+    gone: int | None = None
 
 
 @frozen(kw_only=True)
@@ -323,9 +337,10 @@ class WaitPods(Request[WaitPodsResult]):
 
 @frozen(kw_only=True)
 class SubscribeLifecycle(Request[SubscribeResult]):
-    """`event` notifications of the caller's subtree: what was spawned, ended, removed.
+    """`event` notifications of the caller's subtree: what was spawned, crashed, ended, removed.
 
-    Their kinds: `pod_spawned`, `pod_state`, `pod_ended`, `pod_removed`; `data` has `pod` and `id`.
+    Their kinds: `pod_spawned`, `pod_state`, `pod_crashed` (it is started again), `pod_restarted`,
+    `pod_ended`, `pod_removed`; `data` has `pod` and `id`.
     """
 
     METHOD: ClassVar[str] = "subscribe"
@@ -334,10 +349,25 @@ class SubscribeLifecycle(Request[SubscribeResult]):
 
 @frozen(kw_only=True)
 class RestorePod(Request[SpawnPodResult]):
-    """Start an ended pod again on its own journal."""
+    """Start an ended pod again: same name and id, its history there, its scope taken again.
+
+    Attributes:
+        pod: one that was stopped, crashed or lost.
+        prompt: its next message; the answer comes once it is accepted.
+        env: the values of the variables that it was spawned with. They are never kept on disk
+            beyond a pod's life, so all of them have to be given again.
+
+    Raises:
+        PodRunning: it lives.
+        ScopeConflict, ScopeNotDelegable: another holds its scope now, or its parent does no more.
+        InvalidParams: a variable is missing, or its directory is gone.
+        CapacityReached, AgentError, StartFailed, NotEnforceable: it stays ended.
+    """
 
     METHOD: ClassVar[str] = "restore"
     pod: str
+    prompt: str | None = None
+    env: dict[str, str] = field(factory=dict[str, str], repr=False)
 
 
 @frozen(kw_only=True)

@@ -10,6 +10,8 @@ from typing import Literal
 
 from attrs import field, frozen
 
+from pods_protocol.bounds import DEFAULT_RESTARTS
+
 Permission = Literal["read", "write"]
 PodState = Literal[
     "starting", "idle", "working", "waiting", "paused", "stopping", "stopped", "failed", "lost"
@@ -39,6 +41,7 @@ WaitUntil = Literal["idle", "ended", "question"]
 WakeOn = Literal["none", "ended", "question"]
 """Which events of a child give its parent a turn: none; its ends (see `SpawnPod`); those and its
 questions."""
+RestartWhen = Literal["never", "on-failure"]
 
 
 @frozen(kw_only=True)
@@ -72,6 +75,37 @@ class Limits:
 
     turn_seconds: float | None = None
     open_files: int | None = None
+
+
+@frozen(kw_only=True)
+class RestartPolicy:
+    """Whether a pod that dies is started again, on its own journal and with its own name.
+
+    Attributes:
+        when: `on-failure`: where its process or its keeper ended without having been asked to.
+            What was stopped, and what ended with its parent, stays ended.
+        limit: restarts in a row; those before a life that lasted are not counted.
+    """
+
+    when: RestartWhen = "never"
+    limit: int = DEFAULT_RESTARTS
+
+
+@frozen(kw_only=True)
+class Restarts:
+    """What became of a pod's restarts.
+
+    Attributes:
+        attempt: the number in a row; 0 where its life has lasted, or nothing happened.
+        total: new processes over the pod's whole life, restores included.
+        due: when the next one is started, in seconds since the epoch; None where none is due.
+        reason: why the newest one was needed; empty where there was none.
+    """
+
+    attempt: int = 0
+    total: int = 0
+    due: float | None = None
+    reason: str = ""
 
 
 @frozen(kw_only=True)

@@ -6,13 +6,14 @@ when the pod dies under a reader. Used by `send`, `spawn`, `read`, `logs`, `atta
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from pods.client.open import NoSupervisor, open_plain
 from pods.client.plain import Json, PlainClient
-from pods_protocol.errors import NotConnected, TimedOut, UnknownPod
+from pods_protocol.errors import NotConnected, PodEnded, TimedOut, UnknownPod
 
 BURIAL_SECONDS: Final = 10.0
 """How long a supervisor may take to notice that a pod is gone whose connection broke."""
@@ -45,6 +46,20 @@ def open_pod(client: PlainClient, pod: str) -> PlainClient:
     """
     way = client.call("connect", {"pod": pod})
     return PlainClient(way["socket"], way["token"])
+
+
+def reopen_pod(client: PlainClient, name: str, hung_up: PlainClient) -> PlainClient | None:
+    """A connection to the process that comes after the one that hung up; None where none does."""
+    gone = hung_up.hello.get("pid")
+    while True:
+        try:
+            way = client.call("connect", {"pod": name, "gone": gone}, timeout=2 * BURIAL_SECONDS)
+            return PlainClient(way["socket"], way["token"])
+        except (PodEnded, UnknownPod):
+            return None
+        except NotConnected as error:
+            if error.data.get("restart_due") is None:
+                return None  # it is gone, and its supervisor does not know it yet
 
 
 def pages(
@@ -123,21 +138,35 @@ def _events(
     deadline: float | None,
     timeout: float | None,
 ) -> Iterator[Json]:
-    """Live events; after the pod's end, those that its journal has beyond them."""
     try:
-        try:
-            pod.subscribe(since)
-            for event in pod.events(timeout=_left(deadline)):
-                since = event["seq"]
-                yield event
-        except NotConnected:
-            pass  # as a hang-up between two events: the journal tells the rest
+        yield from live_events(client, pod, name, since, deadline)
     except TimedOut as error:
         raise TimedOut(
             f"cannot wait for {name} any longer: its turn takes more than {timeout:g} s; the pod "
             f"goes on, `pods logs -f {name}` follows it",
             timeout_seconds=timeout,
         ) from error
+
+
+def live_events(
+    client: PlainClient, pod: PlainClient, name: str, since: int, deadline: float | None = None
+) -> Iterator[Json]:
+    """Events as they come, also of the pod's later processes; at its end what its journal has more.
+
+    Raises:
+        TimedOut: the deadline, on the monotonic clock, has passed.
+    """
+    with contextlib.ExitStack() as stack:
+        following: PlainClient | None = pod
+        while following is not None:
+            with contextlib.suppress(NotConnected):  # as a hang-up between two events
+                following.subscribe(since)
+                for event in following.events(timeout=_left(deadline)):
+                    since = event["seq"]
+                    yield event
+            following = reopen_pod(client, name, following)
+            if following is not None:
+                stack.enter_context(following)
     yield from journal_after_end(client, name, since)
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import collections
-import contextlib
 from collections.abc import Callable, Iterator
 
 from pods.cli import options, render
-from pods.cli.follow import journal_after_end, open_for, open_pod, pages
+from pods.cli.follow import journal_after_end, live_events, open_for, open_pod, pages
 from pods.cli.transcript import Transcript, event_line
 from pods.client.plain import Json, PlainClient
 from pods_protocol.errors import ExitCode, NotConnected, PodEnded
@@ -75,10 +74,11 @@ def _print_journal(
 
 
 def _live(client: PlainClient, name: str, since: int) -> Iterator[Json]:
-    """Events as they come, and after the pod's end the rest of its journal."""
-    with contextlib.suppress(NotConnected, PodEnded), open_pod(client, name) as pod:
-        pod.subscribe(since)
-        for event in pod.events():
-            since = event["seq"]
-            yield event
-    yield from journal_after_end(client, name, since)
+    """Events as they come, to the pod's end."""
+    try:
+        pod = open_pod(client, name)
+    except (NotConnected, PodEnded):
+        yield from journal_after_end(client, name, since)
+        return
+    with pod:
+        yield from live_events(client, pod, name, since)

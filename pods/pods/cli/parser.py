@@ -25,6 +25,7 @@ VERBS: Final[dict[str, str]] = {
     "attach": "follow a pod and type messages to it",
     "wait": "wait until pods are idle, ended or asking",
     "stop": "stop pods and all their processes",
+    "restore": "start an ended pod again on its own journal",
     "rm": "remove ended pods and their journals",
     "prune": "remove pods that ended long ago",
     "inspect": "show everything known of a pod",

@@ -10,6 +10,7 @@ from pods.cli import options, render
 from pods.cli.turn_output import fate, wait_for_turn
 from pods.client.open import open_plain
 from pods.client.plain import ANSWER_SECONDS, Json, PlainClient
+from pods_protocol.bounds import DEFAULT_RESTARTS
 from pods_protocol.errors import ExitCode, InvalidParams
 
 
@@ -54,6 +55,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="none",
         help="in a pod: its ends, or those and its questions, start a turn of that pod",
     )
+    parser.add_argument(
+        "--restart",
+        metavar="never|on-failure[:LIMIT]",
+        type=restart_policy,
+        default=restart_policy("never"),
+        help="start it again when it dies unasked, LIMIT times in a row at most "
+        f"(default: never; LIMIT {DEFAULT_RESTARTS})",
+    )
     parser.add_argument("--python", metavar="PATH", help="another interpreter for its agent")
     parser.add_argument(
         "--call-back", action="store_true", help="its processes may use `pods` as this pod"
@@ -90,6 +99,18 @@ def environment_entry(word: str) -> tuple[str, str]:
     return name, os.environ[name]
 
 
+def restart_policy(word: str) -> Json:
+    """`never`, `on-failure` or `on-failure:LIMIT`.
+
+    Raises:
+        argparse.ArgumentTypeError: anything else.
+    """
+    when, given, limit = word.partition(":")
+    if when not in ("never", "on-failure") or (given and when == "never"):
+        raise argparse.ArgumentTypeError(f"{word!r} is none of never, on-failure, on-failure:LIMIT")
+    return {"when": when, **({"limit": options.count(limit)} if given else {})}
+
+
 def run(args: argparse.Namespace) -> int:
     """Spawn, then perhaps wait.
 
@@ -107,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
         if args.json and not args.wait:
             render.say_json(answer)
         elif not args.json:
-            _tell(answer, next_steps=not args.wait)
+            tell(answer, next_steps=not args.wait)
         if not args.wait:
             return ExitCode.OK
         with PlainClient(answer["socket"], token) as pod:
@@ -137,6 +158,7 @@ def _params(args: argparse.Namespace) -> Json:
         "description": args.description,
         "on_parent_exit": args.on_parent_exit,
         "wake_on": args.wake_on,
+        "restart": args.restart,
         "python": args.python,
         "call_back": args.call_back,
         "replace": args.replace,
@@ -173,14 +195,15 @@ def _agent(word: str | None, argv: list[str] | None) -> tuple[str, Json]:
     return "command", {"argv": argv}
 
 
-def _tell(answer: Json, *, next_steps: bool) -> None:
+def tell(answer: Json, *, next_steps: bool, verb: str = "started") -> None:
+    """Say what was started, what it holds, and what to do next."""
     pod, enforcement, message = answer["pod"], answer["enforcement"], answer["message"]
     name = pod["name"]
     if not next_steps:
         # The turn's output follows on standard output and is nobody's mixed bag.
-        render.note(f"{name} started ({pod['agent']}, {pod['id']})")
+        render.note(f"{name} {verb} ({pod['agent']}, {pod['id']})")
     else:
-        render.say(f"{name} started ({pod['agent']}, {pod['id']})")
+        render.say(f"{name} {verb} ({pod['agent']}, {pod['id']})")
         for rule in pod["scope"]["allow"]:
             render.say(f"  {render.rule(rule)}")
         for rule in pod["scope"]["deny"]:

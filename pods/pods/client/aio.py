@@ -50,6 +50,7 @@ from pods_protocol.supervisor_messages import (
     ReadOutputResult,
     RemovePod,
     RemovePodResult,
+    RestorePod,
     ScopeHolder,
     ShowScopes,
     ShutdownSupervisor,
@@ -271,6 +272,24 @@ class PodsClient:
         return await self.request(
             StopPod(pod=pod, mode=mode, grace_seconds=grace_seconds, message_id=message_id)
         )
+
+    async def restore(
+        self, pod: str, *, prompt: str | None = None, env: Mapping[str, str] | None = None
+    ) -> Pod:
+        """Start an ended pod again on its own journal; same name, id and scope.
+
+        Args:
+            pod: which.
+            prompt: its next message; accepted on return.
+            env: the values of the variables that it was spawned with.
+
+        Raises:
+            UnknownPod, PodRunning: there is no ended pod of that name.
+            ScopeConflict, ScopeNotDelegable: another holds its scope now.
+            InvalidParams, CapacityReached, AgentError, StartFailed, NotEnforceable: it stays ended.
+        """
+        answer = await self.request(RestorePod(pod=pod, prompt=prompt, env=dict(env or {})))
+        return Pod(self, answer.pod.name, spawned=answer)
 
     async def remove(self, pod: str) -> RemovePodResult:
         """Forget an ended pod and delete its journal.

@@ -11,7 +11,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias, TypedDict
 
 from pods_protocol.supervisor_messages import SpawnPod
-from pods_protocol.values import Limits, ParentExit, Permission, ScopeRule, WakeOn
+from pods_protocol.values import (
+    Limits,
+    ParentExit,
+    Permission,
+    RestartPolicy,
+    RestartWhen,
+    ScopeRule,
+    WakeOn,
+)
 
 ScopePath: TypeAlias = "str | os.PathLike[str] | ScopeRule"
 """A path stands for its whole tree; a `ScopeRule` says exactly what is meant."""
@@ -35,6 +43,7 @@ class SpawnOptions(TypedDict, total=False):
         on_parent_exit: `stop` or `keep`.
         wake_on: which of its events start a turn of the pod that asks for it: `none` (default),
             `ended` (its turns' ends and its own), or `question` (those and its questions).
+        restart: whether it is started again when it dies: a `RestartPolicy`, or its `when`.
         python: another interpreter for its agent.
         call_back: its processes may use pods as this pod.
         replace: remove an ended pod of this name first.
@@ -55,6 +64,7 @@ class SpawnOptions(TypedDict, total=False):
     description: str
     on_parent_exit: ParentExit | None
     wake_on: WakeOn
+    restart: RestartPolicy | RestartWhen
     python: str | None
     call_back: bool
     replace: bool
@@ -84,6 +94,10 @@ def absolute(path: str | os.PathLike[str]) -> str:
     return os.path.abspath(given) if given else given
 
 
+def _policy(given: RestartPolicy | RestartWhen) -> RestartPolicy:
+    return given if isinstance(given, RestartPolicy) else RestartPolicy(when=given)
+
+
 def spawn_request(name: str, given: SpawnOptions) -> SpawnPod:
     """The request for `spawn(name, **given)`.
 
@@ -105,6 +119,7 @@ def spawn_request(name: str, given: SpawnOptions) -> SpawnPod:
         description=given.get("description", ""),
         on_parent_exit=given.get("on_parent_exit"),
         wake_on=given.get("wake_on", "none"),
+        restart=_policy(given.get("restart", "never")),
         python=given.get("python"),
         call_back=given.get("call_back", False),
         replace=given.get("replace", False),

@@ -17,6 +17,7 @@ from attrs import define, field
 
 from pods.rpc.client import NotificationHandler, RpcClient, open_rpc
 from pods_protocol.api import POD_API
+from pods_protocol.errors import NotConnected
 from pods_protocol.pod_messages import Request
 from pods_protocol.supervisor_messages import ConnectPod, ConnectPodResult
 
@@ -74,9 +75,17 @@ class PodConnections:
         Raises:
             PodsError: unknown pod, ended, or nobody answers.
         """
-        way = await self._supervisor.request(ConnectPod(pod=pod), timeout_seconds=CONNECT_SECONDS)
-        rpc: RpcClient = await self._nursery.start(self._hold, way, on_notification)
+        way = await self._find(ConnectPod(pod=pod))
+        try:
+            rpc: RpcClient = await self._nursery.start(self._hold, way, on_notification)
+        except NotConnected:
+            # Its process has just ended; another may be on its way. Nothing was asked of this one.
+            way = await self._find(ConnectPod(pod=pod, gone=way.pid))
+            rpc = await self._nursery.start(self._hold, way, on_notification)
         return rpc
+
+    async def _find(self, request: ConnectPod) -> ConnectPodResult:
+        return await self._supervisor.request(request, timeout_seconds=CONNECT_SECONDS)
 
     def when_closed(self, rpc: RpcClient, then: Callable[[RpcClient], None]) -> None:
         """Call `then` once the connection has ended, also where it has already."""

@@ -6,7 +6,7 @@ request that the pod itself answers. Made by `aio`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from pods.client.results import TurnResult
@@ -175,6 +175,12 @@ class Pod:
         return await self._client.stop(
             self.name, mode=mode, grace_seconds=grace_seconds, message_id=message_id
         )
+
+    async def restore(
+        self, *, prompt: str | None = None, env: Mapping[str, str] | None = None
+    ) -> Pod:
+        """Start it again after its end, on its own journal; as `PodsClient.restore`."""
+        return await self._client.restore(self.name, prompt=prompt, env=env)
 
     async def remove(self) -> RemovePodResult:
         """Forget it and delete its journal.

@@ -152,8 +152,14 @@ class EventStream:
             )
         except PodEnded:
             self._ended = True
-        except NotConnected:
+        except NotConnected as error:
+            hung_up = self._rpc is not None
             self._give_up_subscription()
+            if hung_up:
+                return  # asked again, the supervisor tells of its end or of its next process
+            if error.data.get("restart_due") is not None:
+                self._fruitless -= 1  # it is between two attempts to start it
+                return
             # The pod's socket is silent: either it has just ended, or something is broken.
             if not await self._has_ended():
                 raise

@@ -150,6 +150,13 @@ class BlockingClient:
             self._aio.stop, pod, mode=mode, grace_seconds=grace_seconds, message_id=message_id
         )
 
+    def restore(
+        self, pod: str, *, prompt: str | None = None, env: Mapping[str, str] | None = None
+    ) -> BlockingPod:
+        """Start an ended pod again on its own journal; same name, id and scope."""
+        restored = self._portal.call(self._aio.restore, pod, prompt=prompt, env=env)
+        return BlockingPod(self._portal, restored)
+
     def remove(self, pod: str) -> RemovePodResult:
         """Forget an ended pod and delete its journal."""
         return self._portal.call(self._aio.remove, pod)
@@ -320,6 +327,13 @@ class BlockingPod:
         return self._portal.call(
             self._aio.stop, mode=mode, grace_seconds=grace_seconds, message_id=message_id
         )
+
+    def restore(
+        self, *, prompt: str | None = None, env: Mapping[str, str] | None = None
+    ) -> BlockingPod:
+        """Start it again after its end, on its own journal."""
+        restored = self._portal.call(self._aio.restore, prompt=prompt, env=env)
+        return BlockingPod(self._portal, restored)
 
     def remove(self) -> RemovePodResult:
         """Forget it and delete its journal."""

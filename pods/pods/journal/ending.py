@@ -36,7 +36,8 @@ def end_of_the_dead(
         fold: of all that is in the journal.
         state: what the end is called.
         why: a sentence about it.
-        goes_on: another process will go on with this journal: what waits then waits for that one.
+        goes_on: another process will go on with this journal: it is no end, and what waits then
+            waits for that one.
     """
     if fold.ended is not None:
         return []
@@ -44,7 +45,7 @@ def end_of_the_dead(
     if fold.turn is not None:
         lost = {"stop_reason": "lost", "message": f"the pod ended: {why}"}
         events.append(("turn_ended", lost, fold.turn))
-    if not goes_on:
-        events += undelivered(fold)
-    events.append(("stopped", {"reason": state, "message": why}, None))
-    return events
+    if goes_on:
+        return events
+    stopped: Item = ("stopped", {"reason": state, "message": why}, None)
+    return [*events, *undelivered(fold), stopped]

@@ -95,6 +95,7 @@ class PodFold:
         ended: `stopped`, `failed` or `lost` once the pod has ended, else None.
         inbox: what it has been told of its children.
         last_told: seq of the newest event that its own parent is to be told of; 0 for none.
+        restart_note: what the agent is told of a restart with its next turn; empty for nothing.
     """
 
     MEANING: ClassVar[int] = 1
@@ -110,6 +111,7 @@ class PodFold:
     ended: PodState | None
     inbox: Inbox
     last_told: int
+    restart_note: str
     _phase: str
     _paused: bool
     _queue: list[_Waiting]
@@ -135,6 +137,7 @@ class PodFold:
         self.ended = None
         self.inbox = Inbox()
         self.last_told = 0
+        self.restart_note = ""
         self._phase = "starting"
         self._paused = False
         self._queue = []
@@ -243,6 +246,7 @@ class PodFold:
         self._paused = False
         self._notes.clear()
         self.inbox.turn_started()
+        self.restart_note = ""
         self._clear_text()
         if text is not None:
             self._say("user", text, event.seq)
@@ -309,8 +313,11 @@ class PodFold:
         elif state in ("working", "waiting"):
             self._paused = False
 
-    def _restarted(self, _: Event) -> None:
+    def _restarted(self, event: Event) -> None:
         self._begin_again()
+        message, attempt = _word(event.data, "message"), event.data.get("attempt")
+        if message:
+            self.restart_note = restart_note(message, attempt if isinstance(attempt, int) else None)
 
     def _begin_again(self) -> None:
         """A new process: what the old one asked, and that it ended, is over.
@@ -463,6 +470,12 @@ def _beginning(text: str) -> str:
         if len(text) <= MAX_UNDELIVERED_CHARACTERS
         else text[:MAX_UNDELIVERED_CHARACTERS] + "..."
     )
+
+
+def restart_note(reason: str, attempt: int | None) -> str:
+    """What an agent is told with the first turn after its pod was started again."""
+    again = "restored" if attempt is None else f"restarted (attempt {attempt})"
+    return f"this pod was {again}: {reason}; what ran then is gone, the journal is there"
 
 
 def _word(data: Mapping[str, Any], name: str) -> str:

@@ -92,7 +92,7 @@ async def _live(spec: PodSpec, listener: socket.socket) -> int:
             server = PodServer(spec, journal, agent, log)
             commands = server.take_over()
         except PodsError as error:
-            _note_failure(journal, error)
+            _note_failure(spec, journal, error)
             return await _refuse(spec, listener, error)
 
         async def serve(nursery: trio.Nursery) -> None:
@@ -178,8 +178,13 @@ def _check(spec: PodSpec, message: Hello) -> bool:
     return True
 
 
-def _note_failure(journal: Journal, error: PodsError) -> None:
-    """Leave the reason in the journal, for those who come when the process is gone."""
+def _note_failure(spec: PodSpec, journal: Journal, error: PodsError) -> None:
+    """Leave the reason in the journal, for those who come when the process is gone.
+
+    One that is started once more may be tried again: its end is for the supervisor to write.
+    """
+    if spec.revival is not None:
+        return
     try:
         journal.append("stopped", {"reason": "failed", "message": error.message}, durable=True)
     except PodsError as second:

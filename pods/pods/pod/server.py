@@ -140,7 +140,9 @@ class PodServer:
         Raises:
             StorageFailed: the disk refuses.
         """
-        decision = self._machine.decide(Opened(self.spec.agent, self.spec.name, os.getpid()))
+        decision = self._machine.decide(
+            Opened(self.spec.agent, self.spec.name, os.getpid(), self.spec.revival)
+        )
         self._journal.append_many(decision.events, durable=decision.durable)
         self._machine.opened()
         return decision.commands

@@ -13,6 +13,7 @@ from attrs import frozen
 from pods.journal.ending import Item
 from pods_protocol.errors import PodsError
 from pods_protocol.pod_messages import RunResult
+from pods_protocol.process_messages import Revival
 from pods_protocol.values import IfBusy, StopReason
 
 # Stimuli ------------------------------------------------------------------------------------------
@@ -24,11 +25,13 @@ class Opened:
 
     Attributes:
         agent, name, pid: what it is, for the `status` event.
+        revival: why there is another process, where the supervisor said so.
     """
 
     agent: str
     name: str
     pid: int
+    revival: Revival | None = None
 
 
 @frozen

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from pods.agents.text import shorten
 from pods.journal.children import describe
 from pods.journal.ending import Item, undelivered, withdrawn
-from pods.journal.fold import PodFold
+from pods.journal.fold import PodFold, restart_note
 from pods.pod.moves import MOVES, MachineState
 from pods.pod.stimuli import (
     Answered,
@@ -132,16 +132,25 @@ class TurnMachine:
 
     def _take_over(self, opened: Opened) -> Decision:
         """End what an earlier process left, say who goes on, run what waits."""
-        fold = self._fold
+        fold, revival = self._fold, opened.revival
         events: list[Item] = []
         if fold.turn is not None:
-            lost = Finished(fold.turn, "lost", "the pod's process ended in the middle of this turn")
-            events += self._end_of_turn(lost)
+            why = "its process ended in the middle of this turn"
+            if revival is not None:
+                why = revival.reason
+            events += self._end_of_turn(Finished(fold.turn, "lost", f"the pod ended: {why}"))
+        note = ""
         if fold.last_seq:
-            events.append(("restarted", {"reason": fold.ended or "lost"}, None))
+            restarted: dict[str, Any] = {"reason": fold.ended or "lost"}
+            if revival is not None:
+                restarted["message"] = revival.reason
+                if revival.attempt is not None:
+                    restarted["attempt"] = revival.attempt
+                note = restart_note(revival.reason, revival.attempt)
+            events.append(("restarted", restarted, None))
         status = {"state": "idle", "agent": opened.agent, "name": opened.name, "pid": opened.pid}
         events.append(("status", status, None))
-        commands = self._start_next(events, lost=fold.turn is not None)
+        commands = self._start_next(events, lost=fold.turn is not None, restarted=note)
         return Decision(tuple(events), durable=len(events) > 1, commands=commands)
 
     # Messages ----------------------------------------------------------------------------------
@@ -168,9 +177,14 @@ class TurnMachine:
         )
 
     def _start_command(
-        self, turn: int, message_id: str, text: str, told: tuple[Mapping[str, Any], ...]
+        self,
+        turn: int,
+        message_id: str,
+        text: str,
+        told: tuple[Mapping[str, Any], ...],
+        restarted: str = "",
     ) -> StartTurn:
-        notes = (*self._waiting_notes(), *map(describe, told))
+        notes = (*self._waiting_notes(restarted), *map(describe, told))
         return StartTurn(turn, message_id, text, notes, told)
 
     def _busy(self, run: Run) -> Decision:
@@ -318,18 +332,23 @@ class TurnMachine:
             data["seconds"] = finished.seconds
         return [*events, ("turn_ended", data, turn)]
 
-    def _start_next(self, events: list[Item], *, lost: bool = False) -> tuple[Command, ...]:
+    def _start_next(
+        self, events: list[Item], *, lost: bool = False, restarted: str = ""
+    ) -> tuple[Command, ...]:
         """Add the start of the next turn to the events, if a message or a child's event is due.
 
         Args:
+            events: what is being decided; changed.
             lost: the events end a turn as lost: what it was told of its children waits again.
+            restarted: what the events say of a restart, where they do.
         """
         queue, told = self._fold.queue, self._fold.inbox.pending(lost=lost)
         if not queue:
-            return self._wake(events, told) if any(one.get("wake") for one in told) else ()
+            wakes = any(one.get("wake") for one in told)
+            return self._wake(events, told, restarted) if wakes else ()
         first, turn = queue[0], self._fold.turns + 1
         events.append(("turn_started", {"message_id": first.message_id}, turn))
-        return (self._start_command(turn, first.message_id, first.input, told),)
+        return (self._start_command(turn, first.message_id, first.input, told, restarted),)
 
     # Children ----------------------------------------------------------------------------------
 
@@ -361,7 +380,9 @@ class TurnMachine:
             )
         )
 
-    def _wake(self, events: list[Item], told: tuple[Mapping[str, Any], ...]) -> tuple[Command, ...]:
+    def _wake(
+        self, events: list[Item], told: tuple[Mapping[str, Any], ...], restarted: str = ""
+    ) -> tuple[Command, ...]:
         """Add a turn to the events whose message is what became of the children."""
         turn, message_id = self._fold.turns + 1, self._new_id()
         text = shorten("\n".join(map(describe, told)), MAX_WAKING_WORDS_BYTES)
@@ -371,7 +392,7 @@ class TurnMachine:
         }  # fmt: skip
         events.append(("message_accepted", accepted, turn))
         events.append(("turn_started", {"message_id": message_id}, turn))
-        return (StartTurn(turn, message_id, text, self._waiting_notes(), told),)
+        return (StartTurn(turn, message_id, text, self._waiting_notes(restarted), told),)
 
     # Questions ---------------------------------------------------------------------------------
 
@@ -483,8 +504,11 @@ class TurnMachine:
             queue_length=waiting,
         )
 
-    def _waiting_notes(self) -> tuple[str, ...]:
-        return tuple(note.message for note in self._fold.notes)
+    def _waiting_notes(self, restarted: str = "") -> tuple[str, ...]:
+        """What the agent is told besides the message; first of all of a restart."""
+        notes = tuple(note.message for note in self._fold.notes)
+        again = restarted or self._fold.restart_note
+        return (again, *notes) if again else notes
 
     def _open_question(self, question_id: str) -> OpenQuestion | None:
         return next((one for one in self._fold.questions if one.question_id == question_id), None)

@@ -293,6 +293,28 @@ class Table:
         _index(index, lease)
         return Table({**self.leases, lease.pod_id: lease}, index)
 
+    def retake(self, lease: Lease) -> Table:
+        """The table with a pod's lease pending once more, for the pod's next process.
+
+        The rules of a lease that is there stay as they are, and what is lent from it stays lent:
+        between two processes of one pod its scope is never free. One that is gone is lent anew.
+
+        Raises:
+            InvalidScope, ScopeNotDelegable, ScopeConflict: as `lend`, where it is gone.
+        """
+        held = self.leases.get(lease.pod_id)
+        if held is None:
+            return self.lend(lease)
+        return self._replaced(
+            evolve(
+                held,
+                holder=None,
+                pending_nonce=lease.pending_nonce,
+                pending_deadline=lease.pending_deadline,
+                spawner=lease.spawner,
+            )
+        )
+
     def adopt(
         self,
         pod_id: str,

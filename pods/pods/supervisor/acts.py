@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, assert_never
@@ -21,15 +22,21 @@ from attrs import evolve, frozen
 from pods.journal.ending import end_of_the_dead
 from pods.journal.store import Journal
 from pods.lifecycle import (
+    POD_CRASHED,
     POD_ENDED,
     POD_REMOVED,
     POD_REPARENTED,
+    POD_RESTARTED,
+    POD_RESTORING,
     POD_SPAWNED,
     SPAWN_FAILED,
     Command,
+    Life,
     PodRecord,
     Trigger,
+    crashed_data,
     ended_data,
+    restoring_data,
     spawned_data,
 )
 from pods.scope.rules import Table
@@ -61,6 +68,8 @@ class Facts:
         exit_record: how the pod's process ended.
         state, reason: what the end is called; found out while the journal is ended.
         error: the code of what failed a spawn.
+        attempt, due, why: of the start again that is due: its number in a row, when, what for.
+        give_up: why it is not started again, though its policy asks for it.
     """
 
     message: RunResult | None = None
@@ -70,6 +79,10 @@ class Facts:
     state: PodState = "lost"
     reason: str = ""
     error: str = ""
+    attempt: int = 0
+    due: float = 0.0
+    why: str = ""
+    give_up: str = ""
 
 
 async def perform(supervisor: Supervisor, pod_id: str, trigger: Trigger, facts: Facts) -> None:
@@ -85,6 +98,8 @@ async def perform(supervisor: Supervisor, pod_id: str, trigger: Trigger, facts: 
         match command:
             case Command.KILL_TREE:
                 await kill_tree(supervisor, supervisor.pods.get(pod_id), record)
+            case Command.END_TURN:
+                await end_turn(supervisor, record, facts)
             case Command.END_JOURNAL:
                 facts = await end_journal(supervisor, record, facts)
             case Command.RELEASE_LEASE:
@@ -107,7 +122,7 @@ def write_record(supervisor: Supervisor, record: PodRecord, command: Command, fa
     """Write the journal event that a command asks for; no checkpoint."""
     named = {"id": record.id, "pod": record.name}
     match command:
-        case Command.RECORD_SPAWNED:
+        case Command.RECORD_SPAWNED | Command.RECORD_RESTARTED:
             keeper = supervisor.pods[record.id].keeper_identity
             assert keeper is not None, "a pod that accepted something has a keeper"
             data = spawned_data(
@@ -117,7 +132,19 @@ def write_record(supervisor: Supervisor, record: PodRecord, command: Command, fa
                 message=facts.message,
                 enforcement=facts.enforcement,
             )
-            supervisor.record(POD_SPAWNED, data, durable=True)
+            first = command is Command.RECORD_SPAWNED
+            supervisor.record(POD_SPAWNED if first else POD_RESTARTED, data, durable=True)
+        case Command.RECORD_CRASHED:
+            data = crashed_data(
+                record,
+                attempt=facts.attempt,
+                due=facts.due,
+                reason=facts.why,
+                exit_record=facts.exit_record,
+            )
+            supervisor.record(POD_CRASHED, data)
+        case Command.RECORD_RESTORING:
+            supervisor.record(POD_RESTORING, restoring_data(record, reason=facts.why))
         case Command.RECORD_FAILED:
             supervisor.record(SPAWN_FAILED, {**named, "error": facts.error})
         case Command.RECORD_ENDED:
@@ -142,6 +169,7 @@ def write_record(supervisor: Supervisor, record: PodRecord, command: Command, fa
             Command.KILL_TREE
             | Command.CLIMB_LADDER  # these two are `stop`'s: they must not wait for anything
             | Command.RECORD_STOPPING
+            | Command.END_TURN
             | Command.END_JOURNAL
             | Command.RELEASE_LEASE
             | Command.REMOVE_RUNTIME
@@ -166,9 +194,9 @@ async def end_journal(supervisor: Supervisor, record: PodRecord, facts: Facts) -
         await live.catch_up()
         ended = live.fold.ended
         if ended is None:
-            asked = record.life.value == "stopping"
+            asked = record.life is Life.STOPPING
             ended = "stopped" if asked else "lost" if exit_record.reason == "lost" else "failed"
-            message = describe_exit(exit_record)
+            message = why_ended(facts)
             await trio.to_thread.run_sync(_write_end, live.journal, ended, message)
             await live.catch_up()
         # A journal that was deleted under the pod says nothing of its end even now.
@@ -177,16 +205,40 @@ async def end_journal(supervisor: Supervisor, record: PodRecord, facts: Facts) -
         # A full or broken disk keeps a dead pod from nothing: its lease and places are given back.
         supervisor.log(f"cannot end the journal of pod {record.name}: {error.message}")
         state = "lost"
-    reason = "" if state == "stopped" else describe_exit(exit_record)
+    reason = "" if state == "stopped" else why_ended(facts)
     return evolve(facts, state=state, reason=reason)
 
 
-def _write_end(directory: str, state: PodState, message: str) -> None:
+async def end_turn(supervisor: Supervisor, record: PodRecord, facts: Facts) -> None:
+    """End the turn that a dead pod left, where its next process does not come at once to do it.
+
+    What waits in its queue goes on to wait.
+    """
+    live = supervisor.pods[record.id]
+    if facts.due <= time.time() or live.fold.turn is None:
+        return
+    message = describe_exit(facts.exit_record)
+    try:
+        await trio.to_thread.run_sync(_write_end, live.journal, "lost", message, True)
+        await live.catch_up()
+    except PodsError as error:
+        # Its next process ends the turn first of all.
+        supervisor.log(f"cannot end the turn of pod {record.name}: {error.message}")
+
+
+def _write_end(directory: str, state: PodState, message: str, goes_on: bool = False) -> None:
     journal = Journal.open(directory)
     try:
-        journal.append_many(end_of_the_dead(journal.fold, state, message), durable=True)
+        events = end_of_the_dead(journal.fold, state, message, goes_on=goes_on)
+        journal.append_many(events, durable=True)
     finally:
         journal.close()
+
+
+def why_ended(facts: Facts) -> str:
+    """The end of a pod in words, with the reason why it stays ended where there is one."""
+    ended = facts.why or describe_exit(facts.exit_record)
+    return f"{ended}; {facts.give_up}" if facts.give_up else ended
 
 
 def describe_exit(exit_record: ExitRecord) -> str:
@@ -229,6 +281,9 @@ async def release_later(supervisor: Supervisor, pod_ids: Sequence[str]) -> None:
     pause = FIRST_RELEASE_RETRY_SECONDS
     while True:
         await trio.sleep(pause)
+        now = supervisor.table.get(record.id)
+        if now is not None and now.living:
+            return None  # restored meanwhile: it holds the lease again
         with suppress(PodsError):
             return await release_leases(supervisor, pod_ids)
         pause = min(pause * 2, LAST_RELEASE_RETRY_SECONDS)

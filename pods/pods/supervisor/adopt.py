@@ -17,7 +17,7 @@ import trio
 from pods.keeper.record import read_record
 from pods.lifecycle import Life, PodRecord, Trigger
 from pods.rpc.client import open_rpc
-from pods.scope.identity import is_alive
+from pods.scope.identity import boot_id, is_alive
 from pods.scope.rules import Lease
 from pods.supervisor.acts import (
     LOST,
@@ -31,12 +31,16 @@ from pods.supervisor.core import Supervisor
 from pods.supervisor.keeper_link import CONNECT_SECONDS
 from pods.supervisor.live import LivePod
 from pods.supervisor.records import read_token
+from pods.supervisor.restart import came_down
+from pods.supervisor.restore import not_restored
 from pods.supervisor.stop import ask_stop
 from pods.supervisor.watch import bury, watch
 from pods_protocol.api import KEEPER_API
 from pods_protocol.bounds import DEFAULT_GRACE_SECONDS
 from pods_protocol.errors import PodsError, StorageFailed
 from pods_protocol.process_messages import GetKeeperStatus
+
+REBOOTED: Final = "the machine was started anew since"
 
 GUARDIAN_SECONDS: Final = 10.0
 """A launcher clears what a killed keeper left in milliseconds. One that has not after this waits
@@ -114,9 +118,38 @@ async def _judge(
         finally:
             supervisor.drop_live(live)
         return
-    if record.keeper is None or not is_alive(record.keeper):
+    if record.life is Life.RESTORING:
+        await _find_half_started(supervisor, live, lease)
+        try:
+            await perform(supervisor, live.id, Trigger.SPAWN_FAILED, not_restored(live, record))
+        finally:
+            supervisor.drop_live(live)
+        return
+    if record.keeper is None or record.keeper.boot_id != boot_id():
+        witnessed = read_record(live.directory)
+        await bury(
+            supervisor,
+            live,
+            Facts(exit_record=LOST, why=REBOOTED)
+            if witnessed is None
+            else Facts(exit_record=witnessed),
+        )
+        return
+    live.launcher = None if lease is None else lease.guardian
+    if record.life is Life.RESTARTING:
+        live.launcher = None  # a start may have been under way, of which nothing is on record
+        await _find_half_started(supervisor, live, lease)
+        with suppress(PodsError):
+            await live.catch_up()
+        supervisor.nursery.start_soon(watch, supervisor, live)
+        return
+    if not is_alive(record.keeper):
         await _wait_guardian(supervisor, live, lease)
-        await bury(supervisor, live, read_record(live.directory) or LOST)
+        facts = await came_down(supervisor, live, read_record(live.directory) or LOST)
+        if facts is None:
+            supervisor.nursery.start_soon(watch, supervisor, live)
+        else:
+            await bury(supervisor, live, facts)
         return
     path = supervisor.places.keeper_socket(live.id)
     live.hold_keeper(supervisor.nursery, record.keeper, path, supervisor.token)

@@ -11,24 +11,26 @@ import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import trio
 from attrs import field, frozen
 
 from pods.keeper.main import STDERR_LOG
+from pods.keeper.record import FILE_NAME as EXIT_RECORD
 from pods.keeper.record import read_record
-from pods.lifecycle import Trigger
-from pods.paths import SECRETS_NAME
+from pods.lifecycle import PodRecord, Trigger
+from pods.paths import ENVIRONMENT_NAME, SECRETS_NAME
 from pods.scope.rules import Lease, Table
 from pods.supervisor.acts import describe_exit
 from pods.supervisor.core import Supervisor
 from pods.supervisor.live import LivePod
-from pods.supervisor.records import error_tail, write_secrets, write_token
+from pods.supervisor.records import error_tail, write_environment, write_secrets, write_token
 from pods_protocol.bounds import HELLO_SECONDS
 from pods_protocol.errors import NotConnected, PodsError, StartFailed, TimedOut
 from pods_protocol.pod_messages import Run, RunResult
-from pods_protocol.process_messages import PodSpec
+from pods_protocol.process_messages import PodSpec, Revival
 from pods_protocol.values import Limits, ScopeGrant
 
 T = TypeVar("T")
@@ -50,6 +52,7 @@ class Start:
         grant: its canonical rules; the registry adds what its ancestors deny.
         env: the values of its variables; they go nowhere but to the pod.
         prompt: the first message, where there is one.
+        revival: why there is another process; None for the pod's first.
         agent, options, cwd, limits, python, call_back, require_enforcement: as in `SpawnPod`.
         verb: what is done to the pod, for errors.
     """
@@ -66,25 +69,75 @@ class Start:
     require_enforcement: bool
     env: Mapping[str, str] = field(repr=False)
     prompt: str | None = None
+    revival: Revival | None = None
     verb: str = "spawn"
 
+    @classmethod
+    def of_record(
+        cls,
+        supervisor: Supervisor,
+        record: PodRecord,
+        *,
+        env: Mapping[str, str],
+        revival: Revival,
+        verb: str,
+        prompt: str | None = None,
+    ) -> Start:
+        """What a pod is started with once more."""
+        parent = None if record.parent_id is None else supervisor.table.get(record.parent_id)
+        return cls(
+            parent=None if parent is None else parent.name,
+            parent_id=record.parent_id,
+            grant=record.grant,
+            agent=record.agent,
+            options=record.options,
+            cwd=record.cwd,
+            limits=record.limits,
+            python=record.python,
+            call_back=record.call_back,
+            require_enforcement=record.require_enforcement,
+            env=env,
+            prompt=prompt,
+            revival=revival,
+            verb=verb,
+        )
 
-async def bring_up(supervisor: Supervisor, live: LivePod, start: Start) -> RunResult | None:
+
+@frozen(kw_only=True)
+class Taken:
+    """A pending lease: what adopts it, and its rules with what the ancestors deny."""
+
+    nonce: str
+    grant: ScopeGrant
+
+
+async def bring_up(
+    supervisor: Supervisor, live: LivePod, start: Start, taken: Taken | None = None
+) -> RunResult | None:
     """Take the lease, launch and greet; returns the fate of the first message.
+
+    Args:
+        supervisor, live, start: who brings up what, and as what.
+        taken: the lease, where it was taken before.
 
     Raises:
         ScopeConflict, ScopeNotDelegable: the lease is refused.
         StartFailed, PodsError: the pod did not come up; what there is of it is the caller's to end.
     """
     places = supervisor.places
-    nonce = secrets.token_hex(8)
-    grant = await _take_lease(supervisor, live, start, nonce)
+    if taken is None:
+        taken = await take_lease(supervisor, live, start)
+    nonce = taken.nonce
     life, _ = supervisor.move(live.id, Trigger.LEASE_TAKEN)
     supervisor.table.set_life(live.id, life)
-    _make_directories(supervisor, live, start.env)
+    if start.revival is None:
+        os.mkdir(live.directory, 0o700)
+    else:
+        _clear_directories(supervisor, live)
+    _fill_runtime_directory(supervisor, live, start.env)
     live.launch_asked = True
-    launched = await supervisor.launcher.launch(_spec(supervisor, live, start, grant))
-    keeper = launched.keeper
+    launched = await supervisor.launcher.launch(_spec(supervisor, live, start, taken.grant))
+    keeper, live.launcher = launched.keeper, launched.guardian
     live.hold_keeper(supervisor.nursery, keeper, places.keeper_socket(live.id), supervisor.token)
 
     def adopt(table: Table) -> tuple[Table, None]:
@@ -105,10 +158,20 @@ async def bring_up(supervisor: Supervisor, live: LivePod, start: Start) -> RunRe
         raise await _start_failed(live, error, start.verb) from error
 
 
-async def _take_lease(
-    supervisor: Supervisor, live: LivePod, start: Start, nonce: str
-) -> ScopeGrant:
-    """Take the lease, pending; returns what the registry stored: the ancestors' denies are in."""
+async def take_lease(
+    supervisor: Supervisor, live: LivePod, start: Start, *, pause_seconds: float = 0.0
+) -> Taken:
+    """Take the pod's lease, pending; one that it still holds is kept for its next process.
+
+    Args:
+        supervisor, live, start: for whom.
+        pause_seconds: how long it will be before the launch.
+
+    Raises:
+        ScopeConflict, ScopeNotDelegable: it is refused.
+        TimedOut, StorageFailed: the registry cannot be used.
+    """
+    nonce = secrets.token_hex(8)
     lease = Lease(
         pod_id=live.id,
         name=live.name,
@@ -117,18 +180,21 @@ async def _take_lease(
         grant=start.grant,
         holder=None,
         pending_nonce=nonce,
-        pending_deadline=time.time() + LEASE_PENDING_SECONDS,
+        pending_deadline=time.time() + pause_seconds + LEASE_PENDING_SECONDS,
         spawner=supervisor.identity,
     )
 
     def lend(table: Table) -> tuple[Table, ScopeGrant]:
-        lent = table.lend(lease)
+        lent = table.lend(lease) if start.revival is None else table.retake(lease)
         return lent, lent.leases[live.id].grant
 
     def give_back(table: Table) -> tuple[Table, None]:
         return table.release(live.id), None
 
-    return await supervisor.registry_worker.submit(lend, undo=give_back)
+    # What the registry stored: the ancestors' denies are in it. A lease that was held before is the
+    # pod's also where the task that takes it again is cancelled.
+    undo = give_back if start.revival is None else None
+    return Taken(nonce=nonce, grant=await supervisor.registry_worker.submit(lend, undo=undo))
 
 
 async def _start_failed(live: LivePod, error: PodsError, verb: str) -> StartFailed:
@@ -173,13 +239,29 @@ async def beside(
     return results[0]
 
 
-def _make_directories(supervisor: Supervisor, live: LivePod, env: Mapping[str, str]) -> None:
-    """The pod's own two directories and its secrets; the launcher makes the rest in them."""
-    os.mkdir(live.directory, 0o700)
-    os.mkdir(supervisor.places.pod_runtime(live.id), 0o700)
+def _clear_directories(supervisor: Supervisor, live: LivePod) -> None:
+    """Take away what an earlier process left and this one's would be mistaken for."""
+    places = supervisor.places
+    runtime = places.pod_runtime(live.id)
+    for path in (
+        f"{live.directory}/{EXIT_RECORD}",
+        f"{runtime}/{SECRETS_NAME}",
+        places.pod_socket(live.id),
+        places.keeper_socket(live.id),
+    ):
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+def _fill_runtime_directory(supervisor: Supervisor, live: LivePod, env: Mapping[str, str]) -> None:
+    """The pod's runtime directory and its secrets; the launcher makes the rest in it."""
+    runtime = supervisor.places.pod_runtime(live.id)
+    with suppress(FileExistsError):  # a pod that is started again has it
+        os.mkdir(runtime, 0o700)
     write_token(supervisor.places.pod_token(live.id), live.token)
-    secrets_path = f"{supervisor.places.pod_runtime(live.id)}/{SECRETS_NAME}"
-    write_secrets(secrets_path, live.token, env)
+    write_secrets(f"{runtime}/{SECRETS_NAME}", live.token, env)
+    if live.env:
+        write_environment(f"{runtime}/{ENVIRONMENT_NAME}", live.env)
 
 
 def _spec(supervisor: Supervisor, live: LivePod, start: Start, grant: ScopeGrant) -> PodSpec:
@@ -206,4 +288,5 @@ def _spec(supervisor: Supervisor, live: LivePod, start: Start, grant: ScopeGrant
         owner_digest=supervisor.owner_digest,
         enforce="required" if start.require_enforcement else "available",
         settings=supervisor.options.config.for_pods,
+        revival=start.revival,
     )

@@ -149,7 +149,7 @@ class Supervisor:
     def state_of(self, record: PodRecord) -> PodState:
         """The one word for what a pod is doing."""
         match record.life:
-            case Life.RESERVED | Life.LAUNCHING:
+            case Life.RESERVED | Life.LAUNCHING | Life.RESTARTING | Life.RESTORING:
                 return "starting"
             case Life.STOPPING:
                 return "stopping"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+import trio
 from attrs import evolve
 
 from pods.agents.text import shorten
@@ -11,7 +14,7 @@ from pods.pod.answers import MAX_SHOWN_INPUT_BYTES
 from pods.supervisor.authority import Caller, find_pod
 from pods.supervisor.core import Supervisor
 from pods.supervisor.info import current_info
-from pods_protocol.errors import PodEnded
+from pods_protocol.errors import NotConnected, PodEnded
 from pods_protocol.supervisor_messages import (
     ConnectPod,
     ConnectPodResult,
@@ -19,6 +22,11 @@ from pods_protocol.supervisor_messages import (
     InspectPodResult,
 )
 from pods_protocol.values import QueuedMessage
+
+COMING_SECONDS: Final = 10.0
+"""How long a pod that hung up, or is being started again, is waited for: longer than it takes to
+notice an end and to start once more. A pause between attempts may be longer; then asking again
+helps."""
 
 
 async def inspect(supervisor: Supervisor, caller: Caller, request: InspectPod) -> InspectPodResult:
@@ -43,18 +51,45 @@ async def inspect(supervisor: Supervisor, caller: Caller, request: InspectPod) -
         options=record.options,
         limits=record.limits,
         python=record.python,
+        restart=record.restart,
+        restarts=record.restarts,
     )
 
 
-def connect(supervisor: Supervisor, caller: Caller, request: ConnectPod) -> ConnectPodResult:
-    """The socket and token of a living pod.
+async def connect(supervisor: Supervisor, caller: Caller, request: ConnectPod) -> ConnectPodResult:
+    """The socket and token of a living pod, once it is there.
 
     Raises:
         UnknownPod: the caller has no such pod.
         PodEnded: it has ended.
+        NotConnected: it has not come back.
     """
     record = find_pod(supervisor, caller, request.pod)
-    live = supervisor.pods.get(record.id)
+    with trio.move_on_after(COMING_SECONDS):
+        while (live := supervisor.pods.get(record.id)) is not None:
+            coming = supervisor.known(record.id).life is Life.RESTARTING
+            if not coming and (request.gone is None or request.gone != live.pod_pid):
+                break
+            await live.wait_change()
+        return _way(supervisor, record.id, record.name)
+    record = supervisor.known(record.id)
+    due = record.restarts.due
+    raise NotConnected(
+        f"cannot connect to pod {record.name}: it hung up and is not back after "
+        f"{COMING_SECONDS:g} s; `pods inspect {record.name}` tells more",
+        peer=record.name,
+        **({} if due is None else {"restart_due": due}),
+    )
+
+
+def _way(supervisor: Supervisor, pod_id: str, name: str) -> ConnectPodResult:
+    record, live = supervisor.table.get(pod_id), supervisor.pods.get(pod_id)
+    if record is None:
+        raise PodEnded(
+            f"cannot connect to pod {name}: it has ended and was removed",
+            pod=name,
+            state="stopped",
+        )
     if live is None or record.life is Life.ENDED:
         state = supervisor.state_of(record)
         raise PodEnded(
@@ -68,6 +103,7 @@ def connect(supervisor: Supervisor, caller: Caller, request: ConnectPod) -> Conn
         name=record.name,
         socket=supervisor.places.pod_socket(record.id),
         token=live.token,
+        pid=live.pod_pid,
     )
 
 

@@ -16,7 +16,7 @@ import trio
 from pods.keeper.record import read_record
 from pods.lifecycle import PodRecord
 from pods.rpc.client import open_rpc
-from pods.scope.identity import is_alive
+from pods.scope.identity import identify, is_alive
 from pods.supervisor.core import Supervisor
 from pods.supervisor.live import LivePod
 from pods_protocol.api import KEEPER_API
@@ -26,6 +26,10 @@ from pods_protocol.values import ProcessIdentity
 
 KILL_SECONDS: Final = 5.0
 """SIGKILL to gone: a few milliseconds, but for processes in uninterruptible sleep."""
+
+FORK_TICKS: Final = 100
+"""From a keeper's start to its pod's, in clock ticks of a hundredth of a second: two or three, on a
+machine that swaps a good deal more. No pid comes round again within a second of its first use."""
 
 REAP_SECONDS: Final = 1.0
 """From a keeper's last word to the launcher's. For a keeper of an earlier launcher none comes."""
@@ -80,8 +84,8 @@ async def _by_launcher(
     except PodsError as error:
         supervisor.log(f"the launcher cannot kill pod {record.name}: {error.message}")
     # No launcher of ours has it. It may be an orphan of a launcher that was killed.
-    if keeper is None:
-        await _unknown_keeper(supervisor, record)
+    if keeper is None or not is_alive(keeper):
+        await _unknown_keeper(supervisor, record)  # also of a start again that was cut off
     else:
         await wait_process_gone(keeper, kill=True)
     return True
@@ -113,6 +117,20 @@ async def _unknown_keeper(supervisor: Supervisor, record: PodRecord) -> None:
             await wait_process_gone(keeper)
     except NotConnected:
         return
+
+
+async def wait_child_gone(keeper: ProcessIdentity, pid: int | None) -> None:
+    """Wait for the end of a pod whose keeper was killed; of its pid alone the number is known.
+
+    A keeper forks its pod within moments of its own start. Another process that got the number got
+    it after the pod's end, and began later than that.
+    """
+    if pid is None:
+        return
+    with suppress(ProcessLookupError):
+        found = identify(pid)
+        if 0 <= found.start_ticks - keeper.start_ticks <= FORK_TICKS:
+            await wait_process_gone(found)
 
 
 async def wait_process_gone(identity: ProcessIdentity, *, kill: bool = False) -> None:

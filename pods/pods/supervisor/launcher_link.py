@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import trio
 
+from pods.restarts import LASTING_SECONDS, pause_before
 from pods.rpc.client import RpcClient, connect_within
 from pods.rpc.stream import UnixStream
 from pods.scope.identity import identify
@@ -73,6 +74,7 @@ class LauncherLink:
         self._ends: dict[str, KeeperEnded] = {}
         self._expected: dict[str, trio.Event] = {}
         self._making = trio.Lock()
+        self._ending = False
         self.identity: ProcessIdentity | None = None
 
     @property
@@ -95,7 +97,23 @@ class LauncherLink:
             self._nursery = nursery
             await self.ensure()
             task_status.started()
-            await trio.sleep_forever()
+            await self._keep_one()
+
+    async def _keep_one(self) -> None:
+        """Start another launcher where this one is killed: whoever spawns next need not wait."""
+        in_a_row = 0
+        while True:
+            rpc, began = self._rpc, trio.current_time()
+            assert rpc is not None, "there was one"
+            await rpc.closed.wait()
+            if self._ending:
+                await trio.sleep_forever()
+            in_a_row = 1 if trio.current_time() - began >= LASTING_SECONDS else in_a_row + 1
+            await trio.sleep(pause_before(in_a_row, chance=0.0))
+            try:
+                await self.ensure()
+            except PodsError as error:
+                self._log(error.message)
 
     async def ensure(self) -> RpcClient:
         """The connection to a living launcher, started where there is none.
@@ -281,6 +299,7 @@ class LauncherLink:
 
     async def shutdown(self) -> None:
         """End the launcher and wait for it, where this supervisor started it."""
+        self._ending = True
         try:
             # That a connection broke does not mean that the launcher has ended: look again.
             while (rpc := await self._find()) is not None:

@@ -7,7 +7,7 @@ adoption, fed by `watch`, read by every method.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import trio
@@ -51,7 +51,10 @@ class LivePod:
         ended: everything that follows from that is done and on disk.
         kill_asked: a stop wants no farewell (any more).
         stop_mode, grace, climbing, step: the stop that is under way, and its newest step.
-        spawning: the scope of the spawn that makes it, while it does.
+        launcher: the one that gets what its keeper leaves, where that is known.
+        env: the values of its variables, for its next process.
+        spawning: the scope of the spawn or the restore that makes it, while it does.
+        restarting: the scope in which it is started again, while it is.
         behind: its journal was longer than the last look at it.
     """
 
@@ -84,7 +87,10 @@ class LivePod:
         self.grace = DEFAULT_GRACE_SECONDS
         self.climbing = False
         self.step: StopStep = "already_ended"
+        self.launcher: ProcessIdentity | None = None
+        self.env: Mapping[str, str] = {}
         self.spawning: trio.CancelScope | None = None
+        self.restarting: trio.CancelScope | None = None
         self.watchers: set[trio.Event] = set()
         self.behind = False
         self._untold = False
@@ -117,6 +123,15 @@ class LivePod:
         if self.fold.last_told != self._newest_news:
             self._newest_news = self.fold.last_told
             self._on_news(self)
+
+    async def wait_change(self) -> None:
+        """Wait until it is worth looking again; call without a checkpoint since the last look."""
+        event = trio.Event()
+        self.watchers.add(event)
+        try:
+            await event.wait()
+        finally:
+            self.watchers.discard(event)
 
     async def catch_up(self) -> None:
         """Take what its journal has on disk: a pod writes before it tells anybody.
@@ -208,6 +223,12 @@ class LivePod:
         """Whether its link stands and it has been greeted over it."""
         link = self.pod
         return link is not None and link is self._greeted and not link.closed.is_set()
+
+    def forget_processes(self) -> None:
+        """Its processes are gone, and it is to have others."""
+        self.close_links()
+        self.keeper = self.pod = self.keeper_identity = self.pod_pid = self.launcher = None
+        self.launch_asked = False
 
     def close_links(self) -> None:
         """Close both links; idempotent."""

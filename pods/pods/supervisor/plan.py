@@ -21,7 +21,7 @@ from pods.rpc.server import no_descriptors
 from pods.scope.registry import normalise_rules
 from pods.supervisor.authority import Caller, sees
 from pods.supervisor.core import Supervisor
-from pods_protocol.bounds import MAX_LINE_BYTES
+from pods_protocol.bounds import MAX_LINE_BYTES, MAX_RESTARTS
 from pods_protocol.codec import to_json
 from pods_protocol.errors import (
     AgentError,
@@ -78,7 +78,8 @@ def make_plan(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> Plan
     check_name(request.name)
     _check_agent(request)
     _check_limits(request)
-    _check_prompt(request)
+    _check_restart(request)
+    check_prompt(request.prompt)
     _check_description(request)
     parent = None if caller.pod_id is None else supervisor.known(caller.pod_id)
     _check_wake(request, parent)
@@ -91,10 +92,10 @@ def make_plan(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> Plan
             limit=0,
             in_use=0,
         )
-    cwd = _directory(request.cwd, None if parent is None else parent.cwd)
+    cwd = check_directory(request.cwd, None if parent is None else parent.cwd)
     replaces = _check_free(supervisor, caller, request)
-    _check_caps(supervisor, caller, request.name)
-    _check_descriptors(supervisor, request.name)
+    check_caps(supervisor, caller.pod_id, request.name)
+    check_descriptors(supervisor, request.name)
     places = supervisor.places.places
     roots = (places.runtime, places.state)
     allow = normalise_rules(request.allow, forbidden_roots=roots, what="allow")
@@ -159,8 +160,22 @@ def _check_limits(request: SpawnPod) -> None:
         )
 
 
-def _check_prompt(request: SpawnPod) -> None:
-    prompt = request.prompt
+def _check_restart(request: SpawnPod) -> None:
+    limit = request.restart.limit
+    if not 0 <= limit <= MAX_RESTARTS:
+        raise InvalidParams(
+            f"cannot limit restarts to {limit}: it is 0 to {MAX_RESTARTS}; choose a number in that "
+            "range",
+            path="restart.limit",
+        )
+
+
+def check_prompt(prompt: str | None) -> None:
+    """Refuse a first message that no line takes.
+
+    Raises:
+        TooLarge: with the remedy.
+    """
     limit = MAX_LINE_BYTES - ENVELOPE_BYTES
     if prompt is None or len(prompt) * 6 <= limit:  # no character takes more than six bytes
         return
@@ -213,7 +228,12 @@ def _check_grant(grant: ScopeGrant) -> None:
         )
 
 
-def _directory(asked: str | None, parents: str | None) -> str:
+def check_directory(asked: str | None, parents: str | None) -> str:
+    """Where a pod is to work: what was asked, its parent's, or the supervisor's own.
+
+    Raises:
+        InvalidParams: it is not absolute, or not there.
+    """
     cwd = asked if asked is not None else parents if parents is not None else os.getcwd()
     if "\0" in cwd or not os.path.isabs(cwd):
         hint = "" if "\0" in cwd else f", for example {os.path.abspath(cwd)}"
@@ -265,7 +285,7 @@ def _check_free(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> st
     if (
         request.replace
         and holder.life is Life.ENDED
-        and not _is_being_replaced(supervisor, holder.id)
+        and not is_being_replaced(supervisor, holder.id)
     ):
         return holder.id
     if holder.life is Life.ENDED:
@@ -280,12 +300,17 @@ def _check_free(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> st
     )
 
 
-def _is_being_replaced(supervisor: Supervisor, pod_id: str) -> bool:
+def is_being_replaced(supervisor: Supervisor, pod_id: str) -> bool:
+    """Whether a pod that is starting takes this one's name over."""
     return any(record.replaces == pod_id for record in supervisor.table.living())
 
 
-def _check_descriptors(supervisor: Supervisor, name: str) -> None:
-    """Make sure that this spawn, and those under way, will find descriptors: by taking them."""
+def check_descriptors(supervisor: Supervisor, name: str, *, verb: str = "spawn") -> None:
+    """Make sure that this start, and those under way, will find descriptors: by taking them.
+
+    Raises:
+        CapacityReached: there are too few.
+    """
     starting = sum(not live.started.is_set() for live in supervisor.pods.values())
     wanted = SPARE_DESCRIPTORS + DESCRIPTORS_PER_SPAWN * (starting + 1)
     taken: list[int] = []
@@ -294,19 +319,26 @@ def _check_descriptors(supervisor: Supervisor, name: str) -> None:
         for _ in range(wanted - 1):
             taken.append(os.dup(taken[0]))
     except OSError as error:
-        raise no_descriptors(f"spawn pod {name}") from error
+        raise no_descriptors(f"{verb} pod {name}") from error
     finally:
         for descriptor in taken:
             os.close(descriptor)
 
 
-def _check_caps(supervisor: Supervisor, caller: Caller, name: str) -> None:
+def check_caps(
+    supervisor: Supervisor, parent_id: str | None, name: str, *, verb: str = "spawn"
+) -> None:
+    """Refuse a pod for which there is no room below that parent.
+
+    Raises:
+        CapacityReached: with the cap.
+    """
     config, table = supervisor.options.config, supervisor.table
     in_all = len(table.living())
     caps = [("pods", in_all, config.max_pods)]
-    if caller.pod_id is not None:
-        depth = table.depth(caller.pod_id)
-        children = sum(1 for child in table.children(caller.pod_id) if child.living)
+    if parent_id is not None:
+        depth = table.depth(parent_id)
+        children = sum(1 for child in table.children(parent_id) if child.living)
         caps += [
             ("depth", depth, config.max_depth),
             ("children", children, config.max_children),
@@ -314,7 +346,7 @@ def _check_caps(supervisor: Supervisor, caller: Caller, name: str) -> None:
     for limit_name, in_use, limit in caps:
         if in_use >= limit:
             raise CapacityReached(
-                f"cannot spawn pod {name}: the cap on {limit_name} is {limit} and {in_use} are in "
+                f"cannot {verb} pod {name}: the cap on {limit_name} is {limit} and {in_use} are in "
                 f"use; {GIVE_UP}",
                 limit_name=limit_name,
                 limit=limit,

@@ -7,12 +7,13 @@ connection of its own, so that a pod that does not answer holds nobody up but it
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 
 import trio
 
 from pods.journal.reader import last_seq, read_events
-from pods.lifecycle import CURSOR_ADVANCED, PodRecord
+from pods.lifecycle import CURSOR_ADVANCED, Life, PodRecord
 from pods.rpc.client import open_rpc
 from pods.supervisor.authority import Caller, find_pod
 from pods.supervisor.checks import check_count, check_seconds
@@ -92,23 +93,29 @@ async def _wait_for_more(
     supervisor: Supervisor, live: LivePod, request: ReadOutput, since: int, seconds: float
 ) -> None:
     """Return when there is something to read, or the pod has ended."""
-    try:
-        async with open_rpc(
-            supervisor.places.pod_socket(live.id),
-            POD_API,
-            token=live.token,
-            client="supervisor read",
-            peer=f"pod {live.name}",
-            timeout_seconds=max(seconds, 0.001),
-        ) as pod:
-            answer = await pod.request(
-                ReadEvents(since=since, kinds=request.kinds, limit=1, wait_seconds=seconds)
-            )
-            if answer.events:
+    while not live.ended.is_set():
+        with suppress(PodsError):  # it is ending, is started again, or too busy
+            async with open_rpc(
+                supervisor.places.pod_socket(live.id),
+                POD_API,
+                token=live.token,
+                client="supervisor read",
+                peer=f"pod {live.name}",
+                timeout_seconds=max(seconds, 0.001),
+            ) as pod:
+                answer = await pod.request(
+                    ReadEvents(since=since, kinds=request.kinds, limit=1, wait_seconds=seconds)
+                )
+                if answer.events:
+                    return
+        # Its process is going: what follows is its end, another process, or our word on disk.
+        while not live.ended.is_set():
+            if read_events(live.journal, since, kinds=frozenset(request.kinds), limit=1).events:
                 return
-    except PodsError:
-        pass  # it is ending, or too busy: its end is the next thing there is to wait for
-    await live.ended.wait()
+            await live.wait_change()
+            record = supervisor.table.get(live.id)
+            if record is not None and record.life is Life.RUNNING:
+                break
 
 
 def advance(supervisor: Supervisor, caller: Caller, request: AdvanceCursor) -> Empty:

@@ -1,7 +1,8 @@
 """Small files of a pod: its token, its secrets, the end of its error log.
 
 Owns their reading and writing on the supervisor's side. The token lies in the pod's runtime
-directory for the supervisor that comes after this one.
+directory for the supervisor that comes after this one; so do the values of its variables where the
+pod is to be started again if it dies.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 import orjson
+
+from pods_protocol.errors import StorageFailed
 
 
 def write_token(path: str, token: str) -> None:
@@ -28,6 +31,31 @@ def write_secrets(path: str, token: str, env: Mapping[str, str]) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with open(descriptor, "wb") as file:
         file.write(content)
+
+
+def write_environment(path: str, env: Mapping[str, str]) -> None:
+    """Keep the values of a pod's `env` for its next process; as short-lived as its token."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(orjson.dumps(dict(env)))
+
+
+def read_environment(path: str) -> dict[str, str]:
+    """The values that were kept for a pod's next process.
+
+    Raises:
+        StorageFailed: they cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            found = orjson.loads(file.read())
+    except (OSError, ValueError) as error:
+        raise StorageFailed(
+            f"cannot read the pod's variables in {path}: {error}; spawn the pod anew",
+            path=path,
+            errno=getattr(error, "errno", None),
+        ) from error
+    return {str(name): str(value) for name, value in found.items()}
 
 
 def read_token(path: str) -> str | None:

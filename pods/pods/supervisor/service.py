@@ -41,8 +41,9 @@ from pods.supervisor.options import Options
 from pods.supervisor.read import advance, read
 from pods.supervisor.records import read_token
 from pods.supervisor.remove import apply_retention, prune, remove
+from pods.supervisor.restore import restore
 from pods.supervisor.scopes import check, show
-from pods.supervisor.shutdown import ping, restore, shutdown, stop_everything
+from pods.supervisor.shutdown import ping, shutdown, stop_everything
 from pods.supervisor.spawn import spawn
 from pods.supervisor.stop import stop
 from pods.supervisor.subscribe import subscribe

@@ -1,22 +1,17 @@
-"""`shutdown`, `ping` and `restore`: the supervisor's own end, its pulse, and what is not built."""
+"""`shutdown` and `ping`: the supervisor's own end, and its pulse."""
 
 from __future__ import annotations
 
 import trio
 
-from pods.supervisor.authority import Caller, find_pod
+from pods.supervisor.authority import Caller
 from pods.supervisor.checks import check_seconds
 from pods.supervisor.core import Supervisor
 from pods.supervisor.stop import ask_stop, wait_stopped
 from pods_protocol.bounds import MAX_GRACE_SECONDS
-from pods_protocol.errors import NotAuthorized, NotSupported, PodRunning, PodsError
+from pods_protocol.errors import NotAuthorized, PodRunning, PodsError
 from pods_protocol.pod_messages import Empty, Ping
-from pods_protocol.supervisor_messages import (
-    RestorePod,
-    ShutdownSupervisor,
-    ShutdownSupervisorResult,
-    SpawnPodResult,
-)
+from pods_protocol.supervisor_messages import ShutdownSupervisor, ShutdownSupervisorResult
 
 
 async def shutdown(
@@ -75,21 +70,6 @@ async def stop_everything(supervisor: Supervisor, grace: float) -> tuple[str, ..
         for record in records:
             nursery.start_soon(one, record.id)
     return tuple(sorted(stopped))
-
-
-def restore(supervisor: Supervisor, caller: Caller, request: RestorePod) -> SpawnPodResult:
-    """Refuse: pods are not restarted on their journals yet.
-
-    Raises:
-        UnknownPod: the caller has no such pod.
-        NotSupported: always, else.
-    """
-    record = find_pod(supervisor, caller, request.pod)
-    raise NotSupported(
-        f"cannot restore pod {record.name}: this version does not start a pod again on its "
-        f"journal; `pods read {record.name}` shows it, and a spawn with replace=true starts anew",
-        feature="restore",
-    )
 
 
 def ping(supervisor: Supervisor, caller: Caller, request: Ping) -> Empty:

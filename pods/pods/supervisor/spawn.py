@@ -53,7 +53,7 @@ async def spawn(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> Sp
     while True:
         known = supervisor.table.spawned_by_message(*key)
         if known is not None and known.life not in (Life.RESERVED, Life.LAUNCHING):
-            return _answer(supervisor, caller, known)
+            return answer(supervisor, caller, known, known.message)
         under_way = supervisor.spawns_under_way.get(key)
         if under_way is None:
             break
@@ -102,12 +102,14 @@ async def _spawn(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> S
         ),
     )
     live = supervisor.add_live(pod_id, request.name, secrets.token_hex(32))
+    if request.restart.when != "never":
+        live.env = request.env
     try:
         with trio.CancelScope() as live.spawning:
             message = await bring_up(supervisor, live, _start_of(plan, request))
             await trio.lowlevel.checkpoint_if_cancelled()  # the last chance to have never been
             await _finish(supervisor, live, plan, message)
-            return _answer(supervisor, caller, supervisor.known(pod_id))
+            return answer(supervisor, caller, supervisor.known(pod_id), message)
         raise StartFailed(
             f"cannot spawn pod {request.name}: it was stopped while it started; spawn it again",
             step="stopped",
@@ -194,13 +196,16 @@ async def _roll_back_later(supervisor: Supervisor, pod_id: str, facts: Facts) ->
             pause = min(pause * 2, LAST_ROLLBACK_RETRY_SECONDS)
 
 
-def _answer(supervisor: Supervisor, caller: Caller, record: PodRecord) -> SpawnPodResult:
+def answer(
+    supervisor: Supervisor, caller: Caller, record: PodRecord, message: RunResult | None
+) -> SpawnPodResult:
+    """What the asker of a pod is told: the pod, and the way to it."""
     live = supervisor.pods.get(record.id)
     return SpawnPodResult(
         pod=pod_info(supervisor, record, caller.reader),
         socket=supervisor.places.pod_socket(record.id),
         token="" if live is None else live.token,
-        message=record.message,
+        message=message,
         enforcement=enforcement_of(record),
         capacity=capacity(supervisor, caller),
     )

@@ -168,6 +168,8 @@ def ask_stop(supervisor: Supervisor, live: LivePod, mode: StopMode, grace: float
     if not live.climbing:  # also again, after a ladder that did not get to the end
         live.climbing = True
         supervisor.nursery.start_soon(climb, supervisor, live)
+    if live.restarting is not None:
+        live.restarting.cancel()  # whoever starts it again ends what there is, and buries it
 
 
 def stop_in_background(supervisor: Supervisor, pod_id: str) -> None:

@@ -1,4 +1,4 @@
-"""The task of each living pod: hears what it does, notices its end, sees it buried.
+"""The task of each living pod: hears what it does, notices its end, sees to what follows.
 
 Owns the subscription to the pod's state and the judgement that its tree is gone: the keeper's
 `exit.json`, or, where the keeper itself was killed, the launcher's word. Started by spawn and by
@@ -14,13 +14,13 @@ from typing import Final
 import trio
 
 from pods.keeper.record import read_record
-from pods.lifecycle import Trigger
-from pods.scope.identity import is_alive, parent_of
+from pods.lifecycle import Life, Trigger
 from pods.supervisor.acts import LOST, Facts, perform
 from pods.supervisor.core import Supervisor
-from pods.supervisor.kill import wait_process_gone
+from pods.supervisor.kill import wait_child_gone, wait_process_gone
 from pods.supervisor.live import STATE_KINDS_ASKED, LivePod
 from pods.supervisor.remove import apply_retention
+from pods.supervisor.restart import came_down, start_again
 from pods_protocol.bounds import HELLO_SECONDS
 from pods_protocol.errors import PodsError, StorageFailed
 from pods_protocol.pod_messages import Subscribe
@@ -36,34 +36,40 @@ STORAGE_RETRY_SECONDS: Final = 0.5
 
 
 async def watch(supervisor: Supervisor, live: LivePod) -> None:
-    """Follow one pod until it is buried."""
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_follow, supervisor, live)
-        exit_record = await wait_tree_gone(supervisor, live)
-        nursery.cancel_scope.cancel()
-    await bury(supervisor, live, exit_record)
+    """Follow one pod through all its lives until it is buried."""
+    facts: Facts | None = None
+    while facts is None:
+        if supervisor.known(live.id).life is not Life.RESTARTING:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_follow, supervisor, live)
+                exit_record = await wait_tree_gone(supervisor, live)
+                nursery.cancel_scope.cancel()
+            facts = await came_down(supervisor, live, exit_record)
+        if facts is None:
+            facts = await start_again(supervisor, live)
+    await bury(supervisor, live, facts)
 
 
-async def bury(supervisor: Supervisor, live: LivePod, exit_record: ExitRecord) -> None:
+async def bury(supervisor: Supervisor, live: LivePod, facts: Facts) -> None:
     """Do all that follows from a pod's end; what cannot be done is in the log."""
     live.tree_gone.set()
-    if not await _try_to_bury(supervisor, live, exit_record):
+    if not await _try_to_bury(supervisor, live, facts):
         # In the background: a supervisor that comes up on a full disk serves all the same.
-        supervisor.nursery.start_soon(_bury_later, supervisor, live, exit_record)
+        supervisor.nursery.start_soon(_bury_later, supervisor, live, facts)
 
 
-async def _bury_later(supervisor: Supervisor, live: LivePod, exit_record: ExitRecord) -> None:
+async def _bury_later(supervisor: Supervisor, live: LivePod, facts: Facts) -> None:
     """Try until the disk takes it: a pod whose end is not written is not forgotten either."""
     while True:
         await trio.sleep(STORAGE_RETRY_SECONDS)
-        if await _try_to_bury(supervisor, live, exit_record):
+        if await _try_to_bury(supervisor, live, facts):
             return
 
 
-async def _try_to_bury(supervisor: Supervisor, live: LivePod, exit_record: ExitRecord) -> bool:
+async def _try_to_bury(supervisor: Supervisor, live: LivePod, facts: Facts) -> bool:
     """Whether it is done; False where the disk refused and it is worth another try."""
     try:
-        await perform(supervisor, live.id, Trigger.TREE_GONE, Facts(exit_record=exit_record))
+        await perform(supervisor, live.id, Trigger.TREE_GONE, facts)
     except StorageFailed as error:
         supervisor.log(f"cannot write the end of pod {live.name}: {error.message}")
         return False
@@ -79,7 +85,6 @@ async def _try_to_bury(supervisor: Supervisor, live: LivePod, exit_record: ExitR
 
 async def wait_tree_gone(supervisor: Supervisor, live: LivePod) -> ExitRecord:
     """Wait until nothing of the pod is left, and say how it went."""
-    parent = None if live.keeper_identity is None else parent_of(live.keeper_identity.pid)
     if live.keeper is not None:
         await live.keeper.closed.wait()
     record = read_record(live.directory)
@@ -87,13 +92,15 @@ async def wait_tree_gone(supervisor: Supervisor, live: LivePod) -> ExitRecord:
         return record
     # The keeper went without its last word. What it kept falls to the launcher, which kills it. A
     # launcher that came after the keeper's own knows nothing of it and will never speak.
-    if parent is None or parent == supervisor.launcher.pid:
+    if live.launcher is None or live.launcher == supervisor.launcher.identity:
         await supervisor.launcher.wait_ended(live.id)
     record = read_record(live.directory)
     if record is not None:
         return record
-    if live.keeper_identity is not None and is_alive(live.keeper_identity):
+    if live.keeper_identity is not None:
         await wait_process_gone(live.keeper_identity)
+        # It dies with its keeper, and its journal is free once it is dead.
+        await wait_child_gone(live.keeper_identity, live.pod_pid)
     return read_record(live.directory) or LOST
 
 

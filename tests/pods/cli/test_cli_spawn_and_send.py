@@ -122,6 +122,8 @@ def test_spawn_asks_for_absolute_paths_and_everything_that_was_said(
             "limits": {"turn_seconds": 9.0},
             "description": "d",
             "on_parent_exit": "stop",
+            "wake_on": "none",
+            "restart": {"when": "never"},
             "python": "/py",
             "call_back": True,
             "replace": True,

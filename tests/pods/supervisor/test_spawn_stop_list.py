@@ -24,7 +24,6 @@ from pods_protocol.errors import (
     InvalidParams,
     InvalidScope,
     NameTaken,
-    NotSupported,
     PodEnded,
     PodRunning,
     PodsError,
@@ -222,7 +221,7 @@ async def test_unknown_pods_are_answered_with_what_could_be_meant(
                 await client.inspect("x" * 400)
             with pytest.raises(PodRunning):
                 await client.remove("worker")
-            with pytest.raises(NotSupported):
+            with pytest.raises(PodRunning):
                 await client.request(RestorePod(pod="worker"))
             await client.stop("worker")
             with pytest.raises(PodEnded):

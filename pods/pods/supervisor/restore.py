@@ -1,0 +1,169 @@
+"""`restore`: an ended pod runs again on its own journal, or stays ended as it was.
+
+Owns the way from a pod that was stopped, crashed or lost to one that has answered: same id and
+name, its history there, its scope taken again. A failure or a cancellation at any point ends what
+there is of it under a shield. The restore is a task of its asker's connection, as a spawn is.
+"""
+
+from __future__ import annotations
+
+import secrets
+import traceback
+from contextlib import suppress
+
+import trio
+
+from pods.keeper.record import read_record
+from pods.lifecycle import POD_REPARENTED, Life, PodRecord, Trigger
+from pods.supervisor.acts import LOST, Facts, perform
+from pods.supervisor.authority import Caller, find_pod
+from pods.supervisor.bring_up import Start, bring_up
+from pods.supervisor.core import Supervisor
+from pods.supervisor.enforcement import require_enforcement
+from pods.supervisor.live import LivePod
+from pods.supervisor.plan import (
+    check_caps,
+    check_descriptors,
+    check_directory,
+    check_prompt,
+    is_being_replaced,
+)
+from pods.supervisor.restart import record_running
+from pods.supervisor.spawn import ROLLBACK_SECONDS, answer
+from pods.supervisor.watch import watch
+from pods_protocol.errors import InvalidParams, NameTaken, PodRunning, PodsError, StartFailed
+from pods_protocol.process_messages import Revival
+from pods_protocol.supervisor_messages import RestorePod, SpawnPodResult
+
+
+async def restore(supervisor: Supervisor, caller: Caller, request: RestorePod) -> SpawnPodResult:
+    """Start an ended pod again on its own journal.
+
+    Raises:
+        UnknownPod: the caller has no such pod.
+        PodsError: as `RestorePod` lists them; the pod is ended as before.
+    """
+    record = _check(supervisor, caller, request)
+    if record.require_enforcement:
+        await require_enforcement(
+            supervisor,
+            record.name,
+            record.grant,
+            record.python,
+            parent_id=_living_parent(supervisor, record),
+        )
+        record = _check(supervisor, caller, request)  # others were served meanwhile
+    parent_id = _living_parent(supervisor, record)
+    was = f"it was {record.state}" + (f": {record.reason}" if record.reason else "")
+    await perform(supervisor, record.id, Trigger.RESTORE_ASKED, Facts(why=f"restored; {was}"))
+    live = supervisor.add_live(record.id, record.name, secrets.token_hex(32))
+    if record.restart.when != "never":
+        live.env = request.env
+    try:
+        with trio.CancelScope() as live.spawning:
+            with suppress(PodsError):  # damaged: its process says so
+                await live.catch_up()
+            await _reaped(supervisor, record.id)
+            if parent_id != record.parent_id:
+                named = {"id": record.id, "pod": record.name, "parent_id": parent_id}
+                supervisor.record(POD_REPARENTED, named)
+            start = Start.of_record(
+                supervisor,
+                supervisor.known(record.id),
+                env=request.env,
+                revival=Revival(reason=f"before, {was}"),
+                verb="restore",
+                prompt=request.prompt,
+            )
+            message = await bring_up(supervisor, live, start)
+            await trio.lowlevel.checkpoint_if_cancelled()  # the last chance to stay ended
+            await record_running(supervisor, live)
+            supervisor.nursery.start_soon(watch, supervisor, live)
+            return answer(supervisor, caller, supervisor.known(record.id), message)
+        raise StartFailed(
+            f"cannot restore pod {record.name}: it was stopped while it started; restore it again",
+            step="stopped",
+            detail="",
+        )
+    except BaseException:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + ROLLBACK_SECONDS):
+            await _give_up(supervisor, live)
+        raise
+    finally:
+        live.spawning = None
+        live.started.set()
+
+
+def _check(supervisor: Supervisor, caller: Caller, request: RestorePod) -> PodRecord:
+    """Refuse what cannot be restored; no checkpoint."""
+    record = find_pod(supervisor, caller, request.pod)
+    if supervisor.closed_to_spawns:
+        raise StartFailed(
+            f"cannot restore pod {record.name}: the supervisor is ending; ask again, and a new one "
+            "is started",
+            step="closing",
+            detail="",
+        )
+    state = supervisor.state_of(record)
+    if record.life is not Life.ENDED or record.id in supervisor.pods:
+        raise PodRunning(
+            f"cannot restore pod {record.name}: it is {state}; send it a message, or stop it first",
+            pod=record.name,
+            state=state,
+        )
+    holder = supervisor.table.named(record.name)
+    making_way = record.id in supervisor.removing or is_being_replaced(supervisor, record.id)
+    if making_way or holder is None or holder.id != record.id:
+        raise NameTaken(
+            f"cannot restore pod {record.name}: it makes way for another pod of that name, or is "
+            "being removed; spawn a new one",
+            name=record.name,
+        )
+    missing = sorted(set(record.env_names) - set(request.env))
+    if missing:
+        raise InvalidParams(
+            f"cannot restore pod {record.name}: it had the variables {', '.join(missing)}, whose "
+            "values are kept nowhere; give them again: `pods restore --env NAME=VALUE`",
+            path="env",
+            missing=missing,
+        )
+    check_prompt(request.prompt)
+    check_directory(record.cwd, None)
+    check_caps(supervisor, _living_parent(supervisor, record), record.name, verb="restore")
+    check_descriptors(supervisor, record.name, verb="restore")
+    return record
+
+
+async def _reaped(supervisor: Supervisor, pod_id: str) -> None:
+    """Let the launcher be done with the keeper before: an id is launched again only then."""
+    if pod_id in await supervisor.launcher.keepers():
+        await supervisor.launcher.wait_ended(pod_id)
+    supervisor.launcher.forget(pod_id)
+
+
+def _living_parent(supervisor: Supervisor, record: PodRecord) -> str | None:
+    """Who answers for it now: the nearest pod above it that runs, or else a person."""
+    for above in supervisor.table.ancestors(record.id):
+        known = supervisor.table.get(above)
+        if known is not None and known.life is Life.RUNNING:
+            return above
+    return None
+
+
+def not_restored(live: LivePod, record: PodRecord) -> Facts:
+    """What a pod that does not come back is ended with once more."""
+    exit_record = read_record(live.directory) or record.exit or LOST
+    return Facts(exit_record=exit_record, why=record.reason or "it was restored and did not start")
+
+
+async def _give_up(supervisor: Supervisor, live: LivePod) -> None:
+    try:
+        record = supervisor.known(live.id)
+        await perform(supervisor, live.id, Trigger.SPAWN_FAILED, not_restored(live, record))
+    except Exception:
+        supervisor.log(f"cannot end pod {live.name} again:\n{traceback.format_exc()}")
+    finally:
+        supervisor.drop_live(live)
+        live.tree_gone.set()
+        live.ended.set()
+        live.changed()
