@@ -54,6 +54,8 @@ def reopen_pod(client: PlainClient, name: str, hung_up: PlainClient) -> PlainCli
     while True:
         try:
             way = client.call("connect", {"pod": name, "gone": gone}, timeout=2 * BURIAL_SECONDS)
+            if way.get("pid") in (None, gone):
+                return None  # no other has come
             return PlainClient(way["socket"], way["token"])
         except (PodEnded, UnknownPod):
             return None
