@@ -281,11 +281,11 @@ async def release_later(supervisor: Supervisor, pod_ids: Sequence[str]) -> None:
     pause = FIRST_RELEASE_RETRY_SECONDS
     while True:
         await trio.sleep(pause)
-        now = supervisor.table.get(record.id)
-        if now is not None and now.living:
-            return None  # restored meanwhile: it holds the lease again
+        # One that was restored meanwhile holds its lease again.
+        living = {one.id for one in supervisor.table.living()}
         with suppress(PodsError):
-            return await release_leases(supervisor, pod_ids)
+            over = [pod_id for pod_id in pod_ids if pod_id not in living]
+            return await release_leases(supervisor, over)
         pause = min(pause * 2, LAST_RELEASE_RETRY_SECONDS)
 
 
