@@ -1,4 +1,4 @@
-"""The journal against the raw system: durable appends, cursors in a large file, fan-out.
+"""The journal against the raw system: appends, rotation, a journal of a gigabyte, fan-out.
 
     python tests/benchmarks/bench_journal.py [--quick]
 
@@ -27,6 +27,7 @@ from measure import Row, interleaved, print_table, row
 
 from pods.journal.feed import Feed
 from pods.journal.reader import last_seq, read_events
+from pods.journal.retention import MIN_SEGMENT_BYTES, Retention
 from pods.journal.store import Journal
 from pods.rpc.stream import UnixStream
 
@@ -106,10 +107,7 @@ class StreamSink:
 
     def __init__(self, stream: UnixStream) -> None:
         self._stream = stream
-
-    def try_send(self, data: bytes) -> bool:
-        """See `Sink`."""
-        return self._stream.send(data)
+        self.try_send = stream.send
 
     async def drained(self) -> None:
         """See `Sink`."""
@@ -243,16 +241,26 @@ async def bench_appends(directory: str, quick: bool, rounds: int) -> list[Row]:
     return rows
 
 
-async def bench_cursors(directory: str, quick: bool, rounds: int) -> list[Row]:
-    """A cursor in a large journal against one in a small one."""
-    found: dict[str, float] = {}
+def make_journal(directory: str, size: int) -> int:
+    """A journal of about `size` bytes, written by the writer itself; its newest seq."""
+    item = ("text", {"text": "x" * 1900}, 1)
+    with Journal.open(directory) as journal:
+        journal.append("turn_started", {"message_id": "m"}, turn=1)
+        for _ in range(size // (2000 * BATCH)):
+            journal.append_many([item] * BATCH)
+        return journal.last_seq
+
+
+async def bench_long(directory: str, quick: bool, rounds: int) -> list[Row]:
+    """A long journal against a short one: to open it for writing, to follow it, to look into it."""
     cases: dict[str, Callable[[], Awaitable[float]]] = {}
-    sizes = {"small": 1_000, "large": 50_000 if quick else 500_000}
-    for name, events in sizes.items():
+    sizes = {"small": 1_000_000, "large": 100_000_000 if quick else 1_000_000_000}
+    for name, size in sizes.items():
         path = f"{directory}/{name}"
-        with Journal.open(path) as journal:
-            for _ in range(events // BATCH):
-                journal.append_many([("text_delta", DATA, 1)] * BATCH)
+        events = make_journal(path, size)
+
+        async def opened(path: str = path) -> float:
+            return await _time(lambda: Journal.open(path).close(), 5)
 
         async def follow(path: str = path, since: int = events - 10) -> float:
             return await _time(lambda: read_events(path, since))
@@ -263,18 +271,60 @@ async def bench_cursors(directory: str, quick: bool, rounds: int) -> list[Row]:
         async def newest(path: str = path) -> float:
             return await _time(lambda: last_seq(path))
 
-        for what, case in (("follow", follow), ("middle", middle), ("last_seq", newest)):
+        for what, case in (
+            ("open", opened), ("follow", follow), ("middle", middle), ("last_seq", newest)
+        ):  # fmt: skip
             cases[f"{what} {name}"] = case
     found = await interleaved(cases, rounds)
-    size = sizes["large"] * len(_line(1)) // 1_000_000
+    mega = sizes["large"] // 1_000_000
     return [
-        row(f"{words}, {size} MB", found[f"{what} large"], found[f"{what} small"],
-            "the same in 200 KB", at_most=most)
+        row(f"{words}, {mega} MB", found[f"{what} large"], found[f"{what} small"],
+            "the same in 1 MB", at_most=most)
         for what, words, most in (
+            # A snapshot is at most a MiB of journal old; the small one is all replayed.
+            ("open", "open for writing", 3.0),
             ("follow", "the last 10 events", 5.0),
             ("middle", "10 events from the middle", 5.0),
             ("last_seq", "the newest seq", 3.0),
         )
+    ]  # fmt: skip
+
+
+async def append_rotating(directory: str, size: int) -> float:
+    """Bytes a second through segments of a MiB, of which four are kept: rotation at its worst."""
+    shutil.rmtree(directory, ignore_errors=True)
+    items = [("text_delta", DATA, 1)] * BATCH
+    retention = Retention(max_bytes=4 * MIN_SEGMENT_BYTES)
+    written = 0
+    with Journal.open(directory, retention=retention) as journal:
+        start = time.perf_counter()
+        while written < size:
+            journal.append_many(items)
+            written += BATCH * len(_line(1))
+        seconds = time.perf_counter() - start
+    await trio.lowlevel.checkpoint()
+    return written / seconds
+
+
+async def append_flat(path: str, size: int) -> float:
+    """The same by encode and write alone, into one file."""
+    each = BATCH * len(_line(1))
+    return each / BATCH * await append_raw(path, size // each * BATCH, BATCH, durable=False)
+
+
+async def bench_rotation(directory: str, quick: bool, rounds: int) -> list[Row]:
+    """What rotation, snapshots and retention cost."""
+    size = 8_000_000 if quick else 40_000_000
+    seen = await interleaved(
+        {
+            "ours": partial(append_rotating, f"{directory}/j", size),
+            "raw": partial(append_flat, f"{directory}/raw", size),
+        },
+        rounds,
+    )
+    return [
+        row("append, rotating each MiB", seen["ours"], seen["raw"], "encode + write, one file",
+            unit="B/s", at_least=0.2)
     ]  # fmt: skip
 
 
@@ -316,7 +366,8 @@ async def run(quick: bool = False) -> list[Row]:
     rounds = 3 if quick else 5
     try:
         rows = await bench_appends(directory, quick, rounds)
-        rows += await bench_cursors(directory, quick, rounds)
+        rows += await bench_rotation(directory, quick, rounds)
+        rows += await bench_long(directory, quick, rounds)
         rows += await bench_fan_out(directory, quick, rounds)
     finally:
         shutil.rmtree(directory)

@@ -8,7 +8,6 @@ directory is somebody else's. Called by the rest of the journal.
 from __future__ import annotations
 
 import os
-import re
 from typing import Final, NamedTuple
 
 from pods.journal.files import FileOperations
@@ -22,8 +21,8 @@ READ_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 """How a reader opens them. A pod may write in its journal's directory: a pipe of that name must not
 make its supervisor wait for a writer, nor a link show it what is not the pod's."""
 
-_SEGMENT: Final = re.compile(r"(\d{20})(\..+)?\.jsonl\Z")
-_SNAPSHOT: Final = re.compile(r"(\d{20})\.snapshot\Z")
+DIGITS: Final = 20
+"""Of the seq in a name: so that names sort like numbers."""
 
 
 class Segment(NamedTuple):
@@ -80,20 +79,21 @@ def list_files(directory: str) -> Files:
     except OSError as error:
         raise failed("read", directory, error) from error
     for name in names:
-        match = _SEGMENT.match(name)
-        if match is None:
-            match = _SNAPSHOT.match(name)
-            if match is not None:
-                found.snapshots.append(Snapshot(int(match[1]), f"{directory}/{name}"))
+        # No regular expression for the usual names: every read of a long journal comes by here.
+        digits, _, ending = name.partition(".")
+        if len(digits) != DIGITS or not (digits.isascii() and digits.isdecimal()):
             continue
-        if match[2] is not None:
+        if ending == "jsonl":
+            found.segments.append(Segment(int(digits), f"{directory}/{name}"))
+        elif ending == "snapshot":
+            found.snapshots.append(Snapshot(int(digits), f"{directory}/{name}"))
+        elif ending.endswith(".jsonl"):
             raise StorageFailed(
                 f"cannot read {directory}/{name}: a newer version of pods wrote it; use that "
                 "version, or upgrade this one",
                 path=f"{directory}/{name}",
                 errno=None,
             )
-        found.segments.append(Segment(int(match[1]), f"{directory}/{name}"))
     found.segments.sort()
     found.snapshots.sort()
     return found

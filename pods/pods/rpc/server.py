@@ -87,6 +87,7 @@ class Session:
 
     def __init__(self, stream: UnixStream, connection: Connection, nursery: trio.Nursery) -> None:
         self._stream = stream
+        self.try_send: Callable[[bytes], bool] = stream.send
         self._connection = connection
         self.nursery = nursery
         self.peer_pid, self.peer_uid = stream.peer()
@@ -125,10 +126,6 @@ class Session:
             nursery.start_soon(answered)
             await self._stream.peer_gone()
             nursery.cancel_scope.cancel()
-
-    def try_send(self, data: bytes) -> bool:
-        """Write lines as they are; False where some of them wait (call `drained` before more)."""
-        return self._stream.send(data)
 
     async def drained(self) -> None:
         """Wait until nothing waits to go out."""

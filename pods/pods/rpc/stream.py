@@ -44,12 +44,14 @@ class UnixStream:
     """
 
     __slots__ = (
-        "_closed", "_empty", "_listening", "_pending", "_reads", "_socket", "_wake", "broken",
+        "_closed", "_empty", "_listening", "_pending", "_reads", "_send", "_socket", "_wake",
+        "broken",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._socket = sock
+        self._send = sock.send
         self._pending = bytearray()
         self._wake: trio.Event | None = None
         self._empty: trio.Event | None = None
@@ -96,7 +98,7 @@ class UnixStream:
             self._keep(data)
             return False
         try:
-            sent = self._socket.send(data)
+            sent = self._send(data)
         except BlockingIOError:
             sent = 0
         except OSError:
