@@ -21,6 +21,9 @@ from pods_protocol.errors import ExitCode, NotConnected, TimedOut
 MEND_SECONDS: Final = 120.0
 """A supervisor that mends may end processes one after the other, seconds each."""
 
+SILENT_SECONDS: Final = 2.0
+"""For one that has been waited for already, and may be the one that is asked."""
+
 TOLD_BY_SUPERVISOR: Final = frozenset({"dead_lease", "invalid_config"})
 """What both looks see; the supervisor tells it in more words."""
 
@@ -71,7 +74,8 @@ def _ask(args: argparse.Namespace, found: list[Json]) -> Json:
     """The supervisor's answer, with what was found beside it."""
     silent = any(problem["code"] == "supervisor_silent" for problem in found)
     try:
-        with open_plain(args.supervisor, when_absent="fail", timeout=MEND_SECONDS) as client:
+        timeout = SILENT_SECONDS if silent else MEND_SECONDS
+        with open_plain(args.supervisor, when_absent="fail", timeout=timeout) as client:
             answer = client.call("doctor", {"fix": True} if args.fix else {})
     except NoSupervisor:
         return _without_supervisor(found)

@@ -404,6 +404,32 @@ def test_doctor_says_so_when_no_supervisor_runs(nobody: dict[str, Any], pods: Cl
     assert not os.path.exists(nobody["PODS_RUNTIME_DIR"])
 
 
+def test_a_wrong_configuration_is_a_usage_error_and_starts_nothing(
+    nobody: dict[str, Any], short_dir: str, monkeypatch: pytest.MonkeyPatch, pods: Cli
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", f"{short_dir}/c")
+    os.makedirs(f"{short_dir}/c/pods")
+    with open(f"{short_dir}/c/pods/config.toml", "w") as file:
+        file.write("[bounds]\ndepht = 2\n")
+    code, _, err = pods("spawn", "api")
+    assert code == 2
+    assert "did you mean `depth`" in err
+    assert not os.path.exists(nobody["PODS_RUNTIME_DIR"])
+    code, out, _ = pods("doctor", "--json")
+    assert code == 1
+    (problem,) = json.loads(out)["problems"]
+    assert (problem["code"], problem["fixed"]) == ("invalid_config", False)
+
+
+def test_doctor_mends_when_asked_and_exits_by_what_remains(fake: World, pods: Cli) -> None:
+    mended = {"code": "c", "message": "it was stale", "fix": "removed it", "fixed": True}
+    fake.supervisor.answers["doctor"] = always(doctor_answer(mended))
+    code, out, _ = pods("doctor", "--fix")
+    assert code == 0
+    assert "mended       it was stale\n             removed it" in out
+    assert fake.supervisor.params_of("doctor") == [{"fix": True}]
+
+
 def test_down_ends_the_supervisor(fake: World, pods: Cli) -> None:
     fake.supervisor.answers["shutdown"] = always({"stopped": ["api"]})
     assert pods("down", "--stop-pods") == (0, "the supervisor has ended, with api\n", "")
