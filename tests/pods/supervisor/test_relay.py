@@ -14,6 +14,7 @@ from pods.client import aio
 from pods.client.pod_handle import Pod
 from pods.supervisor import relay
 from pods.supervisor.core import Supervisor
+from pods.supervisor.live import LivePod
 from pods_protocol.errors import InvalidParams, TimedOut
 from pods_protocol.events import Event
 from supervisor_support import (
@@ -60,10 +61,14 @@ def pid_of(pod: Pod) -> int:
     return pod.spawned.pod.pid
 
 
+def live_pod(supervisor: Supervisor, name: str) -> LivePod:
+    return next(live for live in supervisor.pods.values() if live.name == name)
+
+
 def keeper_pid(supervisor: Supervisor, name: str) -> int:
-    live = next(live for live in supervisor.pods.values() if live.name == name)
-    assert live.keeper_identity is not None
-    return live.keeper_identity.pid
+    identity = live_pod(supervisor, name).keeper_identity
+    assert identity is not None
+    return identity.pid
 
 
 async def test_a_parent_that_is_idle_or_busy_is_told_of_turns_questions_and_ends(
@@ -161,6 +166,10 @@ async def test_a_stopped_parent_is_told_when_it_goes_on_and_its_child_is_kept_un
                         await as_boss.send("kid", f"message {number}")
                         await as_boss.wait("kid")
                     await as_boss.stop("kid")
+                    # What is on its way over this link will be heard, and told again over the next.
+                    link = live_pod(supervisor, "boss").pod
+                    assert link is not None
+                    await link.aclose()
                     with pytest.raises(TimedOut, match="has not been told of its end"):
                         await client.remove("kid")
                     report = await client.prune(0.0, force=True)
