@@ -48,6 +48,9 @@ class Life(Enum):
     """It died unasked and is being started again; it keeps its lease and its directories."""
     RESTORING = "restoring"
     """It had ended, and somebody wants it back; not back, it is ended as before."""
+    PAUSED = "paused"
+    """All its processes are stopped (SIGSTOP). A pod whose agent holds its turn by itself is
+    `RUNNING`: it lives, and its own journal says that it is paused."""
     STOPPING = "stopping"
     """It was asked to end."""
     ENDED = "ended"
@@ -67,6 +70,8 @@ class Trigger(Enum):
     CRASHED = "crashed"
     """Its tree is gone, nobody asked for it, and its policy wants it back."""
     RESTORE_ASKED = "restore_asked"
+    PAUSE_ASKED = "pause_asked"
+    RESUME_ASKED = "resume_asked"
     STOP_ASKED = "stop_asked"
     TREE_GONE = "tree_gone"
     REMOVE_ASKED = "remove_asked"
@@ -78,6 +83,8 @@ class Command(Enum):
     KILL_TREE = "kill_tree"
     CLIMB_LADDER = "climb_ladder"
     END_TURN = "end_turn"
+    FREEZE_TREE = "freeze_tree"
+    THAW_TREE = "thaw_tree"
     END_JOURNAL = "end_journal"
     RELEASE_LEASE = "release_lease"
     REMOVE_RUNTIME = "remove_runtime"
@@ -88,6 +95,8 @@ class Command(Enum):
     RECORD_CRASHED = "record_crashed"
     RECORD_RESTORING = "record_restoring"
     RECORD_RESTARTED = "record_restarted"
+    RECORD_PAUSED = "record_paused"
+    RECORD_RESUMED = "record_resumed"
     RECORD_STOPPING = "record_stopping"
     RECORD_ENDED = "record_ended"
     RECORD_REMOVED = "record_removed"
@@ -125,6 +134,15 @@ TRANSITIONS: Final[Mapping[Life, Mapping[Trigger, tuple[Life, tuple[Command, ...
         Trigger.SPAWN_FAILED: (Life.FAILED, _ROLL_BACK),
     },
     Life.RUNNING: {
+        Trigger.PAUSE_ASKED: (Life.PAUSED, (Command.RECORD_PAUSED, Command.FREEZE_TREE)),
+        Trigger.STOP_ASKED: (Life.STOPPING, (Command.RECORD_STOPPING, Command.CLIMB_LADDER)),
+        Trigger.CRASHED: (Life.RESTARTING, (Command.END_TURN, Command.RECORD_CRASHED)),
+        Trigger.TREE_GONE: (Life.ENDED, _BURY),
+    },
+    Life.PAUSED: {
+        # Recorded last: who dies in between leaves a pod that is paused by its record, and the next
+        # supervisor makes that true again.
+        Trigger.RESUME_ASKED: (Life.RUNNING, (Command.THAW_TREE, Command.RECORD_RESUMED)),
         Trigger.STOP_ASKED: (Life.STOPPING, (Command.RECORD_STOPPING, Command.CLIMB_LADDER)),
         Trigger.CRASHED: (Life.RESTARTING, (Command.END_TURN, Command.RECORD_CRASHED)),
         Trigger.TREE_GONE: (Life.ENDED, _BURY),
@@ -184,6 +202,8 @@ SPAWN_FAILED: Final = "spawn_failed"
 POD_CRASHED: Final = "pod_crashed"
 POD_RESTORING: Final = "pod_restoring"
 POD_RESTARTED: Final = "pod_restarted"
+POD_PAUSED: Final = "pod_paused"
+POD_RESUMED: Final = "pod_resumed"
 POD_STOPPING: Final = "pod_stopping"
 POD_ENDED: Final = "pod_ended"
 POD_REMOVED: Final = "pod_removed"
@@ -675,6 +695,10 @@ def _changes(event: Event, known: PodRecord) -> dict[str, Any]:
         case "pod_restoring":
             again = evolve(known.restarts, attempt=0, due=None, reason=data["reason"])
             return {"life": Life.RESTORING, "restarts": again}
+        case "pod_paused":
+            return {"life": Life.PAUSED}
+        case "pod_resumed":
+            return {"life": Life.RUNNING}
         case "pod_stopping":
             return {"life": Life.STOPPING}
         case "pod_ended":

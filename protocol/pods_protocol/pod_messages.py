@@ -142,21 +142,30 @@ class Cancel(Request[CancelResult]):
 
 @frozen(kw_only=True)
 class Pause(Request[Empty]):
-    """Hold the running turn, for agents that can.
+    """Hold the pod: its turn goes no further and no other begins. Again is nothing.
+
+    While it is held no clock of its turn runs, neither the turn's limit nor a question's.
+
+    Attributes:
+        whole: for the supervisor, which stops the whole process tree right after the answer. Held
+            are then also turns of agents that cannot hold themselves.
 
     Raises:
-        NotSupported: this agent cannot.
+        NotSupported: this agent cannot (`status` says `can_pause`); ask the supervisor.
+        NotAuthorized: `whole`, and who asks is not the supervisor.
+        PodEnded: it is being stopped.
     """
 
     METHOD: ClassVar[str] = "pause"
+    whole: bool = False
 
 
 @frozen(kw_only=True)
 class Resume(Request[Empty]):
-    """Go on with a paused turn.
+    """Let a paused pod go on; one that is not paused goes on anyway.
 
     Raises:
-        NotSupported: this agent cannot.
+        PodEnded: it is being stopped.
     """
 
     METHOD: ClassVar[str] = "resume"

@@ -213,7 +213,10 @@ class SignalTreeResult:
 
 @frozen(kw_only=True)
 class SignalTree(Request[SignalTreeResult]):
-    """Signal every process of the pod; `kill` goes on until none is left."""
+    """Signal every process of the pod; `kill` goes on until none is left.
+
+    `wake` lets the pod's own process go on alone, so that a paused pod can answer something.
+    """
 
     METHOD: ClassVar[str] = "signal"
-    signal: Literal["terminate", "kill", "pause", "resume"]
+    signal: Literal["terminate", "kill", "pause", "resume", "wake"]

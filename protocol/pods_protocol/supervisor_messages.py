@@ -19,10 +19,11 @@ from pods_protocol.bounds import (
     DEFAULT_WAIT_SECONDS,
 )
 from pods_protocol.events import Event
-from pods_protocol.pod_messages import Empty, Request, RunResult, SubscribeResult
+from pods_protocol.pod_messages import Empty, NotifyResult, Request, RunResult, SubscribeResult
 from pods_protocol.values import (
     Capacity,
     Enforcement,
+    IfBusy,
     Limits,
     ParentExit,
     PodInfo,
@@ -156,6 +157,99 @@ class StopPod(Request[StopPodResult]):
 
 
 @frozen(kw_only=True)
+class PausePodResult:
+    """The pod is paused, until it is resumed or stopped.
+
+    Attributes:
+        how: `turn`, its agent holds the turn itself, or `tree`, all its processes are stopped.
+    """
+
+    pod: str
+    state: PodState
+    how: Literal["turn", "tree"]
+
+
+@frozen(kw_only=True)
+class PausePod(Request[PausePodResult]):
+    """Pause a pod; again is nothing. Its children are pods of their own and go on.
+
+    Raises:
+        PodEnded: it has ended, or is being stopped.
+        NotConnected: it is still starting, or its keeper does not answer.
+    """
+
+    METHOD: ClassVar[str] = "pause"
+    pod: str
+
+
+@frozen(kw_only=True)
+class ResumePodResult:
+    """The pod goes on."""
+
+    pod: str
+    state: PodState
+
+
+@frozen(kw_only=True)
+class ResumePod(Request[ResumePodResult]):
+    """Let a paused pod go on; one that is not paused goes on anyway.
+
+    Raises:
+        PodEnded: it has ended, or is being stopped.
+    """
+
+    METHOD: ClassVar[str] = "resume"
+    pod: str
+
+
+@frozen(kw_only=True)
+class SendMessage(Request[RunResult]):
+    """As a pod's own `run`, for clients whose pod does not answer itself.
+
+    Of a paused pod the message is queued where `if_busy` is `queue`; of an ended one, a
+    `message_id` that it had accepted gets the answer that it got then.
+
+    Raises:
+        PodEnded: it has ended, and had not accepted this.
+        PodPaused: it is paused, and `if_busy` is not `queue`.
+        AlreadyRunning, QueueFull: as the pod says.
+    """
+
+    METHOD: ClassVar[str] = "send"
+    pod: str
+    input: str
+    if_busy: IfBusy = "fail"
+    message_id: str | None = None
+    sender: str = ""
+
+
+@frozen(kw_only=True)
+class NotifyPod(Request[NotifyResult]):
+    """As a pod's own `notify`; as `send` for pods that are paused or have ended."""
+
+    METHOD: ClassVar[str] = "notify"
+    pod: str
+    message: str
+    wake: bool = False
+    message_id: str | None = None
+    sender: str = ""
+
+
+@frozen(kw_only=True)
+class WithdrawMessage(Request[Empty]):
+    """As a pod's own `withdraw`, also of a paused pod.
+
+    Raises:
+        UnknownMessage: it is not queued (any more).
+        PodEnded: it has ended; what it never delivered is in `inspect`.
+    """
+
+    METHOD: ClassVar[str] = "withdraw"
+    pod: str
+    message_id: str
+
+
+@frozen(kw_only=True)
 class ListPodsResult:
     """A page of the caller's pods, oldest first, and the room left.
 
@@ -249,6 +343,7 @@ class ConnectPod(Request[ConnectPodResult]):
     Raises:
         PodEnded: it has ended.
         NotConnected: there is no such process yet; where one is due, `restart_due` says when.
+        PodPaused: its processes are stopped; `send`, `notify` and `withdraw` still reach it.
     """
 
     METHOD: ClassVar[str] = "connect"

@@ -16,8 +16,8 @@ Permission = Literal["read", "write"]
 PodState = Literal[
     "starting", "idle", "working", "waiting", "paused", "stopping", "stopped", "failed", "lost"
 ]
-"""`waiting`: a question is open. `stopped`: ended because it was asked to. `failed`: its process
-ended by itself. `lost`: found dead, with no witness of how."""
+"""`waiting`: a question is open. `paused`: held until it is resumed. `stopped`: ended because it
+was asked to. `failed`: its process ended by itself. `lost`: found dead, with no witness of how."""
 ENDED_STATES: frozenset[str] = frozenset({"stopped", "failed", "lost"})
 StopReason = Literal[
     "end_turn",
@@ -273,6 +273,7 @@ class PodStatus:
         questions: what it asks.
         last_seq: the newest event.
         last_turn: the newest turn that ended.
+        can_pause: its agent can hold a turn by itself; the supervisor can stop any pod's tree.
     """
 
     state: PodState
@@ -282,6 +283,7 @@ class PodStatus:
     questions: tuple[OpenQuestion, ...]
     last_seq: int
     last_turn: TurnSummary | None
+    can_pause: bool = False
 
 
 @frozen(kw_only=True)

@@ -13,9 +13,11 @@ from pods.lifecycle import (
     LIVING,
     MAX_REMEMBERED_STOPS,
     POD_ENDED,
+    POD_PAUSED,
     POD_REMOVED,
     POD_REPARENTED,
     POD_RESERVED,
+    POD_RESUMED,
     POD_SPAWNED,
     POD_STOPPING,
     SPAWN_FAILED,
@@ -375,3 +377,17 @@ def test_an_ended_pod_keeps_what_was_never_delivered() -> None:
     ended = story.table.get("a")
     assert ended is not None
     assert ended.undelivered == (late,)
+
+
+def test_a_paused_pod_takes_up_room_and_goes_on_or_ends_as_a_running_one() -> None:
+    story = Story()
+    story.run("a")
+    story.tell(POD_PAUSED, id="a", pod="name-a")
+    assert life(story, "a") is Life.PAUSED
+    assert [record.id for record in story.table.living()] == ["a"]
+    for trigger in (Trigger.STOP_ASKED, Trigger.CRASHED, Trigger.TREE_GONE):
+        assert handle(Life.PAUSED, trigger) == handle(Life.RUNNING, trigger)
+    assert handle(Life.PAUSED, Trigger.RESUME_ASKED)[1][-1] is Command.RECORD_RESUMED
+    assert handle(Life.RUNNING, Trigger.PAUSE_ASKED)[1][0] is Command.RECORD_PAUSED
+    story.tell(POD_RESUMED, id="a", pod="name-a")
+    assert life(story, "a") is Life.RUNNING

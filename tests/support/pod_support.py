@@ -47,12 +47,17 @@ OPENED = Opened(agent="echo", name="worker", pid=1)
 class MachineRig:
     """A machine whose decisions are taken at their word at once."""
 
-    def __init__(self, *, max_queue_length: int = 50, fold: PodFold | None = None) -> None:
+    def __init__(
+        self, *, max_queue_length: int = 50, fold: PodFold | None = None, can_hold: bool = False
+    ) -> None:
         self.fold = PodFold() if fold is None else fold
         ids = itertools.count(1)
         prefix = f"r{self.fold.last_seq}-" if self.fold.last_seq else "m"
         self.machine = TurnMachine(
-            self.fold, new_id=lambda: f"{prefix}{next(ids)}", max_queue_length=max_queue_length
+            self.fold,
+            new_id=lambda: f"{prefix}{next(ids)}",
+            max_queue_length=max_queue_length,
+            can_hold=can_hold,
         )
         self.events: list[Event] = []
 

@@ -262,7 +262,7 @@ _EXCHANGES: dict[str, list[tuple[pod.Request[Any], object]]] = {
             pod.NotifyResult(message_id="n1", state="started", turn=4),
         ),
         (pod.Cancel(), pod.CancelResult(turn=3)),
-        (pod.Pause(), pod.Empty()),
+        (pod.Pause(whole=True), pod.Empty()),
         (pod.Resume(), pod.Empty()),
         (pod.AnswerQuestion(question_id="q1", answer="yes"), pod.Empty()),
         (pod.GetStatus(), _STATUS),
@@ -343,6 +343,25 @@ _EXCHANGES: dict[str, list[tuple[pod.Request[Any], object]]] = {
                 seconds=0.25,
             ),
         ),
+        (
+            supervisor.PausePod(pod="api"),
+            supervisor.PausePodResult(pod="api", state="paused", how="tree"),
+        ),
+        (
+            supervisor.ResumePod(pod="api"),
+            supervisor.ResumePodResult(pod="api", state="working"),
+        ),
+        (
+            supervisor.SendMessage(
+                pod="api", input="go on", if_busy="queue", message_id="m1", sender="pods"
+            ),
+            pod.RunResult(message_id="m1", state="queued", position=2),
+        ),
+        (
+            supervisor.NotifyPod(pod="api", message="by the way", wake=True, message_id="n1"),
+            pod.NotifyResult(message_id="n1", state="noted"),
+        ),
+        (supervisor.WithdrawMessage(pod="api", message_id="m1"), pod.Empty()),
         (
             supervisor.ListPods(ended=False, reader="me"),
             supervisor.ListPodsResult(pods=(_INFO,), capacity=_CAPACITY),

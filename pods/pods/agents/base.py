@@ -39,7 +39,10 @@ class Agent(Protocol):
     """Answers turns, one at a time.
 
     It may also have `async def close(self) -> None`, which is called once when the pod ends, with
-    a few seconds to finish.
+    a few seconds to finish; and a true attribute `can_pause`. That is its promise to await the
+    methods of its turn (`turn.text`, `turn.tool_call`, ..., or `turn.checkpoint` alone) between its
+    steps, and to do nothing beside them: each waits for as long as somebody holds the turn. The
+    pods of all other agents are paused by stopping every process of theirs.
     """
 
     async def run_turn(self, turn: Turn) -> StopReason | TurnEnd | None:

@@ -73,6 +73,10 @@ class Host(Protocol):
         """Journal an event of the turn; InvalidRequest once the turn has ended."""
         ...
 
+    async def checkpoint(self, turn: int) -> None:
+        """Let others run; while the turn is held, wait until it is let go on."""
+        ...
+
     async def ask(
         self,
         turn: int,
@@ -181,22 +185,30 @@ class Turn:
         """Whether the pod's grant lets it read `path` (relative paths: from `cwd`)."""
         return scope.may_read(self.scope, scope.canonical(path, self.cwd))
 
+    async def checkpoint(self) -> None:
+        """Let others run, and wait for as long as the turn is held.
+
+        Every method that says something does this too. An agent with `can_pause` awaits it where
+        it says nothing for long.
+        """
+        await self._host.checkpoint(self.number)
+
     # What the agent says -------------------------------------------------------------------------
 
     async def text(self, text: str) -> None:
         """Say a block of the answer."""
         self._recorder.text(text)
-        await trio.lowlevel.checkpoint()
+        await self.checkpoint()
 
     async def text_delta(self, text: str) -> None:
         """Say the next piece of a streamed answer."""
         self._recorder.text_delta(text)
-        await trio.lowlevel.checkpoint()
+        await self.checkpoint()
 
     async def thought(self, text: str) -> None:
         """Say something for people that is not part of the answer."""
         self._recorder.thought(text)
-        await trio.lowlevel.checkpoint()
+        await self.checkpoint()
 
     async def tool_call(
         self, name: str, arguments: Mapping[str, Any], *, call_id: str | None = None
@@ -210,7 +222,7 @@ class Turn:
             InvalidParams: the arguments cannot be JSON.
         """
         used_id = self._recorder.tool_call(name, arguments, call_id=call_id)
-        await trio.lowlevel.checkpoint()
+        await self.checkpoint()
         return used_id
 
     async def tool_result(
@@ -218,14 +230,14 @@ class Turn:
     ) -> None:
         """Tell what a tool gave back; long content is cut."""
         self._recorder.tool_result(call_id, summary, content=content, is_error=is_error)
-        await trio.lowlevel.checkpoint()
+        await self.checkpoint()
 
     async def progress(
         self, message: str, *, step: int | None = None, of: int | None = None
     ) -> None:
         """Tell how far it is."""
         self._recorder.progress(message, step=step, of=of)
-        await trio.lowlevel.checkpoint()
+        await self.checkpoint()
 
     async def usage(
         self,
@@ -238,7 +250,7 @@ class Turn:
         self._recorder.usage(
             input_tokens=input_tokens, output_tokens=output_tokens, cost_usd=cost_usd
         )
-        await trio.lowlevel.checkpoint()
+        await self.checkpoint()
 
     async def artifact(
         self,
@@ -282,7 +294,7 @@ class Turn:
         else:
             event = await trio.to_thread.run_sync(make)
         self._recorder.artifact(event)
-        await trio.lowlevel.checkpoint()
+        await self.checkpoint()
 
     def store_artifact(self, name: str, text: str, media_type: str) -> None:
         """As `artifact` with a text, without a checkpoint, for callbacks that cannot wait.

@@ -18,6 +18,8 @@ VERBS: Final[dict[str, str]] = {
     "spawn": "start a pod",
     "send": "give a pod a message",
     "withdraw": "take a queued message back",
+    "pause": "pause pods",
+    "resume": "let paused pods go on",
     "read": "print what a pod said since the last read",
     "ls": "list pods",
     "tree": "show pods below their parents",

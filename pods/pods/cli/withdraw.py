@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from pods.cli import options, render
-from pods.cli.follow import open_for, open_pod
+from pods.cli.follow import open_for
 from pods_protocol.errors import ExitCode
 
 
@@ -25,11 +25,10 @@ def run(args: argparse.Namespace) -> int:
         UnknownMessage: it does not wait (any more).
         PodsError: unknown pod, ended.
     """
-    with open_for(args.pod, args.supervisor) as client, open_pod(client, args.pod) as pod:
-        answer = pod.call("withdraw", {"message_id": args.message_id})
-        name = pod.hello["name"]
+    with open_for(args.pod, args.supervisor) as client:
+        answer = client.call("withdraw", {"pod": args.pod, "message_id": args.message_id})
     if args.json:
         render.say_json(answer)
     else:
-        render.say(f"{name}: message {args.message_id} withdrawn")
+        render.say(f"{args.pod}: message {args.message_id} withdrawn")
     return ExitCode.OK

@@ -30,10 +30,17 @@ from pods_protocol.bounds import (
     DEFAULT_READ_LIMIT,
     MAX_WAIT_SECONDS,
 )
-from pods_protocol.errors import ClientClosed, NotConnected
+from pods_protocol.errors import ClientClosed, NotConnected, PodEnded, PodPaused
 from pods_protocol.events import ASSISTANT_TEXT_KINDS
 from pods_protocol.order import tree_order
-from pods_protocol.pod_messages import Request, Run, RunResult
+from pods_protocol.pod_messages import (
+    Notify,
+    NotifyResult,
+    Request,
+    Run,
+    RunResult,
+    Withdraw,
+)
 from pods_protocol.supervisor_messages import (
     AdvanceCursor,
     CheckScope,
@@ -44,6 +51,9 @@ from pods_protocol.supervisor_messages import (
     InspectPodResult,
     ListPods,
     ListPodsResult,
+    NotifyPod,
+    PausePod,
+    PausePodResult,
     PrunePods,
     PrunePodsResult,
     ReadOutput,
@@ -51,7 +61,10 @@ from pods_protocol.supervisor_messages import (
     RemovePod,
     RemovePodResult,
     RestorePod,
+    ResumePod,
+    ResumePodResult,
     ScopeHolder,
+    SendMessage,
     ShowScopes,
     ShutdownSupervisor,
     ShutdownSupervisorResult,
@@ -59,6 +72,7 @@ from pods_protocol.supervisor_messages import (
     StopPodResult,
     WaitPods,
     WaitPodsResult,
+    WithdrawMessage,
 )
 from pods_protocol.values import IfBusy, PodInfo, StopMode, WaitUntil
 
@@ -291,6 +305,53 @@ class PodsClient:
         answer = await self.request(RestorePod(pod=pod, prompt=prompt, env=dict(env or {})))
         return Pod(self, answer.pod.name, spawned=answer)
 
+    async def pause(self, pod: str) -> PausePodResult:
+        """Pause a pod: its agent holds its turn, or all its processes are stopped. Idempotent.
+
+        Raises:
+            UnknownPod: no such pod.
+            PodEnded: it has ended or is being stopped.
+        """
+        return await self.request(PausePod(pod=pod))
+
+    async def resume(self, pod: str) -> ResumePodResult:
+        """Let a paused pod go on. Idempotent.
+
+        Raises:
+            UnknownPod: no such pod.
+            PodEnded: it has ended or is being stopped.
+        """
+        return await self.request(ResumePod(pod=pod))
+
+    async def notify(
+        self, pod: str, message: str, *, wake: bool = False, message_id: str | None = None
+    ) -> NotifyResult:
+        """Tell a pod something with its next message; `wake` starts a turn if it is idle.
+
+        Raises:
+            QueueFull, UnknownPod, PodEnded, TooLarge.
+        """
+        try:
+            return await self.ask(pod, Notify(message=message, wake=wake, message_id=message_id))
+        except (PodEnded, PodPaused) as error:
+            if isinstance(error, PodEnded) and message_id is None:
+                raise
+            return await self.request(
+                NotifyPod(pod=pod, message=message, wake=wake, message_id=message_id)
+            )
+
+    async def withdraw(self, pod: str, message_id: str) -> None:
+        """Take a queued message back.
+
+        Raises:
+            UnknownMessage: it is not queued (any more).
+            UnknownPod, PodEnded.
+        """
+        try:
+            await self.ask(pod, Withdraw(message_id=message_id))
+        except PodPaused:
+            await self.request(WithdrawMessage(pod=pod, message_id=message_id))
+
     async def remove(self, pod: str) -> RemovePodResult:
         """Forget an ended pod and delete its journal.
 
@@ -324,11 +385,26 @@ class PodsClient:
 
         Raises:
             AlreadyRunning: busy, and `if_busy` is `fail`.
+            PodPaused: paused, and `if_busy` is not `queue`.
             QueueFull, UnknownPod, PodEnded, TooLarge.
         """
         if isinstance(message, str):
             message = Run(input=message, if_busy=if_busy, message_id=message_id)
-        return await self.ask(pod, message)
+        try:
+            return await self.ask(pod, message)
+        except (PodEnded, PodPaused) as error:
+            if isinstance(error, PodEnded) and message.message_id is None:
+                raise
+            # It does not answer itself; its supervisor knows what it had accepted, and queues.
+            return await self.request(
+                SendMessage(
+                    pod=pod,
+                    input=message.input,
+                    if_busy=message.if_busy,
+                    message_id=message.message_id,
+                    sender=message.sender,
+                )
+            )
 
     async def read(
         self,

@@ -19,17 +19,15 @@ from pods_protocol.pod_messages import (
     GetHistory,
     GetHistoryResult,
     GetStatus,
-    Notify,
     NotifyResult,
-    Pause,
-    Resume,
     RunResult,
-    Withdraw,
 )
 from pods_protocol.supervisor_messages import (
     InspectPodResult,
+    PausePodResult,
     ReadOutputResult,
     RemovePodResult,
+    ResumePodResult,
     SpawnPodResult,
     StopPodResult,
     WaitPodsResult,
@@ -86,29 +84,27 @@ class Pod:
         self, message: str, *, wake: bool = False, message_id: str | None = None
     ) -> NotifyResult:
         """Tell it something with its next message; `wake` starts a turn if it is idle."""
-        return await self._client.ask(
-            self.name, Notify(message=message, wake=wake, message_id=message_id)
-        )
+        return await self._client.notify(self.name, message, wake=wake, message_id=message_id)
 
     async def cancel(self) -> CancelResult:
         """End the running turn; what it produced stays."""
         return await self._client.ask(self.name, Cancel())
 
-    async def pause(self) -> None:
-        """Hold the running turn.
+    async def pause(self) -> PausePodResult:
+        """Pause it: its agent holds its turn, or all its processes are stopped. Idempotent.
 
         Raises:
-            NotSupported: this agent cannot.
+            PodEnded: it has ended or is being stopped.
         """
-        await self._client.ask(self.name, Pause())
+        return await self._client.pause(self.name)
 
-    async def resume(self) -> None:
-        """Go on with a paused turn.
+    async def resume(self) -> ResumePodResult:
+        """Let it go on. Idempotent.
 
         Raises:
-            NotSupported: this agent cannot.
+            PodEnded: it has ended or is being stopped.
         """
-        await self._client.ask(self.name, Resume())
+        return await self._client.resume(self.name)
 
     async def answer(self, question_id: str, answer: str) -> None:
         """Answer an open question.
@@ -124,7 +120,7 @@ class Pod:
         Raises:
             UnknownMessage: it is not queued (any more).
         """
-        await self._client.ask(self.name, Withdraw(message_id=message_id))
+        await self._client.withdraw(self.name, message_id)
 
     async def status(self) -> PodStatus:
         """What it is doing, in its own words.

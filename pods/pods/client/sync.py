@@ -17,15 +17,17 @@ from pods.client.results import TurnResult
 from pods.client.stream import EventStream
 from pods_protocol.bounds import DEFAULT_GRACE_SECONDS
 from pods_protocol.events import Event
-from pods_protocol.pod_messages import Request, Run, RunResult
+from pods_protocol.pod_messages import NotifyResult, Request, Run, RunResult
 from pods_protocol.supervisor_messages import (
     CheckScopeResult,
     DoctorResult,
     InspectPodResult,
     ListPodsResult,
+    PausePodResult,
     PrunePodsResult,
     ReadOutputResult,
     RemovePodResult,
+    ResumePodResult,
     ScopeHolder,
     ShutdownSupervisorResult,
     SpawnPodResult,
@@ -157,6 +159,24 @@ class BlockingClient:
         restored = self._portal.call(self._aio.restore, pod, prompt=prompt, env=env)
         return BlockingPod(self._portal, restored)
 
+    def pause(self, pod: str) -> PausePodResult:
+        """Pause a pod; idempotent."""
+        return self._portal.call(self._aio.pause, pod)
+
+    def resume(self, pod: str) -> ResumePodResult:
+        """Let a paused pod go on; idempotent."""
+        return self._portal.call(self._aio.resume, pod)
+
+    def notify(
+        self, pod: str, message: str, *, wake: bool = False, message_id: str | None = None
+    ) -> NotifyResult:
+        """Tell a pod something with its next message; `wake` starts a turn if it is idle."""
+        return self._portal.call(self._aio.notify, pod, message, wake=wake, message_id=message_id)
+
+    def withdraw(self, pod: str, message_id: str) -> None:
+        """Take a queued message back."""
+        self._portal.call(self._aio.withdraw, pod, message_id)
+
     def remove(self, pod: str) -> RemovePodResult:
         """Forget an ended pod and delete its journal."""
         return self._portal.call(self._aio.remove, pod)
@@ -281,6 +301,20 @@ class BlockingPod:
         return self._portal.call(
             self._aio.turn, message, if_busy=if_busy, timeout_seconds=timeout_seconds
         )
+
+    def notify(
+        self, message: str, *, wake: bool = False, message_id: str | None = None
+    ) -> NotifyResult:
+        """Tell it something with its next message; `wake` starts a turn if it is idle."""
+        return self._portal.call(self._aio.notify, message, wake=wake, message_id=message_id)
+
+    def pause(self) -> PausePodResult:
+        """Pause it; idempotent."""
+        return self._portal.call(self._aio.pause)
+
+    def resume(self) -> ResumePodResult:
+        """Let it go on; idempotent."""
+        return self._portal.call(self._aio.resume)
 
     def cancel(self) -> None:
         """End the running turn; what it produced stays."""

@@ -98,7 +98,7 @@ class PodFold:
         restart_note: what the agent is told of a restart with its next turn; empty for nothing.
     """
 
-    MEANING: ClassVar[int] = 1
+    MEANING: ClassVar[int] = 2
     DERIVED: ClassVar[frozenset[str]] = frozenset({"_appliers"})
 
     # All that is remembered, with its type: snapshots are made and read by these lines.
@@ -269,7 +269,6 @@ class PodFold:
         self._usage_of_turn = {}
         self.inbox.turn_ended(lost=reason == "lost")
         self.turn = self.turn_started = None
-        self._paused = False
         self._questions.clear()
 
     def _assistant_text(self, event: Event) -> None:

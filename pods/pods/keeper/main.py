@@ -352,6 +352,10 @@ class Keeper:
             reached = self._tell_all(signal.SIGSTOP, until_still=True)
         elif request.signal == "resume":
             reached = self._tell_all(signal.SIGCONT, until_still=True)
+        elif request.signal == "wake":
+            reached = 0 if self._wait_status is not None else 1
+            if reached:  # not reaped yet, so the pid is still the pod's
+                os.kill(self._pod, signal.SIGCONT)
         else:
             before = self._survivors
             reached = 0 if self._wait_status is not None else 1

@@ -6,6 +6,7 @@ Called by `server`, which owns the machine and the journal.
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Callable
 from typing import Final, cast
@@ -49,6 +50,7 @@ class RunningTurn:
     Attributes:
         number: the turn's.
         waiters: of its open questions, by their ids.
+        held: while the turn is held, what its agent waits for.
     """
 
     def __init__(
@@ -62,6 +64,35 @@ class RunningTurn:
         self._scope = trio.CancelScope()
         self._cancelled = ""
         self._storage_fault: StorageFailed | None = None
+        self.held: trio.Event | None = None
+        # The clocks of this turn, and while it is held the seconds that each has left.
+        self._clocks: dict[trio.CancelScope, float] = {}
+
+    def hold(self, *, held: bool) -> None:
+        """Hold the turn, or let it go on; its clocks stand still meanwhile. Again is nothing."""
+        now = trio.current_time()
+        if held and self.held is None:
+            self.held = trio.Event()
+            for clock in self._clocks:
+                self._clocks[clock] = clock.deadline - now
+                clock.deadline = math.inf
+        elif not held and self.held is not None:
+            self.held.set()
+            self.held = None
+            for clock, left in self._clocks.items():
+                clock.deadline = now + left
+
+    def start_clock(self, clock: trio.CancelScope, seconds: float | None) -> None:
+        """Cancel this scope in so many seconds in which the turn is not held; None is never."""
+        if seconds is None:
+            return
+        self._clocks[clock] = seconds
+        if self.held is None:
+            clock.deadline = trio.current_time() + seconds
+
+    def forget_clock(self, clock: trio.CancelScope) -> None:
+        """That scope has ended."""
+        self._clocks.pop(clock, None)
 
     def cancel(self, reason: str) -> None:
         """Cancel the agent's task; the first reason counts."""
@@ -85,8 +116,7 @@ class RunningTurn:
             child_events=start.child_events,
         )
         began = trio.current_time()
-        if self._turn_seconds is not None:
-            self._scope.deadline = began + self._turn_seconds
+        self.start_clock(self._scope, self._turn_seconds)
         end = TurnEnd()
         failure: BaseException | None = None
         with self._scope:

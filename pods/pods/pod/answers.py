@@ -45,9 +45,11 @@ WaitBeyond = Callable[[int], Awaitable[None]]
 """Waits until there is an event after this seq."""
 
 
-def status(fold: PodFold) -> PodStatus:
+def status(fold: PodFold, *, can_pause: bool = False) -> PodStatus:
     """What the pod is doing."""
     found = fold.status()
+    if can_pause:
+        found = attrs.evolve(found, can_pause=True)
     if not found.queue:
         return found
     return attrs.evolve(

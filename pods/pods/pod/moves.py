@@ -23,7 +23,9 @@ from pods.pod.stimuli import (
     Withdraw,
 )
 
-MachineState: TypeAlias = Literal["closed", "idle", "working", "waiting", "stopping", "ended"]
+MachineState: TypeAlias = Literal[
+    "closed", "idle", "working", "waiting", "paused", "stopping", "ended"
+]
 """`closed`: the process has not yet taken the journal over. The others are states of the pod, with
 `ended` for the moments between its `stopped` event and the end of its process."""
 
@@ -47,7 +49,7 @@ MOVES: Final[Mapping[MachineState, Mapping[type, Move]]] = {
         Cancel: Move("nothing_runs", ("idle",)),
         Withdraw: Move("withdraw", ("idle",)),
         Answered: Move("answer", ("idle",)),
-        Hold: Move("cannot_hold", ("idle",)),
+        Hold: Move("hold", ("idle", "paused")),
         ChildTold: Move("hear", ("idle", "working")),
         Shutdown: Move("end", ("ended",)),
     },
@@ -57,7 +59,7 @@ MOVES: Final[Mapping[MachineState, Mapping[type, Move]]] = {
         Cancel: Move("cancel", ("working",)),
         Withdraw: Move("withdraw", ("working",)),
         Answered: Move("answer", ("working",)),
-        Hold: Move("cannot_hold", ("working",)),
+        Hold: Move("hold", ("working", "paused")),
         ChildTold: Move("hear", ("working",)),
         Asked: Move("ask", ("working", "waiting")),
         QuestionClosed: Move("close_question", ("working",)),
@@ -70,12 +72,25 @@ MOVES: Final[Mapping[MachineState, Mapping[type, Move]]] = {
         Cancel: Move("cancel", ("waiting",)),
         Withdraw: Move("withdraw", ("waiting",)),
         Answered: Move("answer", ("waiting", "working")),
-        Hold: Move("cannot_hold", ("waiting",)),
+        Hold: Move("hold", ("waiting", "paused")),
         ChildTold: Move("hear", ("waiting",)),
         Asked: Move("ask", ("waiting",)),
         QuestionClosed: Move("close_question", ("waiting", "working")),
         Finished: Move("next_turn", ("idle", "working")),
         Shutdown: Move("wind_down", ("stopping",)),
+    },
+    "paused": {
+        Run: Move("held", ("paused",)),
+        Notify: Move("note", ("paused",)),
+        Cancel: Move("cancel_held", ("paused",)),
+        Withdraw: Move("withdraw", ("paused",)),
+        Answered: Move("answer", ("paused",)),
+        Hold: Move("hold", ("paused", "idle", "working", "waiting")),
+        ChildTold: Move("hear", ("paused",)),
+        Asked: Move("ask", ("paused",)),
+        QuestionClosed: Move("close_question", ("paused",)),
+        Finished: Move("held_turn", ("paused",)),
+        Shutdown: Move("end_held", ("stopping", "ended")),
     },
     "stopping": {
         Run: Move("too_late", ("stopping",)),

@@ -34,6 +34,7 @@ from pods.pod.stimuli import (
     EndPod,
     GiveAnswer,
     Hold,
+    HoldTurn,
     Notify,
     Opened,
     QuestionClosed,
@@ -99,10 +100,12 @@ class PodServer:
         self._feed = Feed(journal)
         self._agent = agent
         self._log = log
+        self._can_pause = bool(getattr(agent, "can_pause", False))
         self._machine = TurnMachine(
             self._fold,
             new_id=_new_message_id,
             max_queue_length=spec.settings.max_queue_length,
+            can_hold=self._can_pause,
         )
         self._running: RunningTurn | None = None
         self._turns: trio.Nursery | None = None
@@ -226,6 +229,9 @@ class PodServer:
                 case GiveAnswer(question_id, answer):
                     if running is not None and question_id in running.waiters:
                         running.waiters[question_id].settle(answer)
+                case HoldTurn(held):
+                    if running is not None:
+                        running.hold(held=held)
                 case EndPod():
                     self._ended.set()
 
@@ -281,8 +287,19 @@ class PodServer:
         self._apply(Answered(message.question_id, message.answer))
         return _EMPTY
 
-    def _pause(self, _: Session, __: messages.Pause) -> messages.Empty:
-        self._apply(Hold("pause"))
+    def _pause(self, session: Session, message: messages.Pause) -> messages.Empty:
+        if message.whole and not session.caller.is_supervisor:
+            raise NotAuthorized(
+                "cannot pause the whole pod: only its supervisor stops all its processes; "
+                "ask that (`pods pause`)"
+            )
+        self._apply(Hold("pause", whole=message.whole))
+        if message.whole:
+            # A stopped process answers nobody: who would ask comes back through the supervisor,
+            # which says so. Subscribers have nothing to ask.
+            for other in tuple(self._sessions):
+                if other is not session and not other.following and not other.in_flight:
+                    other.close()
         return _EMPTY
 
     def _resume(self, _: Session, __: messages.Resume) -> messages.Empty:
@@ -303,7 +320,7 @@ class PodServer:
         return messages.ToldOfChild(cursor=self._apply(told))
 
     def _status(self, _: Session, __: messages.GetStatus) -> object:
-        return answers.status(self._fold)
+        return answers.status(self._fold, can_pause=self._can_pause)
 
     def _history(self, _: Session, message: messages.GetHistory) -> object:
         return answers.history(self._fold, message)
@@ -399,6 +416,15 @@ class PodServer:
             running.storage_failed(error)
             raise
 
+    async def checkpoint(self, turn: int) -> None:
+        """Let others run; while the turn is held, wait until it is let go on."""
+        running = self._running
+        held = None if running is None or running.number != turn else running.held
+        if held is None:
+            await trio.lowlevel.checkpoint()
+        else:
+            await held.wait()
+
     async def ask(
         self,
         turn: int,
@@ -417,10 +443,12 @@ class PodServer:
         running = self._check_running(turn)
         deadline = None if timeout_seconds is None else time.time() + timeout_seconds
         waiter = Waiter()
+        clock = trio.CancelScope()
         question_id = cast("str", self._apply(Asked(turn, prompt, options, default, deadline)))
         running.waiters[question_id] = waiter
         try:
-            with trio.move_on_after(_forever(timeout_seconds)):
+            running.start_clock(clock, timeout_seconds)
+            with clock:
                 await waiter.settled.wait()
             if not waiter.settled.is_set():
                 self._apply(QuestionClosed(question_id, "default"))
@@ -429,6 +457,7 @@ class PodServer:
                 with contextlib.suppress(StorageFailed):  # the end of the turn closes it
                     self._apply(QuestionClosed(question_id, "cancelled"))
             del running.waiters[question_id]
+            running.forget_clock(clock)
         if waiter.answer is None:
             raise TimedOut(
                 f"cannot go on: nobody answered in {timeout_seconds:g} s; give the question a "
@@ -479,7 +508,3 @@ _EMPTY: Final = messages.Empty()
 
 def _new_message_id() -> str:
     return secrets.token_hex(8)
-
-
-def _forever(seconds: float | None) -> float:
-    return float("inf") if seconds is None else seconds

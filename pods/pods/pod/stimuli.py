@@ -83,9 +83,14 @@ class Shutdown:
 
 @frozen
 class Hold:
-    """A client pauses or resumes the turn."""
+    """A client pauses or resumes the pod.
+
+    `whole`: the supervisor is about to stop the whole tree, so that it matters not whether the
+    agent can hold itself.
+    """
 
     feature: Literal["pause", "resume"]
+    whole: bool = False
 
 
 @frozen
@@ -187,11 +192,18 @@ class GiveAnswer:
 
 
 @frozen
+class HoldTurn:
+    """Hold the running turn, if there is one, and its clocks; or let them go on."""
+
+    held: bool
+
+
+@frozen
 class EndPod:
     """Nothing runs and nothing waits: end the process."""
 
 
-Command: TypeAlias = StartTurn | CancelTurn | GiveAnswer | EndPod
+Command: TypeAlias = StartTurn | CancelTurn | GiveAnswer | HoldTurn | EndPod
 Reply: TypeAlias = RunResult | str | int | None
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
+from attrs import evolve
+
 from pods.agents.text import shorten
 from pods.journal.children import describe
 from pods.journal.ending import Item, undelivered, withdrawn
@@ -28,6 +30,7 @@ from pods.pod.stimuli import (
     Finished,
     GiveAnswer,
     Hold,
+    HoldTurn,
     Notify,
     Opened,
     QuestionClosed,
@@ -44,6 +47,7 @@ from pods_protocol.errors import (
     InvalidParams,
     NotSupported,
     PodEnded,
+    PodPaused,
     PodsError,
     QueueFull,
     UnknownMessage,
@@ -69,6 +73,7 @@ _OF_FOLD: Final[Mapping[str, MachineState]] = {
     "idle": "idle",
     "working": "working",
     "waiting": "waiting",
+    "paused": "paused",
     "stopping": "stopping",
     "stopped": "ended",
     "failed": "ended",
@@ -87,6 +92,7 @@ class TurnMachine:
         fold: the state; somebody else applies the events of each decision to it.
         new_id: makes the id of a message that came without one.
         max_queue_length: messages that may wait.
+        can_hold: the agent holds its turn when it is told to.
     """
 
     def __init__(
@@ -95,10 +101,12 @@ class TurnMachine:
         *,
         new_id: Callable[[], str],
         max_queue_length: int = MAX_QUEUE_LENGTH,
+        can_hold: bool = False,
     ) -> None:
         self._fold = fold
         self._new_id = new_id
         self._max_queue_length = max_queue_length
+        self._can_hold = can_hold
         self._opened = False
         self._rules: dict[MachineState, dict[type, Callable[[Any], Decision]]] = {
             state: {kind: getattr(self, f"_{move.rule}") for kind, move in moves.items()}
@@ -196,6 +204,20 @@ class TurnMachine:
             return Decision(reply=self._already_running())
         return self._enqueue(run, run.input, interrupts=run.if_busy == "interrupt")
 
+    def _held(self, run: Run) -> Decision:
+        """Queue it or refuse; an interrupt too, for nothing runs before the pod is resumed."""
+        known = self._known(run.message_id)
+        if known is not None:
+            return known
+        if run.if_busy == "queue":
+            return self._enqueue(run, run.input, interrupts=False)
+        return Decision(
+            reply=PodPaused(
+                "cannot run the message: the pod is paused; resume it (`pods resume`), or send the "
+                "message with if_busy `queue`, and it runs once somebody does"
+            )
+        )
+
     def _enqueue(self, given: Run | Notify, text: str, *, interrupts: bool) -> Decision:
         waiting = self._fold.queue_length
         if waiting >= self._max_queue_length:
@@ -224,7 +246,7 @@ class TurnMachine:
             return known
         fold = self._fold
         if notify.wake:
-            if fold.turn is not None:
+            if fold.turn is not None or self.state == "paused":
                 return self._enqueue(notify, notify.message, interrupts=False)
             return self._start(
                 notify.message_id or self._new_id(),
@@ -293,19 +315,43 @@ class TurnMachine:
         """Cancel the running turn. Replies its number."""
         return Decision(reply=self._fold.turn, commands=self._cancel_running("cancel"))
 
+    def _cancel_held(self, cancel: Cancel) -> Decision:
+        """Cancel the turn that is held, if there is one; the pod stays paused."""
+        return self._nothing_runs(cancel) if self._fold.turn is None else self._cancel(cancel)
+
     def _cancel_running(
         self, reason: Literal["cancel", "interrupt", "shutdown"]
     ) -> tuple[Command, ...]:
         return (CancelTurn(self._running(), reason),)
 
+    def _hold(self, hold: Hold) -> Decision:
+        """Hold the pod or let it go on; what is so already stays so."""
+        paused = self.state == "paused"
+        if hold.feature == "pause":
+            if paused:
+                return Decision()
+            if not hold.whole and not self._can_hold:
+                return Decision(reply=_cannot_pause())
+            return Decision((_PAUSED,), durable=True, commands=(HoldTurn(True),))
+        if not paused:
+            return Decision()
+        running = self._fold.turn is not None
+        events: list[Item] = [("status", {"state": "working" if running else "idle"}, None)]
+        commands: tuple[Command, ...] = (HoldTurn(False),)
+        if not running:
+            commands += self._start_next(events)
+        return Decision(tuple(events), durable=True, commands=commands)
+
     def _cannot_hold(self, hold: Hold) -> Decision:
+        state = self._fold.state
         return Decision(
-            reply=NotSupported(
-                f"cannot {hold.feature} the turn: this pod's agent cannot be held; `cancel` ends "
-                "the turn and keeps what it has produced",
-                feature=hold.feature,
-            )
+            reply=PodEnded(f"cannot {hold.feature} the pod: it is {state}", state=state)
         )
+
+    def _held_turn(self, finished: Finished) -> Decision:
+        """Write the end of a turn that would not be held; the next one waits."""
+        self._check_turn(finished.turn)
+        return Decision(tuple(self._end_of_turn(finished)), durable=True)
 
     def _next_turn(self, finished: Finished) -> Decision:
         """Write the turn's one end and start what waits."""
@@ -470,6 +516,13 @@ class TurnMachine:
             commands=self._cancel_running("shutdown") if shutdown.mode == "now" else (),
         )
 
+    def _end_held(self, shutdown: Shutdown) -> Decision:
+        """End a paused pod; a turn that it holds must go on to get there."""
+        if self._fold.turn is None:
+            return self._end(shutdown)
+        decision = self._wind_down(shutdown)
+        return evolve(decision, commands=(HoldTurn(False), *decision.commands))
+
     def _hurry(self, shutdown: Shutdown) -> Decision:
         """The pod is on its way; `now` no longer waits for the turn."""
         hurried = shutdown.mode == "now"
@@ -524,6 +577,15 @@ class TurnMachine:
             raise IllegalMove(f"turn {turn} is not the running one, {self._fold.turn}")
 
 
+def _cannot_pause() -> PodsError:
+    return NotSupported(
+        "cannot pause the turn: this pod's agent cannot hold it; ask the supervisor, which stops "
+        "the pod's whole process tree (`pods pause`)",
+        feature="pause",
+    )
+
+
+_PAUSED: Final[Item] = ("status", {"state": "paused"}, None)
 _STOPPING: Final[Item] = ("status", {"state": "stopping"}, None)
 _STOPPED: Final[Item] = ("stopped", {"reason": "stopped"}, None)
 

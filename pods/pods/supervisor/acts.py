@@ -24,10 +24,12 @@ from pods.journal.store import Journal
 from pods.lifecycle import (
     POD_CRASHED,
     POD_ENDED,
+    POD_PAUSED,
     POD_REMOVED,
     POD_REPARENTED,
     POD_RESTARTED,
     POD_RESTORING,
+    POD_RESUMED,
     POD_SPAWNED,
     SPAWN_FAILED,
     Command,
@@ -41,6 +43,7 @@ from pods.lifecycle import (
 )
 from pods.scope.rules import Table
 from pods.supervisor.core import Supervisor
+from pods.supervisor.freeze import freeze, thaw
 from pods.supervisor.kill import kill_tree
 from pods.supervisor.stop import stop_in_background
 from pods_protocol.errors import PodsError, StorageFailed
@@ -102,6 +105,10 @@ async def perform(supervisor: Supervisor, pod_id: str, trigger: Trigger, facts: 
                 await end_turn(supervisor, record, facts)
             case Command.END_JOURNAL:
                 facts = await end_journal(supervisor, record, facts)
+            case Command.FREEZE_TREE:
+                await freeze(supervisor.pods[pod_id])
+            case Command.THAW_TREE:
+                await thaw(supervisor.pods[pod_id])
             case Command.RELEASE_LEASE:
                 await release_lease(supervisor, record)
             case Command.REMOVE_RUNTIME:
@@ -147,6 +154,10 @@ def write_record(supervisor: Supervisor, record: PodRecord, command: Command, fa
             supervisor.record(POD_RESTORING, restoring_data(record, reason=facts.why))
         case Command.RECORD_FAILED:
             supervisor.record(SPAWN_FAILED, {**named, "error": facts.error})
+        case Command.RECORD_PAUSED:
+            supervisor.record(POD_PAUSED, named)
+        case Command.RECORD_RESUMED:
+            supervisor.record(POD_RESUMED, named)
         case Command.RECORD_ENDED:
             data = ended_data(
                 record,
@@ -170,6 +181,8 @@ def write_record(supervisor: Supervisor, record: PodRecord, command: Command, fa
             | Command.CLIMB_LADDER  # these two are `stop`'s: they must not wait for anything
             | Command.RECORD_STOPPING
             | Command.END_TURN
+            | Command.FREEZE_TREE
+            | Command.THAW_TREE
             | Command.END_JOURNAL
             | Command.RELEASE_LEASE
             | Command.REMOVE_RUNTIME

@@ -28,6 +28,7 @@ from pods.supervisor.acts import (
     settle_children,
 )
 from pods.supervisor.core import Supervisor
+from pods.supervisor.freeze import freeze
 from pods.supervisor.keeper_link import CONNECT_SECONDS
 from pods.supervisor.live import LivePod
 from pods.supervisor.records import read_token
@@ -156,6 +157,8 @@ async def _judge(
     with suppress(PodsError):  # damaged: what comes over its socket still counts
         live.take_slice()  # all of it, for most; `watch` reads on, and nobody else waits for that
     supervisor.nursery.start_soon(watch, supervisor, live)
+    if record.life is Life.PAUSED:
+        supervisor.nursery.start_soon(_keep_paused, supervisor, live)
     if record.life is Life.STOPPING:
         ask_stop(supervisor, live, "now", DEFAULT_GRACE_SECONDS)
 
@@ -193,3 +196,14 @@ async def _find_half_started(supervisor: Supervisor, live: LivePod, lease: Lease
     except PodsError:
         return  # it never was, it has ended, or the launcher knows it
     live.hold_keeper(supervisor.nursery, status.keeper, path, supervisor.token)
+
+
+async def _keep_paused(supervisor: Supervisor, live: LivePod) -> None:
+    """The one before us may have died between writing that it is paused and the signal."""
+    async with live.holding:
+        if supervisor.known(live.id).life is not Life.PAUSED:
+            return
+        try:
+            await freeze(live)
+        except PodsError as error:
+            supervisor.log(f"cannot keep pod {live.name} paused: {error.message}")

@@ -141,7 +141,7 @@ class Supervisor:
 
     def _state_changed(self, live: LivePod) -> None:
         record = self.table.get(live.id)
-        if record is not None and record.life is Life.RUNNING:
+        if record is not None and record.life in (Life.RUNNING, Life.PAUSED):
             self.hub.publish_state(
                 record, live.fold.state, self.table.ancestors(live.id), self.journal.last_seq
             )
@@ -151,6 +151,8 @@ class Supervisor:
         match record.life:
             case Life.RESERVED | Life.LAUNCHING | Life.RESTARTING | Life.RESTORING:
                 return "starting"
+            case Life.PAUSED:
+                return "paused"
             case Life.STOPPING:
                 return "stopping"
             case Life.RUNNING:

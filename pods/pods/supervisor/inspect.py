@@ -14,7 +14,7 @@ from pods.pod.answers import MAX_SHOWN_INPUT_BYTES
 from pods.supervisor.authority import Caller, find_pod
 from pods.supervisor.core import Supervisor
 from pods.supervisor.info import current_info
-from pods_protocol.errors import NotConnected, PodEnded
+from pods_protocol.errors import NotConnected, PodEnded, PodPaused
 from pods_protocol.supervisor_messages import (
     ConnectPod,
     ConnectPodResult,
@@ -63,6 +63,7 @@ async def connect(supervisor: Supervisor, caller: Caller, request: ConnectPod) -
         UnknownPod: the caller has no such pod.
         PodEnded: it has ended.
         NotConnected: it has not come back.
+        PodPaused: its processes are stopped.
     """
     record = find_pod(supervisor, caller, request.pod)
     with trio.move_on_after(COMING_SECONDS):
@@ -97,6 +98,12 @@ def _way(supervisor: Supervisor, pod_id: str, name: str) -> ConnectPodResult:
             f"{record.name}` shows what it left",
             pod=record.name,
             state=state,
+        )
+    if record.life is Life.PAUSED:
+        raise PodPaused(
+            f"cannot connect to pod {record.name}: it is paused, all its processes are stopped; "
+            f"resume it: `pods resume {record.name}`",
+            pod=record.name,
         )
     return ConnectPodResult(
         id=record.id,

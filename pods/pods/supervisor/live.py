@@ -51,6 +51,8 @@ class LivePod:
         ended: everything that follows from that is done and on disk.
         kill_asked: a stop wants no farewell (any more).
         stop_mode, grace, climbing, step: the stop that is under way, and its newest step.
+        thawed: set when its processes go on that a pause has stopped; None while they run.
+        holding: one pause, resume or message for a paused pod at a time.
         launcher: the one that gets what its keeper leaves, where that is known.
         env: the values of its variables, for its next process.
         spawning: the scope of the spawn or the restore that makes it, while it does.
@@ -87,6 +89,8 @@ class LivePod:
         self.grace = DEFAULT_GRACE_SECONDS
         self.climbing = False
         self.step: StopStep = "already_ended"
+        self.thawed: trio.Event | None = None
+        self.holding = trio.Lock()
         self.launcher: ProcessIdentity | None = None
         self.env: Mapping[str, str] = {}
         self.spawning: trio.CancelScope | None = None
@@ -229,6 +233,13 @@ class LivePod:
         self.close_links()
         self.keeper = self.pod = self.keeper_identity = self.pod_pid = self.launcher = None
         self.launch_asked = False
+        self.let_go_on()
+
+    def let_go_on(self) -> None:
+        """Its processes are not stopped by a pause (any more)."""
+        if self.thawed is not None:
+            self.thawed.set()
+            self.thawed = None
 
     def close_links(self) -> None:
         """Close both links; idempotent."""

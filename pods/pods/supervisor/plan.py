@@ -86,7 +86,8 @@ def make_plan(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> Plan
     check_socket_path(supervisor.places.keeper_socket("0" * 12))
     if parent is not None and parent.life is not Life.RUNNING:
         raise CapacityReached(
-            f"cannot spawn pod {request.name}: its parent {parent.name} is being stopped; "
+            f"cannot spawn pod {request.name}: its parent {parent.name} is "
+            f"{'paused' if parent.life is Life.PAUSED else 'being stopped'}; "
             f"{GIVE_UP}",
             limit_name="children",
             limit=0,

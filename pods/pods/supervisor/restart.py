@@ -60,10 +60,10 @@ async def came_down(
         return facts
     while True:
         record = supervisor.known(live.id)
-        if record.life not in (Life.RUNNING, Life.RESTARTING):
+        if record.life not in (Life.RUNNING, Life.PAUSED, Life.RESTARTING):
             return facts
         now = time.time()
-        began = record.began if record.life is Life.RUNNING else None
+        began = None if record.life is Life.RESTARTING else record.began
         verdict = after_crash(
             record.restart,
             attempt=record.restarts.attempt,

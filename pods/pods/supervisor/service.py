@@ -37,7 +37,9 @@ from pods.supervisor.inspect import connect, inspect
 from pods.supervisor.launcher_link import LauncherLink
 from pods.supervisor.list import list_pods
 from pods.supervisor.log import Log
+from pods.supervisor.mailbox import notify, send, withdraw
 from pods.supervisor.options import Options
+from pods.supervisor.pause import pause, resume
 from pods.supervisor.read import advance, read
 from pods.supervisor.records import read_token
 from pods.supervisor.remove import apply_retention, prune, remove
@@ -77,6 +79,11 @@ _TOKEN: Final = re.compile(r"[0-9a-f]{64}\Z")
 HANDLERS: Final[dict[str, Callable[[Supervisor, Caller, Any], Any]]] = {
     "spawn": spawn,
     "stop": stop,
+    "pause": pause,
+    "resume": resume,
+    "send": send,
+    "notify": notify,
+    "withdraw": withdraw,
     "list": list_pods,
     "inspect": inspect,
     "connect": connect,

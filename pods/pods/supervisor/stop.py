@@ -26,6 +26,7 @@ from pods.lifecycle import (
 from pods.supervisor.authority import Caller, find_pod
 from pods.supervisor.checks import check_message_id, check_seconds
 from pods.supervisor.core import Supervisor
+from pods.supervisor.freeze import thaw
 from pods.supervisor.kill import KILL_SECONDS, kill_tree
 from pods.supervisor.live import LivePod
 from pods_protocol.bounds import DEFAULT_GRACE_SECONDS, MAX_GRACE_SECONDS
@@ -205,6 +206,10 @@ async def climb(supervisor: Supervisor, live: LivePod) -> None:
 
 async def _ladder(supervisor: Supervisor, live: LivePod, mode: StopMode, grace: float) -> None:
     if mode != "kill" and not live.kill_asked.is_set():
+        async with live.holding:
+            if live.thawed is not None:  # paused: it has to hear what it is asked
+                with suppress(PodsError):
+                    await thaw(live)
         live.step = "shutdown"
         word: Shutdown = Shutdown(mode="finish" if mode == "finish" else "now")
 

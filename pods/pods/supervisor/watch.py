@@ -111,6 +111,8 @@ async def _follow(supervisor: Supervisor, live: LivePod) -> None:
     """
     pause = FIRST_RECONNECT_SECONDS
     while True:
+        if live.thawed is not None:  # a stopped process answers nobody
+            await live.thawed.wait()
         try:
             if live.pod is None or live.pod.closed.is_set():  # adopted, or it broke
                 with suppress(StorageFailed):  # damaged: what comes over its socket still counts

@@ -26,6 +26,7 @@ from client_support import (
 from pods_protocol.errors import (
     AlreadyRunning,
     PodEnded,
+    PodPaused,
     ScopeConflict,
     UnknownMessage,
     UnknownPod,
@@ -344,11 +345,35 @@ def test_a_message_that_its_pod_never_got_to_fails_and_says_so(fake: World, pods
 
 
 def test_a_queued_message_is_withdrawn_by_its_id(fake: World, pods: Cli) -> None:
-    fake.pod.answers["withdraw"] = always({})
+    fake.supervisor.answers["withdraw"] = always({})
     assert pods("withdraw", "api", "m1") == (0, "api: message m1 withdrawn\n", "")
-    assert fake.pod.params_of("withdraw") == [{"message_id": "m1"}]
-    fake.pod.answers["withdraw"] = always(UnknownMessage("cannot withdraw message 'm1': its turn"))
+    assert fake.supervisor.params_of("withdraw") == [{"pod": "api", "message_id": "m1"}]
+    unknown = UnknownMessage("cannot withdraw message 'm1': its turn has begun")
+    fake.supervisor.answers["withdraw"] = always(unknown)
     assert pods("withdraw", "api", "m1")[0] == 1
+
+
+def test_a_message_to_a_paused_pod_is_queued_where_that_was_asked(fake: World, pods: Cli) -> None:
+    fake.supervisor.answers["connect"] = always(PodPaused("cannot connect to pod api: paused"))
+    answer = {"message_id": "m1", "state": "queued", "turn": None, "position": 2}
+    fake.supervisor.answers["send"] = always(answer)
+    code, out, _ = pods("send", "api", "ls", "--if-busy", "queue", "--message-id", "m1")
+    assert (code, out.startswith("api: queued at position 2")) == (0, True)
+    assert fake.supervisor.params_of("send") == [
+        {"pod": "api", "input": "ls", "if_busy": "queue", "message_id": "m1"}
+    ]
+    fake.supervisor.answers["send"] = always(PodPaused("cannot send to pod api: resume it"))
+    code, _, err = pods("send", "api", "ls")
+    assert (code, "resume it" in err) == (1, True)
+
+
+def test_pods_are_paused_and_resumed(fake: World, pods: Cli) -> None:
+    fake.supervisor.answers["pause"] = always({"pod": "api", "state": "paused", "how": "tree"})
+    fake.supervisor.answers["resume"] = always({"pod": "api", "state": "working"})
+    code, out, _ = pods("pause", "api")
+    assert (code, "all its processes are stopped" in out) == (0, True)
+    assert pods("resume", "api") == (0, "api goes on (working)\n", "")
+    assert json.loads(pods("resume", "api", "--json")[1])["resumed"][0]["state"] == "working"
 
 
 def test_send_and_wait_as_json_is_one_document(fake: World, pods: Cli) -> None:

@@ -17,7 +17,7 @@ from pod_support import (
 )
 from pods.agents.echo import EchoAgent
 from pods.agents.turn import Turn
-from pods.pod.stimuli import ChildTold, Finished, Run, Shutdown, StartTurn
+from pods.pod.stimuli import ChildTold, Finished, Hold, HoldTurn, Run, Shutdown, StartTurn
 from pods_protocol.errors import NotAuthorized, PodEnded
 from pods_protocol.pod_messages import Run as RunRequest
 from pods_protocol.pod_messages import TellOfChild
@@ -87,6 +87,17 @@ def test_a_parent_that_ends_hears_until_its_last_word_and_not_after() -> None:
     with pytest.raises(PodEnded):
         rig.reply(tell(2))
     assert rig.kinds()[-1] == "stopped"
+
+
+def test_a_paused_parent_hears_of_its_children_and_is_woken_once_it_goes_on() -> None:
+    rig = opened_rig()
+    rig.give(Hold("pause", whole=True))
+    assert rig.give(tell(1, wake=True)).commands == ()
+    assert rig.machine.state == "paused"
+    held, start = rig.give(Hold("resume")).commands
+    assert held == HoldTurn(False)
+    assert isinstance(start, StartTurn)
+    assert [one["seq"] for one in start.child_events] == [1]
 
 
 def request(seq: int, *, wake: bool = False) -> TellOfChild:

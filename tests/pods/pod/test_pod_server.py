@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from pod_support import (
     WAIT_SECONDS,
@@ -447,11 +449,99 @@ async def test_a_subscription_to_a_damaged_journal_ends_with_its_connection(
         assert "a subscription ended" in pod.log[0]
 
 
-async def test_turns_cannot_be_paused(short_dir: str) -> None:
+async def test_a_turn_is_held_only_where_the_agent_can(short_dir: str) -> None:
     async with living_pod(short_dir, EchoAgent()) as pod, connected(pod) as client:
-        for message in (Pause(), Resume()):
-            with pytest.raises(errors.NotSupported):
-                await client.request(message)
+        assert not (await client.request(GetStatus())).can_pause
+        with pytest.raises(errors.NotSupported):
+            await client.request(Pause())
+        await client.request(Resume())
+
+
+class Steps:
+    """Says a step each time it is let, and asks in between where it is told to."""
+
+    can_pause = True
+
+    def __init__(self) -> None:
+        self.go_on = trio.Event()
+
+    async def run_turn(self, turn: Turn) -> None:
+        if turn.input == "ask":
+            await turn.text(await turn.ask("?", default="by itself", timeout_seconds=0.5))
+            return
+        await turn.text("one ")
+        await self.go_on.wait()
+        await turn.text("two ")
+        await turn.text("three")
+
+
+async def test_a_held_turn_goes_no_further_and_none_of_its_clocks_runs(
+    short_dir: str, mock_clock: trio.testing.MockClock
+) -> None:
+    agent = Steps()
+    limits = Limits(turn_seconds=1)
+    async with living_pod(short_dir, agent, limits=limits) as pod, connected(pod) as client:
+        assert (await client.request(GetStatus())).can_pause
+        await client.request(Run(input="go"))
+        await until(lambda: pod.texts() == "one ", pod)
+        await client.request(Pause())
+        await client.request(Pause())
+        agent.go_on.set()
+        mock_clock.jump(2)
+        await trio.testing.wait_all_tasks_blocked()
+        # What it was saying when it was held is said; it is held after that.
+        assert pod.texts() == "one two "
+        assert (await client.request(GetStatus())).state == "paused"
+        assert (await client.request(Run(input="ask", if_busy="queue"))).position == 1
+        with pytest.raises(errors.PodPaused):
+            await client.request(Run(input="no"))
+        await client.request(Resume())
+        await until(lambda: "question" in pod.kinds(), pod)
+        assert pod.ends()[0]["stop_reason"] == "end_turn"
+        await client.request(Pause())
+        mock_clock.jump(2)
+        await trio.testing.wait_all_tasks_blocked()
+        assert pod.kinds().count("answer") == 0
+        await client.request(Resume())
+        mock_clock.jump(0.6)
+        await until_idle(client)
+        assert pod.texts() == "one two threeby itself"
+
+
+async def test_a_held_turn_can_be_cancelled_and_the_pod_stays_paused(short_dir: str) -> None:
+    agent = Steps()
+    agent.go_on.set()
+    async with living_pod(short_dir, agent) as pod, connected(pod) as client:
+        agent.go_on = trio.Event()
+        await client.request(Run(input="go"))
+        await until(lambda: pod.texts() == "one ", pod)
+        await client.request(Pause())
+        await client.request(Cancel())
+        await until(lambda: bool(pod.ends()), pod)
+        assert pod.ends()[0]["stop_reason"] == "cancelled"
+        assert (await client.request(GetStatus())).state == "paused"
+        await client.request(Resume())
+        assert (await client.request(GetStatus())).state == "idle"
+
+
+async def test_a_pod_that_is_about_to_be_stopped_whole_sends_its_clients_away(
+    short_dir: str,
+) -> None:
+    events: list[Event] = []
+    digest = hashlib.sha256(b"owner").hexdigest()
+    async with (
+        living_pod(short_dir, EchoAgent(), owner_digest=digest) as pod,
+        connected(pod) as other,
+        connected(pod, events=events),
+        connected(pod, token="owner") as supervisor,
+    ):
+        with pytest.raises(errors.NotAuthorized):
+            await other.request(Pause(whole=True))
+        await supervisor.request(Pause(whole=True))
+        await other.closed.wait()
+        while events[-1].data != {"state": "paused"}:
+            await trio.lowlevel.checkpoint()
+        await supervisor.request(Resume())
 
 
 # The disk

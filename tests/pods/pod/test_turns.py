@@ -17,6 +17,7 @@ from pods.pod.stimuli import (
     Finished,
     GiveAnswer,
     Hold,
+    HoldTurn,
     Notify,
     QuestionClosed,
     Run,
@@ -175,11 +176,102 @@ def test_cancelling_nothing_is_no_error() -> None:
     assert opened_rig().reply(Cancel()) is None
 
 
-@pytest.mark.parametrize("feature", ["pause", "resume"])
-def test_turns_cannot_be_held(feature: Any) -> None:
-    with pytest.raises(errors.NotSupported) as caught:
-        working_rig().reply(Hold(feature))
-    assert caught.value.data == {"feature": feature}
+def paused_rig(**options: Any) -> MachineRig:
+    """A pod whose whole tree is paused in the middle of its first turn."""
+    rig = working_rig(**options)
+    assert rig.give(Hold("pause", whole=True)).commands == (HoldTurn(True),)
+    assert state(rig) == "paused"
+    return rig
+
+
+def test_a_turn_is_held_by_its_agent_only_where_it_can() -> None:
+    with pytest.raises(errors.NotSupported, match="pods pause"):
+        working_rig().reply(Hold("pause"))
+    rig = working_rig(can_hold=True)
+    assert rig.give(Hold("pause")).commands == (HoldTurn(True),)
+    assert rig.events[-1].data == {"state": "paused"}
+    assert rig.give(Hold("pause")).events == ()
+
+
+def test_a_paused_pod_queues_and_refuses_everything_else() -> None:
+    rig = paused_rig()
+    for if_busy in ("fail", "interrupt"):
+        with pytest.raises(errors.PodPaused, match="resume it"):
+            rig.reply(run("no", if_busy))
+    assert rig.reply(run("second", "queue", "s")).position == 1
+    assert rig.reply(run("again", "fail", "s")).position == 1
+    assert rig.reply(note("third", wake=True)).state == "queued"
+    rig.reply(Withdraw("s"))
+    assert [one.input for one in rig.fold.queue] == ["third"]
+
+
+def test_a_resumed_turn_goes_on_and_what_waited_follows_it() -> None:
+    rig = paused_rig()
+    rig.give(run("second", "queue"))
+    assert rig.give(Hold("resume")).commands == (HoldTurn(False),)
+    assert state(rig) == "working"
+    assert rig.give(Hold("resume")).events == ()
+    assert rig.give(Finished(1, "end_turn")).commands == (StartTurn(2, "m2", "second"),)
+
+
+def test_a_turn_that_ends_while_its_pod_is_paused_is_followed_by_none_until_it_goes_on() -> None:
+    rig = paused_rig()
+    rig.give(run("second", "queue"))
+    assert rig.give(Cancel()).commands == (CancelTurn(1, "cancel"),)
+    assert rig.give(Finished(1, "cancelled")).commands == ()
+    assert state(rig) == "paused"
+    assert rig.give(Cancel()).reply is None
+    resumed = rig.give(Hold("resume"))
+    assert resumed.commands == (HoldTurn(False), StartTurn(2, "m2", "second"))
+    assert state(rig) == "working"
+
+
+def test_an_idle_pod_is_paused_and_wakes_to_nothing_meanwhile() -> None:
+    rig = opened_rig()
+    rig.give(Hold("pause", whole=True))
+    assert rig.reply(note(wake=True)).state == "queued"
+    rig.give(Hold("resume"))
+    assert (state(rig), rig.fold.queue) == ("working", ())
+
+
+def test_a_paused_pod_that_waits_for_an_answer_does_so_again() -> None:
+    rig = working_rig()
+    rig.give(ask())
+    rig.give(Hold("pause", whole=True))
+    assert state(rig) == "paused"
+    rig.give(Hold("resume"))
+    assert state(rig) == "waiting"
+
+
+@pytest.mark.parametrize("mode", ["now", "finish"])
+def test_a_paused_pod_that_is_to_end_lets_its_turn_go_on_first(mode: Any) -> None:
+    rig = paused_rig()
+    decision = rig.give(Shutdown(mode))
+    assert decision.commands[0] == HoldTurn(False)
+    assert decision.commands[1:] == ((CancelTurn(1, "shutdown"),) if mode == "now" else ())
+    assert state(rig) == "stopping"
+    with pytest.raises(errors.PodEnded):
+        rig.reply(Hold("pause", whole=True))
+
+
+def test_a_paused_idle_pod_ends_at_once() -> None:
+    rig = opened_rig()
+    rig.give(Hold("pause", whole=True))
+    assert rig.give(Shutdown("now")).commands == (EndPod(),)
+
+
+def test_a_pod_that_died_paused_is_not_paused_when_it_goes_on() -> None:
+    rig = paused_rig()
+    rig.give(run("second", "queue", "s"))
+    rig.give(run("third", "queue", "t"))
+    again = MachineRig(fold=rig.fold)
+    decision = again.give(OPENED)
+    assert decision.commands == (StartTurn(2, "s", "second"),)
+    assert [one.message_id for one in again.fold.queue] == ["t"]
+    assert again.reply(run("third", "fail", "t")) == RunResult(
+        message_id="t", state="queued", position=2
+    )
+    assert state(again) == "working"
 
 
 def test_the_end_of_a_turn_carries_how_it_was() -> None:
