@@ -146,6 +146,7 @@ class Actors:
             allow=(ScopeRule(target=directory, permission="write"),),
             cwd=directory,
             on_parent_exit="keep" if step.keep else "stop",
+            wake_on=step.wake_on,
             message_id=step.message_id,
         )
         answer = await self.insist(lambda: self.ask(request, parent=parent_id, seconds=8.0),

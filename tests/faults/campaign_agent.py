@@ -22,7 +22,11 @@ class Worker:
 
     async def run_turn(self, turn: Turn) -> None:
         """Do `{"id": the mark, "texts": how many, "seconds": between them, "stray": leave one}`."""
-        order = json.loads(turn.input)
+        try:
+            order = json.loads(turn.input)
+        except ValueError:
+            await turn.text(f"woken: {turn.input}")  # what became of its children, in words
+            return
         mark = os.open(f"{turn.cwd}/{turn.name}.ran", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             os.write(mark, f"{order['id']}\n".encode())

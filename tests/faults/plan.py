@@ -35,6 +35,7 @@ class Spawn:
     directory: str
     message_id: str
     keep: bool
+    wake_on: Literal["none", "ended"]
 
 
 @frozen
@@ -146,7 +147,8 @@ class _Draw:
         self.directories[name] = directory
         self.names.append(name)
         keep = self.random.random() < 0.5
-        return Spawn(name, parent, directory, self.message_id(), keep)
+        wake_on: Literal["none", "ended"] = self.random.choice(("none", "ended"))
+        return Spawn(name, parent, directory, self.message_id(), keep, wake_on)
 
     def name(self) -> str:
         return self.random.choice(self.names)

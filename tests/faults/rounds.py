@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -26,8 +26,8 @@ from pods_protocol.errors import PodsError
 from pods_protocol.supervisor_messages import ListPods, ShutdownSupervisor, WaitPods
 
 HEALED_SECONDS: Final = 20.0
-"""After the last fault everything must be right within this: what a full disk refused is tried again
-after ever longer pauses."""
+"""After the last fault everything must be right within this: what a full disk refused is tried
+again after ever longer pauses."""
 
 LOOK_SECONDS: Final = 0.05
 """Between two looks at what nobody announces."""
@@ -161,13 +161,17 @@ class Round:
         listed = {row.id for row in rows}
         wrong += [f"pod {name} is not listed" for one, name in self.ledger.names.items()
                   if one not in listed]  # fmt: skip
+        journals: dict[str, list[dict[str, Any]]] = {}
         for row in rows:
             events, torn = read_journal(row.journal)
+            journals[row.id] = events
             if row.state in ENDED or row.state == "idle":
                 wrong += torn
                 wrong += [f"{row.name}: {one}" for one in verdict.judge_turns(
                     events, ended=row.state in ENDED)]  # fmt: skip
-        return wrong
+        above = {row.id: row.parent_id for row in rows}
+        followed = [one for one in above if _has_living_ancestor(one, above, living)]
+        return wrong + verdict.judge_children(journals, followed)
 
     def _judge_processes(self, living: dict[str, str]) -> list[str]:
         """A living pod has one keeper and one process, and nobody else has any."""
@@ -220,12 +224,14 @@ class Round:
         wrong += [f"supervisor: {one}" for one in verdict.judge_lives(own, ledger)]
         wrong += [f"supervisor: pod {one} is still said to live"
                   for one in verdict.open_lives(own)]  # fmt: skip
+        journals: dict[str, list[dict[str, Any]]] = {}
         root = f"{self.world.places.places.state}/pods"
         there = set(os.listdir(root)) if os.path.isdir(root) else set[str]()
         told = {one for ids in ledger.spawned.values() for one in ids}
         wrong += [f"the journal of {ledger.names[one]} is gone" for one in told - there]
         for pod_id in sorted(there):
             events, torn = read_journal(f"{root}/{pod_id}/journal")
+            journals[pod_id] = events
             self.outcome.events += len(events)
             found = torn + verdict.holes(events) + verdict.judge_turns(events, ended=True)
             found += verdict.judge_seen(events, ledger.seen.get(pod_id, ()))
@@ -243,6 +249,18 @@ class Round:
                         found.append(f"the withdrawal of {message_id} was answered and is lost")
             name = ledger.names.get(pod_id, pod_id)
             wrong += [f"{name}: {one}" for one in found]
+        wrong += verdict.judge_children(journals, ())
         self.outcome.pods = len(there)
         self.outcome.messages = sum(bool(one.answers) for one in ledger.submissions.values())
         return wrong
+
+
+def _has_living_ancestor(
+    pod_id: str, above: Mapping[str, str | None], living: Mapping[str, str]
+) -> bool:
+    parent = above.get(pod_id)
+    while parent is not None:
+        if parent in living:
+            return True
+        parent = above.get(parent)
+    return False

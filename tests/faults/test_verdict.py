@@ -23,7 +23,12 @@ class Story:
 
     def accept(self, message: str, state: str, if_busy: str = "queue", **more: Any) -> Story:
         return self.tell(
-            "message_accepted", message_id=message, state=state, if_busy=if_busy, **more
+            "message_accepted",
+            message_id=message,
+            input="{}",
+            state=state,
+            if_busy=if_busy,
+            **more,
         )
 
     def begin(self, message: str, turn: int) -> Story:
@@ -105,6 +110,22 @@ def test_a_message_that_ran_twice_or_never_is_found() -> None:
     assert verdict.judge_marks(good().events, ["a", "b", "a"]) == ["message a ran 2 times"]
     assert "never ran" in verdict.judge_marks(good().events, ["a"])[0]
     assert "without a turn" in verdict.judge_marks(good().events, ["a", "b", "c"])[0]
+
+
+def test_a_childs_end_is_told_once_to_one_of_those_above_it() -> None:
+    child = Story().accept("a", "started").begin("a", 1).end(1).stop().events
+    parent, grandparent = Story(), Story()
+    parent.tell("child_event", id="c", seq=3, type="turn_ended", data={})
+    grandparent.tell("child_event", id="c", seq=4, type="stopped", data={})
+    journals = {"c": child, "p": parent.events, "g": grandparent.events}
+    assert verdict.judge_children(journals, ["c"]) == []
+    unheard = {"c": child, "p": parent.events}
+    assert verdict.judge_children(unheard, ["c"]) == ["the events [4] of c were told to nobody"]
+    assert verdict.judge_children(unheard, []) == []
+    parent.tell("child_event", id="c", seq=4, type="stopped", data={})
+    assert verdict.judge_children(journals, ["c"]) == ["the events [4] of c were told twice"]
+    parent.tell("child_event", id="c", seq=3, type="turn_ended", data={})
+    assert "after 4" in verdict.judge_children(journals, ["c"])[0]
 
 
 def lives(*told: tuple[str, str]) -> list[dict[str, Any]]:

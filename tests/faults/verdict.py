@@ -7,13 +7,14 @@ that the files hold. Pure. Each function returns sentences; none means that all 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from ledger import Ledger, Submission
 
 Event: TypeAlias = Mapping[str, Any]
 
-ENDS = frozenset({"stopped", "failed", "lost"})
+TOLD_KINDS: Final = frozenset({"turn_ended", "question", "restarted", "stopped"})
+"""The events of a child that its parent is told of."""
 
 
 def holes(events: Sequence[Event]) -> list[str]:
@@ -144,16 +145,54 @@ def judge_marks(events: Sequence[Event], marks: Sequence[str]) -> list[str]:
     wrong = [f"message {one} ran {marks.count(one)} times" for one in set(marks)
              if marks.count(one) > 1]  # fmt: skip
     begun: dict[int, str] = {}
+    waking: set[str] = set()  # turns about children, whose message is none of ours
     for event in events:
-        if event["type"] == "turn_started":
+        if event["type"] == "message_accepted" and not event["data"]["input"].startswith("{"):
+            waking.add(event["data"]["message_id"])
+        elif event["type"] == "turn_started":
             begun[event["turn"]] = event["data"]["message_id"]
         elif event["type"] == "turn_ended" and event["data"]["stop_reason"] == "end_turn":
             message = begun.get(event["turn"], "")
-            if message not in marks:
+            if message not in marks and message not in waking:
                 wrong.append(f"the turn of {message} ended well and it never ran")
     ran_unasked = set(marks) - set(begun.values())
     if ran_unasked:
         wrong.append(f"{sorted(ran_unasked)} ran without a turn")
+    return wrong
+
+
+def judge_children(journals: Mapping[str, Sequence[Event]], followed: Iterable[str]) -> list[str]:
+    """Every event of a child that concerns its parents is in one of their journals, once.
+
+    Args:
+        journals: pod id -> events, of all pods.
+        followed: ids of the pods that have somebody to be told of them now.
+    """
+    wrong: list[str] = []
+    told: dict[str, list[int]] = {}
+    for parent, events in journals.items():
+        last: dict[str, int] = {}
+        for event in events:
+            if event["type"] != "child_event":
+                continue
+            data = event["data"]
+            child, seq = data["id"], data["seq"]
+            if seq <= last.get(child, 0):
+                wrong.append(f"{parent} was told event {seq} of {child} after {last[child]}")
+            last[child] = seq
+            told.setdefault(child, []).append(seq)
+            there = journals.get(child, ())
+            if seq > len(there) or there[seq - 1]["type"] != data["type"]:
+                wrong.append(f"{parent} was told of event {seq} of {child}, which is no such one")
+    for child, seqs in told.items():
+        twice = sorted({seq for seq in seqs if seqs.count(seq) > 1})
+        if twice:
+            wrong.append(f"the events {twice} of {child} were told twice")
+    for child in followed:
+        due = {event["seq"] for event in journals.get(child, ()) if event["type"] in TOLD_KINDS}
+        missing = sorted(due - set(told.get(child, ())))
+        if missing:
+            wrong.append(f"the events {missing} of {child} were told to nobody")
     return wrong
 
 

@@ -128,11 +128,19 @@ class World:
                 os.kill(pid, signal.SIGCONT)
 
     def leases(self) -> dict[str, Any]:
-        """Pod id -> lease, as the registry's file has it."""
+        """Pod id -> lease, as the registry's file has it, without those that are void.
+
+        A lease is void for every reader once its holder and who answers for that have ended.
+        """
         path = Path(self.places.places.registry)
         if not path.exists():
             return {}
-        return {lease["pod_id"]: lease for lease in json.loads(path.read_text())["leases"]}
+        leases = json.loads(path.read_text())["leases"]
+        return {
+            lease["pod_id"]: lease
+            for lease in leases
+            if any(map(_lives, (lease["holder"], lease.get("spawner"), lease.get("guardian"))))
+        }
 
     def log(self) -> str:
         """The end of what supervisors and launchers wrote."""
@@ -159,6 +167,16 @@ class World:
             time.sleep(0.01)
         if not keep:
             shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _lives(process: dict[str, Any] | None) -> bool:
+    """Whether that very process lives, by its number and its start."""
+    if process is None:
+        return False
+    with contextlib.suppress(OSError):
+        fields = Path(f"/proc/{process['pid']}/stat").read_text().rpartition(")")[2].split()
+        return fields[0] not in "ZX" and int(fields[19]) == process["start_ticks"]
+    return False
 
 
 def log_line(text: str) -> None:

@@ -34,6 +34,7 @@ from pods.supervisor.live import LivePod
 from pods.supervisor.records import read_token
 from pods.supervisor.restart import came_down
 from pods.supervisor.restore import not_restored
+from pods.supervisor.spawn import roll_back_later
 from pods.supervisor.stop import ask_stop
 from pods.supervisor.watch import bury, watch
 from pods_protocol.api import KEEPER_API
@@ -114,8 +115,12 @@ async def _judge(
 ) -> None:
     if record.life is Life.RESERVED:
         await _find_half_started(supervisor, live, lease)
+        facts = Facts(error="interrupted")
         try:
-            await perform(supervisor, live.id, Trigger.SPAWN_FAILED, Facts(error="interrupted"))
+            await perform(supervisor, live.id, Trigger.SPAWN_FAILED, facts)
+        except PodsError:
+            supervisor.nursery.start_soon(roll_back_later, supervisor, live.id, facts)
+            raise
         finally:
             supervisor.drop_live(live)
         return

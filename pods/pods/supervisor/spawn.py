@@ -178,14 +178,14 @@ async def _roll_back(supervisor: Supervisor, live: LivePod, error: BaseException
         await perform(supervisor, live.id, Trigger.SPAWN_FAILED, Facts(error=code))
     except Exception:
         supervisor.log(f"cannot roll back pod {live.name}:\n{traceback.format_exc()}")
-        supervisor.nursery.start_soon(_roll_back_later, supervisor, live.id, Facts(error=code))
+        supervisor.nursery.start_soon(roll_back_later, supervisor, live.id, Facts(error=code))
     finally:
         supervisor.drop_live(live)
         live.ended.set()
         live.changed()
 
 
-async def _roll_back_later(supervisor: Supervisor, pod_id: str, facts: Facts) -> None:
+async def roll_back_later(supervisor: Supervisor, pod_id: str, facts: Facts) -> None:
     """Try until it is done: its name, its lease and its room would be taken for ever."""
     pause = FIRST_ROLLBACK_RETRY_SECONDS
     while supervisor.table.get(pod_id) is not None and pod_id not in supervisor.pods:

@@ -11,15 +11,21 @@ import pytest
 import trio
 
 from pods.client import aio
+from pods.journal.store import Journal, JournalWriter
+from pods.lifecycle import PodTable, reserved_data
+from pods.supervisor import spawn
 from pods.supervisor.core import Supervisor
 from pods.supervisor.live import LivePod
 from pods_protocol.errors import NotConnected, StorageFailed
 from pods_protocol.events import Event
 from pods_protocol.process_messages import LaunchPodResult, PodSpec
+from pods_protocol.supervisor_messages import SpawnPod
+from pods_protocol.values import ScopeGrant
 from supervisor_support import (
     NOTHING,
     WAIT_SECONDS,
     left_in,
+    places_of,
     spawn_trouble,
     supervisor_and_client,
 )
@@ -92,6 +98,37 @@ async def test_a_pod_is_stopped_and_remembered_while_the_supervisors_disk_refuse
             assert (stopped.step, stopped.state) == ("shutdown", "stopped")
             assert (await client.inspect("one")).pod.state == "stopped"
             await client.remove("one")
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_spawn_that_was_cut_off_is_rolled_back_though_the_disk_refused_at_the_start(
+    pods_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spawn, "FIRST_ROLLBACK_RETRY_SECONDS", 0.001)
+    state = places_of(pods_environ, "test").state
+    for directory in (pods_environ["PODS_STATE_DIR"], os.path.dirname(state), state):
+        os.mkdir(directory, 0o700)
+    with Journal.open(f"{state}/journal") as journal:
+        request = SpawnPod(name="one")
+        given: dict[str, Any] = {"parent_id": None, "cwd": "/", "replaces": None}
+        data = reserved_data(
+            request, pod_id="0123456789ab", grant=ScopeGrant(), on_parent_exit="keep", **given
+        )
+        journal.append("pod_reserved", data, durable=True)
+    append, left = JournalWriter[PodTable].append, ["spawn_failed"]
+
+    def refusing(journal: JournalWriter[PodTable], type: str, *given: Any, **named: Any) -> Event:  # noqa: A002
+        if type in left:
+            left.remove(type)
+            raise StorageFailed("cannot write: the disk is full; free some", path="", errno=28)
+        return append(journal, type, *given, **named)
+
+    monkeypatch.setattr(JournalWriter, "append", refusing)
+    async with supervisor_and_client(pods_environ) as (_, client):
+        with trio.fail_after(WAIT_SECONDS):
+            while (await client.list()).pods:
+                pass  # nobody announces it
+            await client.spawn("one")
     assert left_in(pods_environ) == NOTHING
 
 
