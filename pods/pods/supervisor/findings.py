@@ -17,13 +17,14 @@ from attrs import frozen
 
 from pods.config import load_config
 from pods.lifecycle import Life, PodRecord
-from pods.scope.identity import is_alive
+from pods.scope.identity import is_alive, is_pid_free
 from pods.scope.rules import Lease, Table
 from pods.supervisor.acts import remove_tree
 from pods.supervisor.adopt import adopt_pod
 from pods.supervisor.authority import Caller
 from pods.supervisor.core import Supervisor
 from pods.supervisor.orphans import end_keeper
+from pods.supervisor.probes import REHEARSAL
 from pods.supervisor.remove import remove_record
 from pods_protocol.errors import InvalidParams, StorageFailed, TimedOut
 from pods_protocol.supervisor_messages import Problem
@@ -102,19 +103,19 @@ def find_in_directories(supervisor: Supervisor) -> list[Finding]:
 
 
 def _stale(supervisor: Supervisor) -> list[str]:
-    """Directories beside those of living pods; a launcher that starts rehearses in one."""
+    """Directories beside those of living pods, and of processes that rehearse a pod's start."""
     living = {record.id for record in supervisor.table.living()} | supervisor.pods.keys()
     try:
         with os.scandir(supervisor.places.runtime) as entries:
             names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
     except OSError:
         return []  # reported as missing
-    launching = not supervisor.launcher.connected
-    return sorted(
-        name
-        for name in names
-        if name not in living and not (launching and name.startswith("rehearsal-"))
-    )
+    return sorted(name for name in names if name not in living and not _is_rehearsing(name))
+
+
+def _is_rehearsing(name: str) -> bool:
+    match = REHEARSAL.match(name)
+    return match is not None and not is_pid_free(int(match[1]))
 
 
 async def _close_to_others(path: str) -> str:

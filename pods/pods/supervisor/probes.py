@@ -25,8 +25,11 @@ PROBE_SECONDS: Final = 5.0
 """Who listens is connected to at once; who is stopped, once there is room in its queue."""
 
 POD_ID: Final = re.compile(rf"[0-9a-f]{{{POD_ID_LENGTH}}}\Z")
+REHEARSAL: Final = re.compile(r"(?:rehearsal|spare)-(\d{1,9})\Z")
+"""The directory in which the launcher, or a spare pod, of that pid goes through a pod's start."""
+
 _OWN_NAMES: Final = re.compile(
-    rf"(?:[a-z]+\.sock|owner\.token|rehearsal-\d+|[0-9a-f]{{{POD_ID_LENGTH}}})\Z"
+    rf"(?:[a-z]+\.sock|owner\.token|(?:rehearsal|spare)-\d{1, 9}|[0-9a-f]{{{POD_ID_LENGTH}}})\Z"
 )
 READS: Final = 2
 """Of a journal whose supervisor lives: retention may take what was about to be read, once."""

@@ -43,7 +43,8 @@ async def test_each_problem_is_found_mended_and_found_no_more(
             await client.wait("living")
             assert await _codes(client) == []
 
-            os.mkdir(f"{supervisor.places.runtime}/stale")
+            os.mkdir(f"{supervisor.places.runtime}/spare-{os.getpid()}")  # its process lives
+            os.mkdir(f"{supervisor.places.runtime}/spare-999999999")
             os.chmod(supervisor.places.state, 0o755)
             supervisor.record(POD_RESERVED, reserved(POD, "half"))
             await client.spawn("ended", agent="echo")
@@ -70,6 +71,7 @@ async def test_each_problem_is_found_mended_and_found_no_more(
             assert [record.name for record in supervisor.table] == ["living"]
             assert list(supervisor.registry.read().leases) == [living.spawned.pod.id]  # type: ignore[union-attr]  # pyright: ignore[reportOptionalMemberAccess]  # it was
             assert (await client.inspect("living")).pod.state == "idle"
+            os.rmdir(f"{supervisor.places.runtime}/spare-{os.getpid()}")
     assert left_in(pods_environ) == NOTHING
 
 

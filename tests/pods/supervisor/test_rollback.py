@@ -70,7 +70,9 @@ async def _nothing_is_left(supervisor: Supervisor) -> None:
     assert supervisor.registry.read().leases == {}
     assert await supervisor.launcher.keepers() == {}
     with os.scandir(supervisor.places.runtime) as entries:
-        assert [entry.name for entry in entries if entry.is_dir()] == []
+        # A spare pod goes through a start of its own, in a directory that it takes away.
+        names = [entry.name for entry in entries if entry.is_dir()]
+        assert [name for name in names if not name.startswith("spare-")] == []
     assert os.listdir(f"{supervisor.places.places.state}/pods") == []
 
 
