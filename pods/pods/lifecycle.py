@@ -136,7 +136,7 @@ TRANSITIONS: Final[Mapping[Life, Mapping[Trigger, tuple[Life, tuple[Command, ...
     Life.RUNNING: {
         Trigger.PAUSE_ASKED: (Life.PAUSED, (Command.RECORD_PAUSED, Command.FREEZE_TREE)),
         Trigger.STOP_ASKED: (Life.STOPPING, (Command.RECORD_STOPPING, Command.CLIMB_LADDER)),
-        Trigger.CRASHED: (Life.RESTARTING, (Command.END_TURN, Command.RECORD_CRASHED)),
+        Trigger.CRASHED: (Life.RESTARTING, (Command.RECORD_CRASHED, Command.END_TURN)),
         Trigger.TREE_GONE: (Life.ENDED, _BURY),
     },
     Life.PAUSED: {
@@ -144,13 +144,13 @@ TRANSITIONS: Final[Mapping[Life, Mapping[Trigger, tuple[Life, tuple[Command, ...
         # supervisor makes that true again.
         Trigger.RESUME_ASKED: (Life.RUNNING, (Command.THAW_TREE, Command.RECORD_RESUMED)),
         Trigger.STOP_ASKED: (Life.STOPPING, (Command.RECORD_STOPPING, Command.CLIMB_LADDER)),
-        Trigger.CRASHED: (Life.RESTARTING, (Command.END_TURN, Command.RECORD_CRASHED)),
+        Trigger.CRASHED: (Life.RESTARTING, (Command.RECORD_CRASHED, Command.END_TURN)),
         Trigger.TREE_GONE: (Life.ENDED, _BURY),
     },
     Life.RESTARTING: {
         Trigger.LEASE_TAKEN: (Life.RESTARTING, ()),
         Trigger.ACCEPTED: (Life.RUNNING, (Command.RECORD_RESTARTED,)),
-        Trigger.CRASHED: (Life.RESTARTING, (Command.END_TURN, Command.RECORD_CRASHED)),
+        Trigger.CRASHED: (Life.RESTARTING, (Command.RECORD_CRASHED, Command.END_TURN)),
         Trigger.STOP_ASKED: (Life.STOPPING, (Command.RECORD_STOPPING, Command.CLIMB_LADDER)),
         Trigger.TREE_GONE: (Life.ENDED, _BURY),
     },

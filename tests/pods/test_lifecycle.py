@@ -12,11 +12,14 @@ from pods.lifecycle import (
     CURSOR_ADVANCED,
     LIVING,
     MAX_REMEMBERED_STOPS,
+    POD_CRASHED,
     POD_ENDED,
     POD_PAUSED,
     POD_REMOVED,
     POD_REPARENTED,
     POD_RESERVED,
+    POD_RESTARTED,
+    POD_RESTORING,
     POD_RESUMED,
     POD_SPAWNED,
     POD_STOPPING,
@@ -28,9 +31,11 @@ from pods.lifecycle import (
     Life,
     PodTable,
     Trigger,
+    crashed_data,
     ended_data,
     handle,
     reserved_data,
+    restoring_data,
     spawned_data,
     stop_asked_data,
 )
@@ -40,6 +45,8 @@ from pods_protocol.supervisor_messages import SpawnPod, StopPodResult
 from pods_protocol.values import (
     ExitRecord,
     ProcessIdentity,
+    RestartPolicy,
+    Restarts,
     ScopeGrant,
     TurnSummary,
     UndeliveredMessage,
@@ -391,3 +398,67 @@ def test_a_paused_pod_takes_up_room_and_goes_on_or_ends_as_a_running_one() -> No
     assert handle(Life.RUNNING, Trigger.PAUSE_ASKED)[1][0] is Command.RECORD_PAUSED
     story.tell(POD_RESUMED, id="a", pod="name-a")
     assert life(story, "a") is Life.RUNNING
+
+
+def test_only_what_died_unasked_is_started_again() -> None:
+    from_lives = {at for at, moves in TRANSITIONS.items() if Trigger.CRASHED in moves}
+    assert from_lives == {Life.RUNNING, Life.PAUSED, Life.RESTARTING}
+    assert handle(Life.STOPPING, Trigger.TREE_GONE)[0] is Life.ENDED
+    assert {at for at, moves in TRANSITIONS.items() if Trigger.RESTORE_ASKED in moves} == {
+        Life.ENDED
+    }
+
+
+def test_between_two_processes_a_pod_gives_nothing_back() -> None:
+    _, commands = handle(Life.RUNNING, Trigger.CRASHED)
+    assert commands == (Command.RECORD_CRASHED, Command.END_TURN)
+    assert handle(Life.RESTARTING, Trigger.ACCEPTED) == (
+        Life.RUNNING,
+        (Command.RECORD_RESTARTED,),
+    )
+
+
+def test_a_restore_that_fails_leaves_a_pod_ended_with_its_tree_gone_first() -> None:
+    to, commands = handle(Life.RESTORING, Trigger.SPAWN_FAILED)
+    assert to is Life.ENDED
+    assert commands[0] is Command.KILL_TREE
+    assert Command.REMOVE_STATE not in commands
+
+
+def test_a_pod_that_is_started_again_lives_all_the_time_and_is_counted() -> None:
+    story = Story()
+    story.run("a", restart=RestartPolicy(when="on-failure", limit=7))
+    record = story.table.get("a")
+    assert record is not None
+    assert record.restart.limit == 7
+    killed = ExitRecord(status=-9, reason="signalled")
+    story.tell(
+        POD_CRASHED,
+        **crashed_data(record, attempt=2, due=1234.5, reason="killed", exit_record=killed),
+    )
+    crashed = story.table.get("a")
+    assert crashed is not None
+    assert crashed.living
+    assert crashed.restarts == Restarts(attempt=2, total=0, due=1234.5, reason="killed")
+    keeper = ProcessIdentity(pid=17, start_ticks=18, boot_id="b")
+    story.tell(POD_RESTARTED, **spawned_data(record, keeper=keeper, pid=19, message=None))
+    again = story.table.get("a")
+    assert again is not None
+    assert (again.life, again.keeper, again.pid, again.exit) == (Life.RUNNING, keeper, 19, None)
+    assert again.restarts == Restarts(attempt=2, total=1, due=None, reason="killed")
+    assert again.began == 1000.0 + len(story.events)
+
+
+def test_a_restored_pod_has_no_end_any_more_and_its_attempts_count_anew() -> None:
+    story = Story()
+    story.run("a")
+    story.end("a")
+    record = story.table.get("a")
+    assert record is not None
+    story.tell(POD_RESTORING, **restoring_data(record, reason="restored"))
+    assert life(story, "a") is Life.RESTORING
+    story.tell(POD_RESTARTED, **spawned_data(record, keeper=KEEPER, pid=19, message=None))
+    again = story.table.get("a")
+    assert again is not None
+    assert (again.life, again.state, again.ended) == (Life.RUNNING, None, None)
+    assert (again.restarts.attempt, again.restarts.total) == (0, 1)

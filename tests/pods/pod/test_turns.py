@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 
 from pod_support import OPENED, MachineRig, opened_rig
@@ -28,6 +29,7 @@ from pods.pod.stimuli import (
 from pods.pod.turns import MAX_NOTES, IllegalMove
 from pods_protocol import errors
 from pods_protocol.pod_messages import RunResult
+from pods_protocol.process_messages import Revival
 
 
 def run(text: str = "do", if_busy: Any = "fail", message_id: str | None = None) -> Run:
@@ -406,6 +408,38 @@ def test_a_turn_that_its_process_did_not_survive_is_lost_and_the_queue_goes_on()
     assert decision.events[1][1]["stop_reason"] == "lost"
     assert decision.commands == (StartTurn(2, "m2", "second"),)
     assert state(heir) == "working"
+
+
+def test_the_agent_is_told_of_a_restart_with_its_next_turn_and_only_then() -> None:
+    dead = working_rig()
+    heir = MachineRig(fold=dead.fold)
+    decision = heir.give(attrs.evolve(OPENED, revival=Revival(reason="it fell over", attempt=2)))
+    ended, restarted = decision.events[0], decision.events[1]
+    assert ended[1]["message"] == "the pod ended: it fell over"
+    assert restarted == (
+        "restarted",
+        {"reason": "lost", "message": "it fell over", "attempt": 2},
+        None,
+    )
+    (first,) = heir.give(run("next")).commands
+    assert isinstance(first, StartTurn)
+    assert len(first.notes) == 1
+    assert "restarted (attempt 2): it fell over" in first.notes[0]
+    heir.give(Finished(first.turn, "end_turn"))
+    (second,) = heir.give(run("after that")).commands
+    assert isinstance(second, StartTurn)
+    assert second.notes == ()
+
+
+def test_what_waited_is_told_of_the_restart_that_let_it_run() -> None:
+    dead = working_rig()
+    dead.give(run("second", "queue"))
+    heir = MachineRig(fold=dead.fold)
+    decision = heir.give(attrs.evolve(OPENED, revival=Revival(reason="it fell over", attempt=1)))
+    (start,) = decision.commands
+    assert isinstance(start, StartTurn)
+    assert start.input == "second"
+    assert ["restarted (attempt 1)" in note for note in start.notes] == [True]
 
 
 def test_a_pod_that_ended_well_is_idle_again_when_restored() -> None:

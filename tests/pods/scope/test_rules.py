@@ -387,3 +387,31 @@ def test_a_pod_that_asks_for_what_its_sibling_holds_learns_who_holds_it() -> Non
         table.lend(lease("intruder", "left", right))
     assert refused.value.data["owner"] == "right"
     assert refused.value.data["owner_rule"]["target"] == "/tree/right"
+
+
+# --- another process of the same pod --------------------------------------------------------------
+
+
+def test_a_lease_that_is_taken_again_is_never_free_and_keeps_what_was_lent() -> None:
+    table = table_of(
+        lease("a", ["w /p/**"], delegable=["w /p/**"]),
+        lease("child", ["w /p/sub/**"], parent="a"),
+    )
+    again = table.retake(pending("a", ["w /p/**"], nonce="second"))
+    taken = again.leases["a"]
+    assert taken.is_pending
+    assert taken.grant == table.leases["a"].grant
+    assert again.leases["child"].parent_id == "a"
+    with pytest.raises(ScopeConflict):
+        again.lend(lease("thief", ["w /p/**"]))
+    with pytest.raises(NotAuthorized):
+        again.adopt("a", "first", me())
+    assert not again.adopt("a", "second", me()).leases["a"].is_pending
+
+
+def test_a_lease_that_is_gone_is_lent_anew_or_refused_with_the_owner() -> None:
+    mine = pending("a", ["w /p/**"])
+    assert "a" in Table().retake(mine).leases
+    with pytest.raises(ScopeConflict) as refused:
+        table_of(lease("heir", ["w /p/x/**"])).retake(mine)
+    assert refused.value.data["owner_id"] == "heir"
