@@ -151,11 +151,11 @@ async def _judge(
         return
     if not is_alive(record.keeper):
         await _wait_guardian(supervisor, live, lease)
-        facts = await came_down(supervisor, live, read_record(live.directory) or LOST)
-        if facts is None:
+        ending = await came_down(supervisor, live, read_record(live.directory) or LOST)
+        if ending is None:
             supervisor.nursery.start_soon(watch, supervisor, live)
         else:
-            await bury(supervisor, live, facts)
+            await bury(supervisor, live, ending)
         return
     path = supervisor.places.keeper_socket(live.id)
     live.hold_keeper(supervisor.nursery, record.keeper, path, supervisor.token)
