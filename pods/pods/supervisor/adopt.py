@@ -33,7 +33,7 @@ from pods.supervisor.keeper_link import CONNECT_SECONDS
 from pods.supervisor.live import LivePod
 from pods.supervisor.records import read_token
 from pods.supervisor.restart import came_down
-from pods.supervisor.restore import not_restored
+from pods.supervisor.restore import end_again
 from pods.supervisor.spawn import roll_back_later
 from pods.supervisor.stop import ask_stop
 from pods.supervisor.watch import bury, watch
@@ -126,10 +126,7 @@ async def _judge(
         return
     if record.life is Life.RESTORING:
         await _find_half_started(supervisor, live, lease)
-        try:
-            await perform(supervisor, live.id, Trigger.SPAWN_FAILED, not_restored(live, record))
-        finally:
-            supervisor.drop_live(live)
+        await end_again(supervisor, live)
         return
     if record.keeper is None or record.keeper.boot_id != boot_id():
         witnessed = read_record(live.directory)

@@ -28,10 +28,17 @@ from pods.supervisor.plan import (
     check_prompt,
     is_being_replaced,
 )
-from pods.supervisor.restart import record_running
+from pods.supervisor.restart import STORAGE_RETRY_SECONDS, record_running
 from pods.supervisor.spawn import ROLLBACK_SECONDS, answer
 from pods.supervisor.watch import watch
-from pods_protocol.errors import InvalidParams, NameTaken, PodRunning, PodsError, StartFailed
+from pods_protocol.errors import (
+    InvalidParams,
+    NameTaken,
+    PodRunning,
+    PodsError,
+    StartFailed,
+    StorageFailed,
+)
 from pods_protocol.process_messages import Revival
 from pods_protocol.supervisor_messages import RestorePod, SpawnPodResult
 
@@ -87,7 +94,7 @@ async def restore(supervisor: Supervisor, caller: Caller, request: RestorePod) -
         )
     except BaseException:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + ROLLBACK_SECONDS):
-            await _give_up(supervisor, live)
+            await end_again(supervisor, live)
         raise
     finally:
         live.spawning = None
@@ -150,20 +157,35 @@ def _living_parent(supervisor: Supervisor, record: PodRecord) -> str | None:
     return None
 
 
-def not_restored(live: LivePod, record: PodRecord) -> Facts:
-    """What a pod that does not come back is ended with once more."""
-    exit_record = read_record(live.directory) or record.exit or LOST
-    return Facts(exit_record=exit_record, why=record.reason or "it was restored and did not start")
+async def end_again(supervisor: Supervisor, live: LivePod) -> None:
+    """End a pod that did not come back; where the disk refuses, in the background until it does."""
+    if not await _try_to_end(supervisor, live):
+        supervisor.nursery.start_soon(_end_later, supervisor, live)
 
 
-async def _give_up(supervisor: Supervisor, live: LivePod) -> None:
+async def _end_later(supervisor: Supervisor, live: LivePod) -> None:
+    while True:
+        await trio.sleep(STORAGE_RETRY_SECONDS)
+        if await _try_to_end(supervisor, live):
+            return
+
+
+async def _try_to_end(supervisor: Supervisor, live: LivePod) -> bool:
+    """Whether it is done; False where the disk refused and it is worth another try."""
+    record = supervisor.known(live.id)
+    facts = Facts(
+        exit_record=read_record(live.directory) or record.exit or LOST,
+        why=record.reason or "it was restored and did not start",
+    )
     try:
-        record = supervisor.known(live.id)
-        await perform(supervisor, live.id, Trigger.SPAWN_FAILED, not_restored(live, record))
+        await perform(supervisor, live.id, Trigger.SPAWN_FAILED, facts)
+    except StorageFailed as error:
+        supervisor.log(f"cannot write the end of pod {live.name}: {error.message}")
+        return False
     except Exception:
         supervisor.log(f"cannot end pod {live.name} again:\n{traceback.format_exc()}")
-    finally:
-        supervisor.drop_live(live)
-        live.tree_gone.set()
-        live.ended.set()
-        live.changed()
+    supervisor.drop_live(live)
+    live.tree_gone.set()
+    live.ended.set()
+    live.changed()
+    return True
