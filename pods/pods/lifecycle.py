@@ -259,6 +259,7 @@ class PodRecord:
         undelivered: what its agent never got, as its journal had it when it ended.
         stops: who asked to stop it under which id, the oldest first.
         wake_on: which of its events start a turn of the pod that asked for it.
+        turns_below: how many turns its children had that have ended: they shared its `turns`.
         told: seq up to which pods that answered for it and have ended were told of it.
         cursors: reader -> how far it has read.
     """
@@ -297,6 +298,7 @@ class PodRecord:
     undelivered: tuple[UndeliveredMessage, ...] = ()
     stops: tuple[StopAsked, ...] = ()
     wake_on: WakeOn = "none"
+    turns_below: int = 0
     told: int = 0
     cursors: Mapping[str, int] = field(factory=dict[str, int])
 
@@ -322,8 +324,12 @@ def reserved_data(
     cwd: str,
     on_parent_exit: ParentExit,
     replaces: str | None,
+    limits: Limits | None = None,
 ) -> dict[str, Any]:
-    """The data of a `pod_reserved` event: all of the request that is no secret."""
+    """The data of a `pod_reserved` event: all of the request that is no secret.
+
+    `limits`: as given to it; None is as asked for.
+    """
     return {
         "id": pod_id,
         "name": request.name,
@@ -332,7 +338,7 @@ def reserved_data(
         "options": request.options,
         "cwd": cwd,
         "env_names": sorted(request.env),
-        "limits": to_json(request.limits),
+        "limits": to_json(request.limits if limits is None else limits),
         "grant": to_json(grant),
         "description": request.description,
         "on_parent_exit": on_parent_exit,
@@ -508,8 +514,16 @@ class PodTable:
             self._journaled_lives.pop(pod_id, None)
         if event.type == POD_ENDED:
             self._note_told(data.get("told", {}))
+            self._note_turns(self._pods[pod_id])
         if event.type == POD_SPAWNED:
             self._names[known.name] = pod_id
+
+    def _note_turns(self, ended: PodRecord) -> None:
+        """What a child used of the turns that it shared stays used, also when it is forgotten."""
+        parent = None if ended.parent_id is None else self._pods.get(ended.parent_id)
+        if parent is not None:
+            used = ended.turns_below + (0 if ended.last_turn is None else ended.last_turn.turn)
+            self._pods[parent.id] = evolve(parent, turns_below=parent.turns_below + used)
 
     def _note_told(self, told: Mapping[str, int]) -> None:
         for pod_id, seq in told.items():

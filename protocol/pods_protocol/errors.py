@@ -214,7 +214,11 @@ class ScopeNotDelegable(PodsError):
 
 
 class CapacityReached(PodsError):
-    """A cap on depth, children, pods or open files. `data`: `limit_name`, `limit`, `in_use`."""
+    """A cap on depth, children, pods or open files, or a limit that the pod or its parent has.
+
+    `data`: `limit_name`, `limit`, `in_use`; where a child was to get more of a limit than its
+    parent has left, also `asked` and `left`.
+    """
 
     CODE = "capacity_reached"
     NUMBER = -32016

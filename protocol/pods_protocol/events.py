@@ -148,9 +148,10 @@ class Usage(TypedDict, total=False):
 
 
 class TurnEnded(TypedDict):
-    """The turn's one end."""
+    """The turn's one end. `limit`: which of the pod's limits it crossed, if that ended it."""
 
     stop_reason: str
+    limit: NotRequired[str]
     message: NotRequired[str]
     exit_status: NotRequired[int]
     seconds: NotRequired[float]
@@ -176,9 +177,14 @@ class ChildEvent(TypedDict):
 
 
 class Status(TypedDict):
-    """The pod's own life: `starting`, `idle`, `stopping`, and what it runs."""
+    """The pod's own life: `starting`, `idle`, `stopping`, and what it runs.
+
+    `limit`, `message`: the limit that it is stopping for, and that in words.
+    """
 
     state: str
+    limit: NotRequired[str]
+    message: NotRequired[str]
     agent: NotRequired[str]
     name: NotRequired[str]
     pid: NotRequired[int]
@@ -204,10 +210,14 @@ class Restarted(TypedDict):
 
 
 class Stopped(TypedDict):
-    """The pod's end, the last event. `reason`: `stopped`, `failed` or `lost`."""
+    """The pod's end, the last event. `reason`: `stopped`, `failed`, `lost` or `limit`.
+
+    `limit`, as a reason: the pod has failed by crossing the limit that `limit` names.
+    """
 
     reason: str
     message: NotRequired[str]
+    limit: NotRequired[str]
 
 
 class Gap(TypedDict):

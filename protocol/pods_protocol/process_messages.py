@@ -63,6 +63,7 @@ class PodSpec:
         enforce: what the kernel is asked to do about `grant`.
         settings: the user's configuration, as far as it is about pods.
         revival: set in every life of a pod but its first.
+        wall_until: when `limits.wall_seconds` are over, in seconds since the epoch; None is never.
     """
 
     id: str
@@ -87,6 +88,7 @@ class PodSpec:
     enforce: Enforce = "off"
     settings: PodSettings = field(factory=PodSettings)
     revival: Revival | None = None
+    wall_until: float | None = None
 
 
 @frozen(kw_only=True)

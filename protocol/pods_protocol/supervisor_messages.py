@@ -23,6 +23,7 @@ from pods_protocol.pod_messages import Empty, NotifyResult, Request, RunResult, 
 from pods_protocol.values import (
     Capacity,
     Enforcement,
+    HeldLimit,
     IfBusy,
     Limits,
     ParentExit,
@@ -295,6 +296,8 @@ class InspectPodResult:
         notes: what it is told with its next turn.
         undelivered: what it never got, because it ended first; the newest of them.
         questions: what it asks.
+        limits, held_limits: its ceilings, and who sees to each.
+        reason: why it ended, in words for people; empty while it lives.
     """
 
     pod: PodInfo
@@ -307,6 +310,8 @@ class InspectPodResult:
     questions: tuple[str, ...]
     options: dict[str, Any]
     limits: Limits
+    held_limits: tuple[HeldLimit, ...]
+    reason: str
     python: str | None
     restart: RestartPolicy = field(factory=RestartPolicy)
     restarts: Restarts = field(factory=Restarts)

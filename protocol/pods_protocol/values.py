@@ -27,10 +27,22 @@ StopReason = Literal[
     "cancelled",
     "error",
     "timeout",
+    "limit",
     "lost",
 ]
 """How a turn ended: the words of the Agent Client Protocol, then ours. Success is `end_turn`
-alone."""
+alone. `timeout`: it crossed `turn_seconds`. `limit`: it crossed another of the pod's limits."""
+LimitName = Literal[
+    "wall_seconds",
+    "turn_seconds",
+    "idle_seconds",
+    "memory_bytes",
+    "processes",
+    "open_files",
+    "output_bytes",
+    "turns",
+]
+"""The fields of `Limits`."""
 IfBusy = Literal["fail", "queue", "interrupt"]
 StopMode = Literal["finish", "now", "kill"]
 """`finish`: after the running turn. `now`: cancel the turn, then end. `kill`: no farewell."""
@@ -71,10 +83,46 @@ class ScopeGrant:
 
 @frozen(kw_only=True)
 class Limits:
-    """Ceilings of one pod; `None` is none of its own."""
+    """Ceilings of one pod; `None` is none of its own, or for a child what its parent has left.
 
+    Attributes:
+        wall_seconds: of the pod, since it was spawned; then it ends.
+        turn_seconds: of one turn; then that ends, as `timeout`.
+        idle_seconds: without a running turn; then the pod ends.
+        memory_bytes: of all its processes together, while a turn runs, beside what the pod's own
+            runtime took when it began; then the turn ends, and the pod where that frees too little.
+        processes: below the pod's own, while a turn runs; as `memory_bytes`.
+        open_files: of each process; the kernel refuses more.
+        output_bytes: of what one turn writes into the journal; then the turn ends.
+        turns: of the pod; messages beyond them are refused.
+    """
+
+    wall_seconds: float | None = None
     turn_seconds: float | None = None
+    idle_seconds: float | None = None
+    memory_bytes: int | None = None
+    processes: int | None = None
     open_files: int | None = None
+    output_bytes: int | None = None
+    turns: int | None = None
+
+
+@frozen(kw_only=True)
+class HeldLimit:
+    """One limit of a pod, and who sees to it.
+
+    Attributes:
+        name: of the limit.
+        value: seconds, bytes or a number.
+        by: `kernel`: it refuses what is beyond, at once. `pod`: the pod's own process ends what is
+            beyond; where that process is stopped or hurt, nobody does.
+        how: in words for people.
+    """
+
+    name: LimitName
+    value: float
+    by: Literal["kernel", "pod"]
+    how: str
 
 
 @frozen(kw_only=True)
@@ -253,12 +301,13 @@ class OpenQuestion:
 
 @frozen(kw_only=True)
 class TurnSummary:
-    """A turn that ended."""
+    """A turn that ended; `limit` is which of the pod's limits ended it, if one did."""
 
     turn: int
     stop_reason: StopReason
     message: str = ""
     exit_status: int | None = None
+    limit: LimitName | None = None
 
 
 @frozen(kw_only=True)

@@ -141,7 +141,7 @@ _GRANT = v.ScopeGrant(
     deny=(v.ScopeRule(target="/srv/api/.git", permission="write"),),
     delegable=(v.ScopeRule(target="/srv/api/src", permission="write"),),
 )
-_LIMITS = v.Limits(turn_seconds=60.5, open_files=256)
+_LIMITS = v.Limits(turn_seconds=60.5, open_files=256, memory_bytes=2**30, turns=20)
 _ENFORCEMENT = v.Enforcement(
     backend="landlock",
     summary="landlock 7 + seccomp, 1 of 1 rules not exact",
@@ -391,6 +391,12 @@ _EXCHANGES: dict[str, list[tuple[pod.Request[Any], object]]] = {
                 questions=("q1",),
                 options={"argv": ["cat"]},
                 limits=_LIMITS,
+                held_limits=(
+                    v.HeldLimit(
+                        name="open_files", value=256.0, by="kernel", how="RLIMIT_NOFILE of each"
+                    ),
+                ),
+                reason="",
                 python=None,
             ),
         ),

@@ -288,6 +288,8 @@ class FakeSupervisor:
                     questions=tuple(pod.questions),
                     options={},
                     limits=cast("Any", None),
+                    held_limits=(),
+                    reason="",
                     python=None,
                 )
             case _:

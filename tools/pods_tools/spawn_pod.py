@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final, Literal
 
+import attrs
 from attrs import field, frozen
 
 from pods_protocol.bounds import MAX_NAME_LENGTH
@@ -46,7 +47,16 @@ MAX_DESCRIPTION_LENGTH: Final = 200
 MAX_TURN_SECONDS: Final = 7 * 24 * 3600.0
 """A week: a turn that may take longer has no limit worth the name."""
 
+MAX_LIFE_SECONDS: Final = 365 * 24 * 3600.0
+"""A year, for what is counted over the life of a pod."""
+
 MAX_OPEN_FILES: Final = 1_000_000
+
+MAX_BYTES: Final = 2**50
+"""More than any machine has."""
+
+MAX_NUMBER: Final = 1_000_000
+"""Of processes and turns."""
 
 
 @frozen(kw_only=True)
@@ -62,9 +72,58 @@ class SpawnLimits:
             maximum=MAX_TURN_SECONDS,
         ),
     )
+    wall_seconds: float | None = field(
+        default=None,
+        metadata=about(
+            "The pod is ended this many seconds after its spawn.",
+            also=("lifetime", "max_seconds"),
+            exclusiveMinimum=0,
+            maximum=MAX_LIFE_SECONDS,
+        ),
+    )
+    idle_seconds: float | None = field(
+        default=None,
+        metadata=about(
+            "The pod is ended after this many seconds without a running turn.",
+            exclusiveMinimum=0,
+            maximum=MAX_LIFE_SECONDS,
+        ),
+    )
+    memory_bytes: int | None = field(
+        default=None,
+        metadata=about(
+            "Memory of all its processes together; a turn that takes more is ended.",
+            also=("memory",),
+            minimum=16 * 1024 * 1024,
+            maximum=MAX_BYTES,
+        ),
+    )
+    processes: int | None = field(
+        default=None,
+        metadata=about(
+            "Processes at once; a turn that starts more is ended.",
+            minimum=1,
+            maximum=MAX_NUMBER,
+        ),
+    )
     open_files: int | None = field(
         default=None,
         metadata=about("Open files of each of its processes.", minimum=1, maximum=MAX_OPEN_FILES),
+    )
+    output_bytes: int | None = field(
+        default=None,
+        metadata=about(
+            "Output of one turn; a turn that says more is ended.", minimum=1024, maximum=MAX_BYTES
+        ),
+    )
+    turns: int | None = field(
+        default=None,
+        metadata=about(
+            "Turns it may have in all; messages beyond them are refused.",
+            also=("max_turns",),
+            minimum=1,
+            maximum=MAX_NUMBER,
+        ),
     )
 
 
@@ -150,7 +209,10 @@ class SpawnPodInput:
             "turns and its own; `question`: those and its questions."
         ),
     )
-    limits: SpawnLimits | None = field(default=None, metadata=about("Ceilings of the pod."))
+    limits: SpawnLimits | None = field(
+        default=None,
+        metadata=about("Ceilings of the pod, at most what you have left of your own."),
+    )
     description: str | None = field(
         default=None,
         metadata=about("What it is for, in a few words.", maxLength=MAX_DESCRIPTION_LENGTH),
@@ -187,7 +249,7 @@ def plan(given: SpawnPodInput, _bookmarks: Bookmarks) -> Plan[ToolResult]:
         delegable=None if given.delegable is None else rules(given.delegable, "write"),
         cwd=given.cwd,
         wake_on=given.wake_on,
-        limits=Limits(turn_seconds=limits.turn_seconds, open_files=limits.open_files),
+        limits=Limits(**attrs.asdict(limits)),
         description=given.description or "",
     )
     answer = yield from ask(request)

@@ -27,9 +27,10 @@ MAX_LINE_WARNINGS: Final = 20
 """Warnings about bad lines in one turn; a program that writes plain text makes one of each line."""
 
 STOP_REASONS: Final[tuple[str, ...]] = tuple(
-    reason for reason in get_args(StopReason) if reason != "lost"
+    reason for reason in get_args(StopReason) if reason not in ("lost", "limit")
 )
-"""What an agent may end a turn with; `lost` is for turns whose process is gone."""
+"""What an agent may end a turn with; `lost` is for turns whose process is gone, and of its limits
+the pod alone speaks."""
 
 
 class _Field(NamedTuple):

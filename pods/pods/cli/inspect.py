@@ -30,18 +30,28 @@ def run(args: argparse.Namespace) -> int:
         render.say_json(answer)
         return ExitCode.OK
     facts: dict[str, Any] = {**answer["pod"], **{k: v for k, v in answer.items() if k != "pod"}}
+    facts["limits"] = facts.pop("held_limits", [])
     width = max(map(len, facts))
     of_many = {
-        name: facts.pop(name, []) for name in ("queue", "notes", "undelivered", "enforcement")
+        name: facts.pop(name, [])
+        for name in ("limits", "queue", "notes", "undelivered", "enforcement")
     }
     for name, value in facts.items():
         render.say(f"{name.ljust(width)}  {_value(value)}".rstrip())
     for name, value in of_many.items():
-        lines = _enforcement(value) if name == "enforcement" else [_message(one) for one in value]
+        if name == "enforcement":
+            lines = _enforcement(value)
+        else:
+            lines = [_limit(one) if name == "limits" else _message(one) for one in value]
         for line in lines or ["-"]:
             render.say(f"{name.ljust(width)}  {line}")
             name = ""
     return ExitCode.OK
+
+
+def _limit(held: dict[str, Any]) -> str:
+    """One limit and who sees to it."""
+    return render.clean(f"{held['name']} {held['value']:.17g} ({held['by']}): {held['how']}")
 
 
 def _message(message: dict[str, Any]) -> str:

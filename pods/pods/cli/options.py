@@ -124,6 +124,49 @@ def duration(word: str) -> float:
         ) from None
 
 
+_SIZES: Final = {"K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
+
+
+def size(word: str) -> int:
+    """Bytes from `1000`, `64K`, `512M` or `2G`.
+
+    Raises:
+        argparse.ArgumentTypeError: anything else.
+    """
+    unit = _SIZES.get(word[-1:].upper(), 1)
+    digits = word if unit == 1 else word[:-1]
+    if not digits.isascii() or not digits.isdigit():
+        raise argparse.ArgumentTypeError(f"{word!r} is no size: write 1000, 64K, 512M or 2G")
+    return int(digits) * unit
+
+
+_LIMITS: Final[dict[str, Any]] = {
+    "wall_seconds": duration,
+    "turn_seconds": duration,
+    "idle_seconds": duration,
+    "memory_bytes": size,
+    "processes": lambda word: count(word),
+    "open_files": lambda word: count(word),
+    "output_bytes": size,
+    "turns": lambda word: count(word),
+}
+
+
+def limit(word: str) -> tuple[str, float]:
+    """`NAME=VALUE` of one limit of a pod.
+
+    Raises:
+        argparse.ArgumentTypeError: no such limit, or no value for it.
+    """
+    name, given, value = word.partition("=")
+    if not given or name not in _LIMITS:
+        raise argparse.ArgumentTypeError(
+            f"{word!r} is no limit: write NAME=VALUE, with a name of {', '.join(_LIMITS)}"
+        )
+    found: float = _LIMITS[name](value)
+    return name, found
+
+
 def count(word: str) -> int:
     """A whole number, zero or more.
 

@@ -44,7 +44,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--description", metavar="TEXT", default="", help="shown in lists")
     parser.add_argument(
-        "--turn-timeout", metavar="SECONDS", type=options.seconds, help="end turns after this"
+        "--limit",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        type=options.limit,
+        help="a ceiling: wall_seconds=2h, turn_seconds=5m, idle_seconds=10m, memory_bytes=2G, "
+        "processes=50, open_files=256, output_bytes=4M or turns=20",
+    )
+    parser.add_argument(
+        "--turn-timeout",
+        metavar="SECONDS",
+        type=options.seconds,
+        help="end turns after this: --limit turn_seconds=SECONDS",
     )
     parser.add_argument(
         "--on-parent-exit", choices=("stop", "keep"), help="what to do when its parent ends"
@@ -154,7 +166,7 @@ def _params(args: argparse.Namespace) -> Json:
         "deny": args.deny or [],
         "cwd": os.path.abspath(args.cwd) if args.cwd else os.getcwd(),
         "env": dict(args.env),
-        "limits": {"turn_seconds": args.turn_timeout},
+        "limits": {"turn_seconds": args.turn_timeout, **dict(args.limit)},
         "description": args.description,
         "on_parent_exit": args.on_parent_exit,
         "wake_on": args.wake_on,

@@ -18,6 +18,7 @@ from pods_protocol.events import ASSISTANT_TEXT_KINDS, Event
 from pods_protocol.pod_messages import HistoryEntry, RunResult
 from pods_protocol.values import (
     ENDED_STATES,
+    LimitName,
     OpenQuestion,
     PodState,
     PodStatus,
@@ -56,6 +57,7 @@ STATE_KINDS: Final = frozenset(
 """The kinds that `status()` depends on, all but `last_seq`, which the feeder then sets itself."""
 
 _STOP_REASONS: Final = frozenset(StopReason.__args__)  # type: ignore[attr-defined]  # typing has no public form for it
+_LIMIT_NAMES: Final = frozenset(LimitName.__args__)  # type: ignore[attr-defined]  # as above
 _USAGE_FIELDS: Final = ("input_tokens", "output_tokens", "cost_usd")
 
 
@@ -93,6 +95,8 @@ class PodFold:
         turns: the highest turn number so far; the next turn is one more.
         last_turn: the newest turn that ended.
         ended: `stopped`, `failed` or `lost` once the pod has ended, else None.
+        limit: which of its limits ends the pod, or has; None for none.
+        end_message: why it ended, where its journal says so.
         inbox: what it has been told of its children.
         last_told: seq of the newest event that its own parent is to be told of; 0 for none.
         restart_note: what the agent is told of a restart with its next turn; empty for nothing.
@@ -109,6 +113,8 @@ class PodFold:
     turns: int
     last_turn: TurnSummary | None
     ended: PodState | None
+    limit: LimitName | None
+    end_message: str
     inbox: Inbox
     last_told: int
     restart_note: str
@@ -135,6 +141,8 @@ class PodFold:
         self.turns = 0
         self.last_turn = None
         self.ended = None
+        self.limit = None
+        self.end_message = ""
         self.inbox = Inbox()
         self.last_told = 0
         self.restart_note = ""
@@ -261,6 +269,7 @@ class PodFold:
             stop_reason=cast("StopReason", reason) if reason in _STOP_REASONS else "error",
             message=_word(data, "message"),
             exit_status=status if isinstance(status, int) else None,
+            limit=_limit(data),
         )
         if self._text_length:
             self._say("assistant", self.running_text, event.seq)
@@ -309,6 +318,8 @@ class PodFold:
         elif state in ("idle", "stopping"):
             self._phase = state
             self._paused = False
+            if state == "stopping":
+                self._note_end(event)
         elif state in ("working", "waiting"):
             self._paused = False
 
@@ -325,13 +336,20 @@ class PodFold:
         """
         self._phase = "starting"
         self.ended = None
+        self.limit = None
+        self.end_message = ""
         self._paused = False
         self._questions.clear()
 
     def _stopped(self, event: Event) -> None:
         reason = event.data.get("reason")
         self.ended = cast("PodState", reason) if reason in ENDED_STATES else "failed"
+        self._note_end(event)
         self._questions.clear()
+
+    def _note_end(self, event: Event) -> None:
+        self.limit = _limit(event.data)
+        self.end_message = _word(event.data, "message")
 
     def _child_event(self, event: Event) -> None:
         self.inbox.child_event(event)
@@ -475,6 +493,11 @@ def restart_note(reason: str, attempt: int | None) -> str:
     """What an agent is told with the first turn after its pod was started again."""
     again = "restored" if attempt is None else f"restarted (attempt {attempt})"
     return f"this pod was {again}: {reason}; what ran then is gone, the journal is there"
+
+
+def _limit(data: Mapping[str, Any]) -> LimitName | None:
+    name = data.get("limit")
+    return cast("LimitName", name) if name in _LIMIT_NAMES else None
 
 
 def _word(data: Mapping[str, Any], name: str) -> str:

@@ -22,6 +22,7 @@ from typing import Any, Final, NoReturn, cast
 import attrs
 import orjson
 
+from pods.keeper.backstop import data_ceiling
 from pods.keeper.confined import Kill, PodNotHeld, hold
 from pods.keeper.system import (
     LOOP_IGNORES,
@@ -224,11 +225,16 @@ def _set_limits(spec: PodSpec) -> None:
         if int(file.read(16)) < OOM_SCORE:  # to lower it again takes a privilege
             file.write(b"%d" % OOM_SCORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    wanted = spec.limits.open_files
+    memory = spec.limits.memory_bytes
+    _lower(resource.RLIMIT_NOFILE, spec.limits.open_files)
+    _lower(resource.RLIMIT_DATA, None if memory is None else data_ceiling(memory))
+
+
+def _lower(what: int, wanted: int | None) -> None:
     if wanted is not None:
-        _, ceiling = resource.getrlimit(resource.RLIMIT_NOFILE)
+        _, ceiling = resource.getrlimit(what)
         number = wanted if ceiling == resource.RLIM_INFINITY else min(wanted, ceiling)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (number, number))
+        resource.setrlimit(what, (number, number))
 
 
 def _exec(spec: PodSpec, listener: socket.socket, environ: dict[str, str]) -> int:

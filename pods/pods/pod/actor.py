@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Callable
-from typing import Final, cast
+from collections.abc import Callable, Mapping
+from typing import Any, Final, cast
 
+import orjson
 import trio
 
 from pods.agents.base import Agent, TurnEnd
@@ -20,7 +21,7 @@ from pods.agents.text import shorten
 from pods.agents.turn import Host, Turn
 from pods.pod.stimuli import Finished, StartTurn
 from pods_protocol.errors import PodsError, StorageFailed
-from pods_protocol.values import StopReason
+from pods_protocol.values import LimitName, StopReason
 
 MAX_END_MESSAGE_BYTES: Final = 2000
 """Why a turn ended; it travels in every `status` and every `read`."""
@@ -49,6 +50,7 @@ class RunningTurn:
 
     Attributes:
         number: the turn's.
+        output_bytes: what its events took so far, where that is counted.
         waiters: of its open questions, by their ids.
         held: while the turn is held, what its agent waits for.
     """
@@ -57,13 +59,17 @@ class RunningTurn:
         self, start: StartTurn, *, turn_seconds: float | None, log: Callable[[str], None]
     ) -> None:
         self.number = start.turn
+        self.output_bytes = 0
         self.waiters: dict[str, Waiter] = {}
         self._start = start
         self._turn_seconds = turn_seconds
         self._log = log
         self._scope = trio.CancelScope()
         self._cancelled = ""
+        self._limit: LimitName | None = None
+        self._limit_message = ""
         self._storage_fault: StorageFailed | None = None
+        self._late = False
         self.held: trio.Event | None = None
         # The clocks of this turn, and while it is held the seconds that each has left.
         self._clocks: dict[trio.CancelScope, float] = {}
@@ -98,6 +104,17 @@ class RunningTurn:
         """Cancel the agent's task; the first reason counts."""
         self._cancelled = self._cancelled or reason
         self._scope.cancel()
+
+    def cross(self, limit: LimitName, message: str) -> None:
+        """Cancel the agent's task because of a limit; the first one counts."""
+        if self._limit is None:
+            self._limit, self._limit_message = limit, message
+        self._scope.cancel()
+
+    @property
+    def crossed(self) -> LimitName | None:
+        """The limit that ends the turn, if one does."""
+        return self._limit
 
     def storage_failed(self, error: StorageFailed) -> None:
         """What the agent said could not be kept: the turn must not end as a success."""
@@ -139,12 +156,16 @@ class RunningTurn:
             shorten(end.message, MAX_END_MESSAGE_BYTES),
             end.exit_status,
             seconds=round(trio.current_time() - began, 4),
+            limit="turn_seconds" if end.stop_reason == "timeout" and self._late else self._limit,
         )
 
     def _judge(self, end: TurnEnd, failure: BaseException | None) -> TurnEnd:
         """Nothing but an explicit success is success."""
         if self._storage_fault is not None:
             return TurnEnd("error", self._storage_fault.message)
+        if self._limit is not None:
+            # Whatever the agent made of it: what crossed a limit is no success.
+            return TurnEnd("limit", self._limit_message, end.exit_status)
         if failure is not None:
             words = failure.message if isinstance(failure, PodsError) else describe_error(failure)
             if self._cancelled:
@@ -158,6 +179,7 @@ class RunningTurn:
             return end
         if self._cancelled:
             return TurnEnd("cancelled", _CANCELLED[self._cancelled])
+        self._late = True
         return TurnEnd("timeout", f"over the limit of {self._turn_seconds:g} s a turn")
 
 
@@ -182,3 +204,14 @@ def _checked(returned: object) -> TurnEnd:
             f"one of {', '.join(STOP_REASONS)}",
         )
     return end
+
+
+def may_write(running: RunningTurn, data: Mapping[str, Any], limit: int) -> bool:
+    """Count an event of the turn; False where it is over the limit, which then ends the turn."""
+    if running.crossed == "output_bytes":
+        return False
+    running.output_bytes += len(orjson.dumps(data))
+    if running.output_bytes <= limit:
+        return True
+    running.cross("output_bytes", f"over the limit of {limit} bytes of output a turn")
+    return False

@@ -15,6 +15,7 @@ from pods.pod.stimuli import (
     ChildTold,
     Finished,
     Hold,
+    LimitReached,
     Notify,
     Opened,
     QuestionClosed,
@@ -52,6 +53,7 @@ MOVES: Final[Mapping[MachineState, Mapping[type, Move]]] = {
         Hold: Move("hold", ("idle", "paused")),
         ChildTold: Move("hear", ("idle", "working")),
         Shutdown: Move("end", ("ended",)),
+        LimitReached: Move("end_by_limit", ("ended",)),
     },
     "working": {
         Run: Move("busy", ("working",)),
@@ -65,6 +67,7 @@ MOVES: Final[Mapping[MachineState, Mapping[type, Move]]] = {
         QuestionClosed: Move("close_question", ("working",)),
         Finished: Move("next_turn", ("idle", "working")),
         Shutdown: Move("wind_down", ("stopping",)),
+        LimitReached: Move("wind_down_by_limit", ("stopping",)),
     },
     "waiting": {
         Run: Move("busy", ("waiting",)),
@@ -78,6 +81,7 @@ MOVES: Final[Mapping[MachineState, Mapping[type, Move]]] = {
         QuestionClosed: Move("close_question", ("waiting", "working")),
         Finished: Move("next_turn", ("idle", "working")),
         Shutdown: Move("wind_down", ("stopping",)),
+        LimitReached: Move("wind_down_by_limit", ("stopping",)),
     },
     "paused": {
         Run: Move("held", ("paused",)),
@@ -90,6 +94,7 @@ MOVES: Final[Mapping[MachineState, Mapping[type, Move]]] = {
         Asked: Move("ask", ("paused",)),
         QuestionClosed: Move("close_question", ("paused",)),
         Finished: Move("held_turn", ("paused",)),
+        LimitReached: Move("end_held_by_limit", ("stopping", "ended")),
         Shutdown: Move("end_held", ("stopping", "ended")),
     },
     "stopping": {
@@ -104,6 +109,7 @@ MOVES: Final[Mapping[MachineState, Mapping[type, Move]]] = {
         QuestionClosed: Move("close_question", ("stopping",)),
         Finished: Move("last_turn", ("ended",)),
         Shutdown: Move("hurry", ("stopping",)),
+        LimitReached: Move("hurry_by_limit", ("stopping",)),
     },
     "ended": {
         Run: Move("too_late", ("ended",)),
@@ -114,6 +120,7 @@ MOVES: Final[Mapping[MachineState, Mapping[type, Move]]] = {
         Hold: Move("cannot_hold", ("ended",)),
         ChildTold: Move("not_heard", ("ended",)),
         Shutdown: Move("nothing_runs", ("ended",)),
+        LimitReached: Move("nothing_runs", ("ended",)),
     },
 }
 """What is legal in each state. What is not listed cannot come from outside: it is a bug of ours."""

@@ -13,6 +13,7 @@ import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import attrs
@@ -22,7 +23,7 @@ from pods.agents.base import Agent
 from pods.journal.feed import Feed
 from pods.journal.store import Journal
 from pods.pod import answers
-from pods.pod.actor import RunningTurn, Waiter
+from pods.pod.actor import RunningTurn, Waiter, may_write
 from pods.pod.children import OwnClient, token_file
 from pods.pod.stimuli import (
     Answered,
@@ -35,6 +36,7 @@ from pods.pod.stimuli import (
     GiveAnswer,
     Hold,
     HoldTurn,
+    LimitReached,
     Notify,
     Opened,
     QuestionClosed,
@@ -53,6 +55,7 @@ from pods_protocol.values import ScopeGrant
 
 if TYPE_CHECKING:
     from pods.client.aio import PodsClient
+    from pods.pod.limit_keeper import LimitKeeper
     from pods_tools import Toolset
 
 STORAGE_RETRY_SECONDS: Final = 0.5
@@ -64,6 +67,20 @@ FAREWELL_SECONDS: Final = 1.0
 
 CLOSE_SECONDS: Final = 2.0
 """At the end, time for the agent's `close`: short of the grace of a stop (5 s)."""
+
+
+def _limit_keeper(
+    spec: PodSpec, cross: Callable[[LimitReached], None], is_idle: Callable[[], bool]
+) -> LimitKeeper | None:
+    """What sees to the limits that need a timer or a count; most pods have none of these."""
+    limits = spec.limits
+    if (limits.idle_seconds, limits.memory_bytes, limits.processes) == (None,) * 3 and (
+        spec.wall_until is None
+    ):
+        return None
+    from pods.pod.limit_keeper import LimitKeeper  # imported by the pods that have some
+
+    return LimitKeeper(limits, wall_until=spec.wall_until, cross=cross, is_idle=is_idle)
 
 
 class _Caller:
@@ -106,7 +123,9 @@ class PodServer:
             new_id=_new_message_id,
             max_queue_length=spec.settings.max_queue_length,
             can_hold=self._can_pause,
+            max_turns=spec.limits.turns,
         )
+        self._limits = _limit_keeper(spec, self._cross, lambda: self._machine.state == "idle")
         self._running: RunningTurn | None = None
         self._turns: trio.Nursery | None = None
         self._own_client: OwnClient | None = None
@@ -170,6 +189,8 @@ class PodServer:
                 async with trio.open_nursery() as turns:
                     self._turns = turns  # before anybody can ask: the first `run` needs it
                     self._perform(commands)
+                    if self._limits is not None:
+                        connections.start_soon(self._limits.keep_time)
                     await serve(connections)
                     await self._ended.wait()
                 await self._close_agent()
@@ -223,8 +244,10 @@ class PodServer:
                         command, turn_seconds=self.spec.limits.turn_seconds, log=self._log
                     )
                     self._turns.start_soon(self._run_turn, self._running)
-                case CancelTurn(_, reason):
-                    if running is not None:
+                case CancelTurn(_, reason, limit, message):
+                    if running is not None and limit is not None:
+                        running.cross(limit, message)
+                    elif running is not None:
                         running.cancel(reason)
                 case GiveAnswer(question_id, answer):
                     if running is not None and question_id in running.waiters:
@@ -236,7 +259,10 @@ class PodServer:
                     self._ended.set()
 
     async def _run_turn(self, running: RunningTurn) -> None:
-        finished = await running.run(self._agent, self)
+        if self._limits is None:
+            finished = await running.run(self._agent, self)
+        else:
+            finished = await self._limits.attend(running, partial(running.run, self._agent, self))
         self._running = None
         while True:
             try:
@@ -248,7 +274,19 @@ class PodServer:
                     finished = attrs.evolve(finished, stop_reason="error", message=error.message)
                 await trio.sleep(STORAGE_RETRY_SECONDS)
             else:
-                return
+                break
+        if self._limits is not None:
+            self._limits.after_turn(idle=self._running is None)
+
+    def _cross(self, reached: LimitReached) -> None:
+        """A limit ends the pod. On a disk that refuses to hear of it, it ends all the same."""
+        try:
+            self._apply(reached)
+        except StorageFailed as error:
+            self._log(f"the pod ends, over its limit of {reached.limit}: {error.message}")
+            if self._running is not None:
+                self._running.cross(reached.limit, reached.message)
+            self._ended.set()
 
     # Handlers ------------------------------------------------------------------------------------
 
@@ -410,6 +448,10 @@ class PodServer:
             TooLarge, InvalidParams: the event cannot be one.
         """
         running = self._check_running(turn)
+        if self.spec.limits.output_bytes is not None and not may_write(
+            running, data, self.spec.limits.output_bytes
+        ):
+            return
         try:
             self._journal.append(kind, data, turn=turn)
         except StorageFailed as error:

@@ -14,7 +14,7 @@ from pods.journal.ending import Item
 from pods_protocol.errors import PodsError
 from pods_protocol.pod_messages import RunResult
 from pods_protocol.process_messages import Revival
-from pods_protocol.values import IfBusy, StopReason
+from pods_protocol.values import IfBusy, LimitName, StopReason
 
 # Stimuli ------------------------------------------------------------------------------------------
 
@@ -137,6 +137,15 @@ class Finished:
     message: str = ""
     exit_status: int | None = None
     seconds: float | None = None
+    limit: LimitName | None = None
+
+
+@frozen
+class LimitReached:
+    """The pod has crossed a limit that ends it. `message`: in words."""
+
+    limit: LimitName
+    message: str
 
 
 Stimulus: TypeAlias = (
@@ -152,6 +161,7 @@ Stimulus: TypeAlias = (
     | Asked
     | QuestionClosed
     | Finished
+    | LimitReached
 )
 
 
@@ -177,10 +187,17 @@ class StartTurn:
 
 @frozen
 class CancelTurn:
-    """Cancel the agent's task; `Finished` follows when it is out."""
+    """Cancel the agent's task; `Finished` follows when it is out.
+
+    Attributes:
+        limit: the limit of the pod that ends it, where that is the reason.
+        message: in words.
+    """
 
     turn: int
-    reason: Literal["cancel", "interrupt", "shutdown"]
+    reason: Literal["cancel", "interrupt", "shutdown", "limit"]
+    limit: LimitName | None = None
+    message: str = ""
 
 
 @frozen

@@ -17,6 +17,7 @@ from pods.agents.text import shorten
 from pods.journal.children import describe
 from pods.journal.ending import Item, undelivered, withdrawn
 from pods.journal.fold import PodFold, restart_note
+from pods.pod.limit_rules import STOPPED, ended_by, last_event, no_turn_left, stopping_by
 from pods.pod.moves import MOVES, MachineState
 from pods.pod.stimuli import (
     Answered,
@@ -31,6 +32,7 @@ from pods.pod.stimuli import (
     GiveAnswer,
     Hold,
     HoldTurn,
+    LimitReached,
     Notify,
     Opened,
     QuestionClosed,
@@ -93,6 +95,7 @@ class TurnMachine:
         new_id: makes the id of a message that came without one.
         max_queue_length: messages that may wait.
         can_hold: the agent holds its turn when it is told to.
+        max_turns: of the pod's whole life; None is any number.
     """
 
     def __init__(
@@ -102,11 +105,13 @@ class TurnMachine:
         new_id: Callable[[], str],
         max_queue_length: int = MAX_QUEUE_LENGTH,
         can_hold: bool = False,
+        max_turns: int | None = None,
     ) -> None:
         self._fold = fold
         self._new_id = new_id
         self._max_queue_length = max_queue_length
         self._can_hold = can_hold
+        self._max_turns = max_turns
         self._opened = False
         self._rules: dict[MachineState, dict[type, Callable[[Any], Decision]]] = {
             state: {kind: getattr(self, f"_{move.rule}") for kind, move in moves.items()}
@@ -170,6 +175,9 @@ class TurnMachine:
         )
 
     def _start(self, message_id: str, text: str, extra: dict[str, Any]) -> Decision:
+        refusal = no_turn_left(self._fold, self._max_turns)
+        if refusal is not None:
+            return Decision(reply=refusal)
         turn = self._fold.turns + 1
         accepted = {
             "message_id": message_id, "input": text, "state": "started", "turn": turn, **extra
@@ -222,6 +230,9 @@ class TurnMachine:
         waiting = self._fold.queue_length
         if waiting >= self._max_queue_length:
             return Decision(reply=_queue_full(waiting, self._max_queue_length))
+        refusal = no_turn_left(self._fold, self._max_turns)
+        if refusal is not None:
+            return Decision(reply=refusal)
         message_id = given.message_id or self._new_id()
         position = 1 if interrupts else waiting + 1
         accepted = {
@@ -363,13 +374,15 @@ class TurnMachine:
     def _last_turn(self, finished: Finished) -> Decision:
         """Write the turn's one end and the pod's."""
         self._check_turn(finished.turn)
-        events = [*self._end_of_turn(finished), _STOPPED]
+        events = [*self._end_of_turn(finished), last_event(self._fold)]
         return Decision(tuple(events), durable=True, commands=(EndPod(),))
 
     def _end_of_turn(self, finished: Finished) -> list[Item]:
         turn = finished.turn
         events = [_answer(one.question_id, None, "cancelled", turn) for one in self._fold.questions]
         data: dict[str, Any] = {"stop_reason": finished.stop_reason}
+        if finished.limit is not None:
+            data["limit"] = finished.limit
         if finished.message:
             data["message"] = finished.message
         if finished.exit_status is not None:
@@ -429,7 +442,12 @@ class TurnMachine:
     def _wake(
         self, events: list[Item], told: tuple[Mapping[str, Any], ...], restarted: str = ""
     ) -> tuple[Command, ...]:
-        """Add a turn to the events whose message is what became of the children."""
+        """Add a turn to the events whose message is what became of the children.
+
+        A pod without a turn left is not woken: its journal has them, for whoever reads it.
+        """
+        if no_turn_left(self._fold, self._max_turns) is not None:
+            return ()
         turn, message_id = self._fold.turns + 1, self._new_id()
         text = shorten("\n".join(map(describe, told)), MAX_WAKING_WORDS_BYTES)
         accepted = {
@@ -505,7 +523,7 @@ class TurnMachine:
     def _end(self, _: Shutdown) -> Decision:
         """End an idle pod."""
         return Decision(
-            (_STOPPING, *undelivered(self._fold), _STOPPED), durable=True, commands=(EndPod(),)
+            (_STOPPING, *undelivered(self._fold), STOPPED), durable=True, commands=(EndPod(),)
         )
 
     def _wind_down(self, shutdown: Shutdown) -> Decision:
@@ -527,6 +545,36 @@ class TurnMachine:
         """The pod is on its way; `now` no longer waits for the turn."""
         hurried = shutdown.mode == "now"
         return Decision(commands=self._cancel_running("shutdown") if hurried else ())
+
+    def _end_by_limit(self, reached: LimitReached) -> Decision:
+        """End an idle pod that has crossed a limit."""
+        events = (stopping_by(reached), *undelivered(self._fold), ended_by(reached))
+        return Decision(events, durable=True, commands=(EndPod(),))
+
+    def _wind_down_by_limit(self, reached: LimitReached) -> Decision:
+        """Take no more messages and end the turn, then the pod."""
+        return Decision(
+            (stopping_by(reached), *undelivered(self._fold)),
+            durable=True,
+            commands=self._cut_off(reached),
+        )
+
+    def _end_held_by_limit(self, reached: LimitReached) -> Decision:
+        """End a paused pod that has crossed a limit; a turn that it holds must go on to get there.
+
+        Its time goes on while it is paused.
+        """
+        if self._fold.turn is None:
+            return self._end_by_limit(reached)
+        decision = self._wind_down_by_limit(reached)
+        return evolve(decision, commands=(HoldTurn(False), *decision.commands))
+
+    def _hurry_by_limit(self, reached: LimitReached) -> Decision:
+        """The pod is on its way, and that may not take longer."""
+        return Decision(commands=self._cut_off(reached))
+
+    def _cut_off(self, reached: LimitReached) -> tuple[Command, ...]:
+        return (CancelTurn(self._running(), "limit", reached.limit, reached.message),)
 
     # Helpers -----------------------------------------------------------------------------------
 
@@ -587,7 +635,6 @@ def _cannot_pause() -> PodsError:
 
 _PAUSED: Final[Item] = ("status", {"state": "paused"}, None)
 _STOPPING: Final[Item] = ("status", {"state": "stopping"}, None)
-_STOPPED: Final[Item] = ("stopped", {"reason": "stopped"}, None)
 
 
 def _from(message: Run | Notify) -> dict[str, str]:

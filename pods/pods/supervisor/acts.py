@@ -219,6 +219,8 @@ async def end_journal(supervisor: Supervisor, record: PodRecord, facts: Facts) -
         supervisor.log(f"cannot end the journal of pod {record.name}: {error.message}")
         state = "lost"
     reason = "" if state == "stopped" else why_ended(facts)
+    if live.fold.limit is not None:
+        reason = f"limit {live.fold.limit}: {live.fold.end_message}"
     return evolve(facts, state=state, reason=reason)
 
 

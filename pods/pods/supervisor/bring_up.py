@@ -265,7 +265,7 @@ def _fill_runtime_directory(supervisor: Supervisor, live: LivePod, env: Mapping[
 
 
 def _spec(supervisor: Supervisor, live: LivePod, start: Start, grant: ScopeGrant) -> PodSpec:
-    places = supervisor.places
+    places, wall = supervisor.places, start.limits.wall_seconds
     return PodSpec(
         id=live.id,
         name=live.name,
@@ -289,4 +289,5 @@ def _spec(supervisor: Supervisor, live: LivePod, start: Start, grant: ScopeGrant
         enforce="required" if start.require_enforcement else "available",
         settings=supervisor.options.config.for_pods,
         revival=start.revival,
+        wall_until=None if wall is None else supervisor.known(live.id).created + wall,
     )

@@ -12,6 +12,7 @@ from pods.journal.fold import Note
 from pods.lifecycle import Life
 from pods.pod.answers import MAX_SHOWN_INPUT_BYTES
 from pods.supervisor.authority import Caller, find_pod
+from pods.supervisor.ceilings import held_limits
 from pods.supervisor.core import Supervisor
 from pods.supervisor.info import current_info
 from pods_protocol.errors import NotConnected, PodEnded, PodPaused
@@ -50,6 +51,8 @@ async def inspect(supervisor: Supervisor, caller: Caller, request: InspectPod) -
         questions=() if live is None else tuple(item.prompt for item in live.fold.questions),
         options=record.options,
         limits=record.limits,
+        held_limits=held_limits(record.limits),
+        reason=record.reason,
         python=record.python,
         restart=record.restart,
         restarts=record.restarts,

@@ -7,9 +7,9 @@ the prompt, caps, scope rules made canonical. Changes nothing. Used by `spawn`.
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
+import time
 from typing import Final
 
 import orjson
@@ -20,6 +20,7 @@ from pods.paths import check_name, check_socket_path
 from pods.rpc.server import no_descriptors
 from pods.scope.registry import normalise_rules
 from pods.supervisor.authority import Caller, sees
+from pods.supervisor.ceilings import Used, attenuate, check_limits
 from pods.supervisor.core import Supervisor
 from pods_protocol.bounds import MAX_LINE_BYTES, MAX_RESTARTS
 from pods_protocol.codec import to_json
@@ -32,7 +33,7 @@ from pods_protocol.errors import (
     TooLarge,
 )
 from pods_protocol.supervisor_messages import SpawnPod
-from pods_protocol.values import ParentExit, ScopeGrant, ScopeRule
+from pods_protocol.values import Limits, ParentExit, ScopeGrant, ScopeRule
 
 ENVELOPE_BYTES: Final = 1024
 """What stands around a prompt in its `run` request and in its journal line."""
@@ -64,6 +65,7 @@ class Plan:
     parent: str | None
     parent_id: str | None
     grant: ScopeGrant
+    limits: Limits
     cwd: str
     on_parent_exit: ParentExit
     replaces: str | None
@@ -77,7 +79,6 @@ def make_plan(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> Plan
     """
     check_name(request.name)
     _check_agent(request)
-    _check_limits(request)
     _check_restart(request)
     check_prompt(request.prompt)
     _check_description(request)
@@ -96,6 +97,7 @@ def make_plan(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> Plan
     cwd = check_directory(request.cwd, None if parent is None else parent.cwd)
     replaces = _check_free(supervisor, caller, request)
     check_caps(supervisor, caller.pod_id, request.name)
+    limits = _limits_of(supervisor, request, parent)
     check_descriptors(supervisor, request.name)
     places = supervisor.places.places
     roots = (places.runtime, places.state)
@@ -114,6 +116,7 @@ def make_plan(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> Plan
         parent=None if parent is None else parent.name,
         parent_id=caller.pod_id,
         grant=grant,
+        limits=limits,
         cwd=cwd,
         on_parent_exit=request.on_parent_exit or ("keep" if parent is None else "stop"),
         replaces=replaces,
@@ -146,19 +149,18 @@ def _check_agent(request: SpawnPod) -> None:
             )
 
 
-def _check_limits(request: SpawnPod) -> None:
-    seconds, files = request.limits.turn_seconds, request.limits.open_files
-    if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
-        raise InvalidParams(
-            f"cannot limit turns to {seconds:g} s: it must be above 0; give another, or leave it "
-            "out for no limit",
-            path="limits.turn_seconds",
-        )
-    if files is not None and files < 1:
-        raise InvalidParams(
-            f"cannot limit open files to {files}: it must be above 0; give another",
-            path="limits.open_files",
-        )
+def _limits_of(supervisor: Supervisor, request: SpawnPod, parent: PodRecord | None) -> Limits:
+    """The pod's limits: what it asks for, within what its parent has left."""
+    check_limits(request.limits)
+    if parent is None or parent.limits == Limits():
+        return request.limits
+    live = supervisor.pods.get(parent.id)
+    used = Used(
+        seconds=time.time() - parent.created,
+        turns=parent.turns_below + (0 if live is None else live.fold.turns),
+        lent=tuple(one.limits for one in supervisor.table.children(parent.id) if one.living),
+    )
+    return attenuate(request.name, request.limits, parent.name, parent.limits, used)
 
 
 def _check_restart(request: SpawnPod) -> None:

@@ -56,7 +56,7 @@ async def came_down(
         None where it is to be started again, which is on record; else what to bury it with.
     """
     facts = Facts(exit_record=exit_record, why=why)
-    if supervisor.known(live.id).restart.when == "never" or await _was_told_to_end(live):
+    if supervisor.known(live.id).restart.when == "never" or await _was_to_end(live):
         return facts
     while True:
         record = supervisor.known(live.id)
@@ -92,13 +92,16 @@ async def came_down(
         return None
 
 
-async def _was_told_to_end(live: LivePod) -> bool:
-    """Whether its journal says that it stopped because it was asked to: by a signal, say."""
+async def _was_to_end(live: LivePod) -> bool:
+    """Whether its journal says that it was asked to stop, by a signal, say, or crossed a limit.
+
+    Another life of one that crossed a limit would be over it again.
+    """
     try:
         await live.catch_up()
     except PodsError:
         return False  # damaged: its next process says so, and the attempts are bounded
-    return live.fold.ended == "stopped"
+    return live.fold.ended == "stopped" or live.fold.limit is not None
 
 
 async def start_again(supervisor: Supervisor, live: LivePod) -> Facts | None:

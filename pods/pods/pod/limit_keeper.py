@@ -1,0 +1,225 @@
+"""The limits of a pod that need a timer or a count: its age, idleness, memory and processes.
+
+Owns the deadlines, and the look at `/proc` from time to time while a turn runs and a limit on
+memory or processes is set; an idle pod looks at nothing. What the kernel refuses by itself (open
+files, the memory of one process) is set up by the keeper's room; what a turn writes and how many
+there are is counted by `server` and `turns`. Imported only by pods with such a limit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import resource
+import signal
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Final
+
+import attrs
+import trio
+
+from pods.pod.actor import RunningTurn
+from pods.pod.stimuli import Finished, LimitReached
+from pods_protocol.values import LimitName, Limits
+
+COUNT_SECONDS: Final = 0.1
+"""Between two looks: a process that fills memory as fast as it can takes some hundred MiB in this
+time, and a look at a dozen processes costs a tenth of a millisecond."""
+
+SURE_SECONDS: Final = 0.02
+"""What is over a limit is looked at again after this. Between fork and exec a program is seen with
+the memory of the process that starts it."""
+
+MAX_COUNTED: Final = 4096
+"""Processes looked at in one go: where there are more than this, their number alone says enough."""
+
+KEEPER_NAME: Final = b"pods-keeper"
+"""What the pod's parent is called. Beneath any other parent (a test's process, a debugger) the
+brothers of this process are not the pod's."""
+
+Over = tuple[LimitName, str]
+"""A limit that is crossed, and that in words."""
+
+
+class LimitKeeper:
+    """Sees to the limits of one pod.
+
+    Args:
+        limits: of the pod.
+        wall_until: when its time is over, seconds since the epoch.
+        cross: ends the pod.
+        is_idle: whether it waits for a message; a paused pod does not.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        wall_until: float | None,
+        cross: Callable[[LimitReached], None],
+        is_idle: Callable[[], bool],
+    ) -> None:
+        self._limits = limits
+        self._wall_until = wall_until
+        self._cross = cross
+        self._is_idle = is_idle
+        self._counts = limits.memory_bytes is not None or limits.processes is not None
+        self._own_memory = _anonymous_bytes(os.getpid())
+        self._busy = False
+        self._idle = trio.CancelScope()
+
+    # Time ----------------------------------------------------------------------------------------
+
+    async def keep_time(self) -> None:
+        """End the pod when its time is over, or when it has been idle for too long."""
+        wall, idle = self._limits.wall_seconds, self._limits.idle_seconds
+        left = math.inf if self._wall_until is None else max(0.0, self._wall_until - time.time())
+        with trio.move_on_after(left):
+            while idle is not None:
+                self._idle = trio.CancelScope()
+                self._set_idle_deadline(idle)
+                with self._idle:
+                    await trio.sleep_forever()
+                if self._is_idle():
+                    words = f"over the limit of {idle:g} s without a turn"
+                    return self._cross(LimitReached("idle_seconds", words))
+            await trio.sleep_forever()
+        words = f"over the limit of {wall:g} s since it was spawned" if wall else "its time is over"
+        return self._cross(LimitReached("wall_seconds", words))
+
+    def _set_idle_deadline(self, seconds: float) -> None:
+        self._idle.deadline = math.inf if self._busy else trio.current_time() + seconds
+
+    # A turn --------------------------------------------------------------------------------------
+
+    async def attend(
+        self, running: RunningTurn, run: Callable[[], Awaitable[Finished]]
+    ) -> Finished:
+        """Run the turn, counting beside it where there is something to count."""
+        self._busy = True
+        self._idle.deadline = math.inf
+        if not self._counts:
+            return await run()
+        largest = _largest_program()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._count, running)
+            finished = await run()
+            nursery.cancel_scope.cancel()
+        return self._look_back(finished, largest)
+
+    def after_turn(self, *, idle: bool) -> None:
+        """The turn's end is written.
+
+        Args:
+            idle: no other turn has begun.
+        """
+        self._busy = not idle
+        if self._limits.idle_seconds is not None:
+            self._set_idle_deadline(self._limits.idle_seconds)
+        over = self._over() if self._counts else None
+        if over is not None:
+            # What the turn left running has it all: only the end of the pod frees that.
+            self._cross(LimitReached(*over))
+
+    async def _count(self, running: RunningTurn) -> None:
+        while True:
+            await trio.sleep(COUNT_SECONDS)
+            if self._over() is None:
+                continue
+            await trio.sleep(SURE_SECONDS)
+            over = self._over()
+            if over is not None:
+                running.cross(*over)
+                # No grace: what forks or fills memory uses it.
+                _kill_programs()
+                return
+
+    def _look_back(self, finished: Finished, largest: int) -> Finished:
+        """A program that was too large and gone between two looks is found by what it left."""
+        limit, now = self._limits.memory_bytes, _largest_program()
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        if limit is None or finished.limit is not None or not max(largest, limit, own) < now:
+            return finished
+        return attrs.evolve(
+            finished,
+            stop_reason="limit",
+            limit="memory_bytes",
+            message=f"a program of the turn took {now} bytes of memory, over the limit of {limit}",
+        )
+
+    # Counting ------------------------------------------------------------------------------------
+
+    def _over(self) -> Over | None:
+        memory, most = self._limits.memory_bytes, self._limits.processes
+        taken = 0
+        if memory is not None:
+            taken = max(0, _anonymous_bytes(os.getpid()) - self._own_memory)
+        for count, pid in enumerate(_tree(), 1):
+            if most is not None and count > most:
+                return "processes", f"over the limit of {most} processes"
+            if memory is not None:
+                taken += _anonymous_bytes(pid)
+            if count >= MAX_COUNTED:
+                break
+        if memory is not None and taken > memory:
+            return "memory_bytes", f"over the limit of {memory} bytes of memory"
+        return None
+
+
+def _tree() -> Iterator[int]:
+    """Every process of the pod but its own: below this one, and what lost its parent."""
+    own, parent = os.getpid(), os.getppid()
+    waiting = _children(own)
+    if _name(parent) == KEEPER_NAME:
+        waiting += [pid for pid in _children(parent) if pid != own]
+    seen: set[int] = set()
+    while waiting:
+        pid = waiting.pop()
+        if pid not in seen:
+            seen.add(pid)
+            yield pid
+            waiting += _children(pid)
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    with contextlib.suppress(OSError):  # it has ended
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children", "rb", buffering=0) as file:
+                found += map(int, file.readall().split())
+    return found
+
+
+def _name(pid: int) -> bytes:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", "rb", buffering=0) as file:
+        return file.readall().rstrip(b"\n")
+    return b""
+
+
+def _anonymous_bytes(pid: int) -> int:
+    """What a process has in memory that is of no file; 0 where it has ended."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/statm", "rb", buffering=0) as file:
+        _, resident, shared = map(int, file.readall().split()[:3])
+        return (resident - shared) * resource.getpagesize()
+    return 0
+
+
+def _largest_program() -> int:
+    """The most memory that a program of this pod, waited for by now, ever had; bytes."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+
+
+def _kill_programs() -> None:
+    """Kill what this process started, each with its group; its children are its own to signal.
+
+    None of them has been waited for, so that each number is still theirs.
+    """
+    if _name(os.getppid()) != KEEPER_NAME:
+        return
+    for pid in _children(os.getpid()):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)

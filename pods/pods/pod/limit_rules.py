@@ -1,0 +1,52 @@
+"""What the turn machine knows of the pod's limits: whether a turn is left, and what an end says.
+
+Owns the words of a pod that a limit ends. Pure. Used by `turns`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pods.journal.ending import Item
+from pods.journal.fold import PodFold
+from pods.pod.stimuli import LimitReached
+from pods_protocol.errors import CapacityReached
+
+STOPPED: Final[Item] = ("stopped", {"reason": "stopped"}, None)
+
+
+def no_turn_left(fold: PodFold, max_turns: int | None) -> CapacityReached | None:
+    """Why no further message can get a turn; None where one can.
+
+    What runs and what waits for its turn counts: a message that is taken gets its turn.
+    """
+    used = fold.turns + fold.queue_length
+    if max_turns is None or used < max_turns:
+        return None
+    return CapacityReached(
+        f"cannot take the message: the pod may have {max_turns} turns, and all of them are used or "
+        "promised to messages that wait; do not retry: read what it has done, and spawn another "
+        "pod for more",
+        limit_name="turns",
+        limit=max_turns,
+        in_use=used,
+    )
+
+
+def stopping_by(reached: LimitReached) -> Item:
+    """The pod begins to end because of a limit; until it has, its journal knows why."""
+    data = {"state": "stopping", "limit": reached.limit, "message": reached.message}
+    return ("status", data, None)
+
+
+def last_event(fold: PodFold) -> Item:
+    """The end of a pod that is on its way to it: by a limit, or because it was asked to."""
+    if fold.limit is None:
+        return STOPPED
+    return ("stopped", {"reason": "limit", "limit": fold.limit, "message": fold.end_message}, None)
+
+
+def ended_by(reached: LimitReached) -> Item:
+    """The end of a pod that a limit ends at once."""
+    data = {"reason": "limit", "limit": reached.limit, "message": reached.message}
+    return ("stopped", data, None)

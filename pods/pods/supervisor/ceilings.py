@@ -1,0 +1,175 @@
+"""The limits of pods as numbers: what may be asked, what a parent has left, who sees to each.
+
+Owns the rule that a child never has more than its parent has left. Pure. Three of the limits are
+shared: what the living children of a pod hold of `memory_bytes`, `processes` and `turns` comes out
+of what their parent was given, so that ten children cannot each take the whole. The others are
+ceilings: each child may have as much as its parent. Used by `plan`, `spawn` and `inspect`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+from attrs import frozen
+
+from pods.keeper.backstop import data_ceiling
+from pods_protocol.errors import CapacityReached, InvalidParams
+from pods_protocol.values import HeldLimit, LimitName, Limits
+
+LIMIT_NAMES: Final[tuple[LimitName, ...]] = tuple(
+    one.name  # type: ignore[misc]  # attrs gives names as plain strings; a test compares the two
+    for one in attrs.fields(Limits)
+)
+
+LOWEST: Final[Mapping[LimitName, float]] = {
+    "memory_bytes": 16 * 1024 * 1024,  # below it no interpreter starts
+    "output_bytes": 1024,  # a sentence, and the words around it
+}
+"""The lowest value where it is not simply above 0: below it nothing would work at all."""
+
+SHARED: Final[frozenset[LimitName]] = frozenset({"memory_bytes", "processes", "turns"})
+"""What the children of a pod share."""
+
+
+@frozen(kw_only=True)
+class Used:
+    """What of its limits a pod has used up, or lent.
+
+    Attributes:
+        seconds: since it was spawned.
+        turns: its own so far, and those of its children that have ended.
+        lent: the limits of its living children.
+    """
+
+    seconds: float
+    turns: int
+    lent: tuple[Limits, ...] = ()
+
+
+def check_limits(limits: Limits) -> None:
+    """Make sure that each value can be a limit.
+
+    Raises:
+        InvalidParams: it cannot; `path` names it.
+    """
+    for name in LIMIT_NAMES:
+        value = getattr(limits, name)
+        lowest = LOWEST.get(name, 0)
+        good = value is None or (
+            math.isfinite(value) and value > 0 and value >= lowest and value < 2**53
+        )
+        if not good:
+            bound = f"at least {lowest:g}" if lowest else "above 0"
+            raise InvalidParams(
+                f"cannot limit {name} to {value:g}: it must be {bound}; give another, or leave it "
+                "out for no limit",
+                path=f"limits.{name}",
+            )
+
+
+def left_of(limits: Limits, used: Used) -> Limits:
+    """What a pod with these limits may still give to one child; None where it has no limit."""
+    left: dict[str, float | int | None] = {}
+    for name in LIMIT_NAMES:
+        value = getattr(limits, name)
+        if value is not None:
+            if name == "wall_seconds":
+                value = max(0.0, value - used.seconds)
+            if name == "turns":
+                value = max(0, value - used.turns)
+            if name in SHARED:
+                value = max(0, value - sum(getattr(one, name) or 0 for one in used.lent))
+        left[name] = value
+    return Limits(**left)  # type: ignore[arg-type]  # whole numbers stay whole above
+
+
+def attenuate(name: str, asked: Limits, parent: str, limits: Limits, used: Used) -> Limits:
+    """The limits of a child: what it asks for, else what is left, and never more than that.
+
+    Of what children share, a child that asks for nothing gets half of what is left, so that there
+    is something for the next one.
+
+    Args:
+        name: of the child, for the error.
+        asked: its own limits.
+        parent: its parent's name.
+        limits: the parent's.
+        used: of those.
+
+    Raises:
+        CapacityReached: it asks for more than is left, or nothing is left; `data` has `limit_name`,
+            `limit`, `in_use`, `asked` and `left`.
+    """
+    left = left_of(limits, used)
+    given: dict[str, float | int | None] = {}
+    for limit_name in LIMIT_NAMES:
+        has, wants = getattr(left, limit_name), getattr(asked, limit_name)
+        if has is None:
+            given[limit_name] = wants
+            continue
+        if wants is None:
+            wants = math.ceil(has / 2) if limit_name in SHARED else has
+        lowest = LOWEST.get(limit_name, 0)
+        if wants > has or wants <= 0 or wants < lowest:
+            raise _too_much(name, parent, limit_name, limits, asked, has)
+        given[limit_name] = wants
+    return Limits(**given)  # type: ignore[arg-type]  # whole numbers stay whole above
+
+
+def _too_much(
+    name: str, parent: str, limit_name: LimitName, limits: Limits, asked: Limits, left: float
+) -> CapacityReached:
+    limit, wants = getattr(limits, limit_name), getattr(asked, limit_name)
+    enough = left > 0 and left >= LOWEST.get(limit_name, 0)
+    advice = (
+        f"ask for at most {left:.17g}"
+        if enough
+        else "do not retry: stop a child that holds some, or finish the work yourself"
+        if limit_name in SHARED
+        else "do not retry: finish the work yourself"
+    )
+    wish = "a share" if wants is None else f"{wants:.17g}"
+    return CapacityReached(
+        f"cannot spawn pod {name} with {wish} of {limit_name}: its parent {parent} has "
+        f"{left:.17g} left of {limit:.17g}; {advice}",
+        limit_name=limit_name,
+        limit=limit,
+        in_use=limit - left,
+        asked=wants,
+        left=left,
+    )
+
+
+_HOW: Final[Mapping[LimitName, str]] = {
+    "wall_seconds": "a timer of the pod, which ends it",
+    "turn_seconds": "a timer of the pod, which ends the turn",
+    "idle_seconds": "a timer of the pod, which ends it",
+    "memory_bytes": "counted by the pod ten times a second while a turn runs: memory of no file, "
+    "of all its processes; what grows faster is found late. No cgroup is used",
+    "processes": "counted by the pod ten times a second while a turn runs: what forks faster "
+    "is found late (RLIMIT_NPROC counts all processes of the user). No cgroup is used",
+    "open_files": "RLIMIT_NOFILE of each process",
+    "output_bytes": "counted by the pod as its agent speaks; the turn ends",
+    "turns": "counted by the pod, which takes no further message",
+}
+
+
+def held_limits(limits: Limits) -> tuple[HeldLimit, ...]:
+    """Every limit that is set, and who sees to it."""
+    found: list[HeldLimit] = []
+    for name in LIMIT_NAMES:
+        value = getattr(limits, name)
+        if value is None:
+            continue
+        how = _HOW[name]
+        if name == "memory_bytes":
+            how += f"; RLIMIT_DATA keeps each process below {data_ceiling(value)} reserved bytes"
+        found.append(
+            HeldLimit(
+                name=name, value=value, by="kernel" if name == "open_files" else "pod", how=how
+            )
+        )
+    return tuple(found)

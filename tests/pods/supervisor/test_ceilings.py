@@ -1,0 +1,106 @@
+"""The arithmetic of limits: nobody below a pod ever has more than that pod has left."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pods.supervisor.ceilings import (
+    LIMIT_NAMES,
+    LOWEST,
+    SHARED,
+    Used,
+    attenuate,
+    check_limits,
+    held_limits,
+    left_of,
+)
+from pods_protocol.errors import CapacityReached, InvalidParams
+from pods_protocol.values import LimitName, Limits
+
+_SECONDS = st.floats(min_value=0.001, max_value=1e6)
+_VALUES: dict[str, Any] = {
+    "wall_seconds": _SECONDS,
+    "turn_seconds": _SECONDS,
+    "idle_seconds": _SECONDS,
+    "memory_bytes": st.integers(2**24, 2**40),
+    "processes": st.integers(1, 1000),
+    "open_files": st.integers(1, 1000),
+    "output_bytes": st.integers(1024, 2**30),
+    "turns": st.integers(1, 100),
+}
+LIMITS = st.builds(Limits, **{name: st.none() | one for name, one in _VALUES.items()})
+
+
+def test_every_limit_of_the_protocol_is_known_here() -> None:
+    assert set(LIMIT_NAMES) == set(get_args(LimitName))
+    assert {one.name for one in held_limits(Limits(**dict.fromkeys(LIMIT_NAMES, 2**30)))} == set(
+        LIMIT_NAMES
+    )
+
+
+@given(
+    own=LIMITS,
+    wishes=st.lists(LIMITS, max_size=6),
+    seconds=st.floats(0, 1e6),
+    turns=st.integers(0, 100),
+)
+def test_children_one_after_another_never_get_more_than_their_parent_had(
+    own: Limits, wishes: list[Limits], seconds: float, turns: int
+) -> None:
+    children: list[Limits] = []
+    for wish in wishes:
+        used = Used(seconds=seconds, turns=turns, lent=tuple(children))
+        left = left_of(own, used)
+        child = _given(wish, own, used)
+        if isinstance(child, CapacityReached):
+            name = child.data["limit_name"]
+            asked = getattr(wish, name)
+            assert child.data["asked"] == asked
+            assert child.data["left"] == getattr(left, name)
+            least = max(LOWEST.get(name, 0), 1 if name in SHARED else 0)
+            share = getattr(left, name) / 2 if asked is None else asked
+            assert share > getattr(left, name) or share < least or getattr(left, name) <= 0
+            continue
+        check_limits(child)
+        children.append(child)
+        for name in LIMIT_NAMES:
+            has, gets = getattr(own, name), getattr(child, name)
+            assert gets == getattr(wish, name) or getattr(wish, name) is None
+            assert has is None or (gets is not None and gets <= getattr(left, name))
+    for name in SHARED:
+        has = getattr(own, name)
+        assert has is None or sum(getattr(child, name) for child in children) <= has
+
+
+def _given(wish: Limits, own: Limits, used: Used) -> Limits | CapacityReached:
+    try:
+        return attenuate("c", wish, "p", own, used)
+    except CapacityReached as refused:
+        return refused
+
+
+def test_a_refusal_says_what_is_left_and_whether_to_try_again() -> None:
+    own = Limits(turns=10, wall_seconds=60)
+    with pytest.raises(CapacityReached, match="ask for at most 6") as caught:
+        attenuate("c", Limits(turns=9), "p", own, Used(seconds=0, turns=4))
+    assert caught.value.data == {
+        "limit_name": "turns", "limit": 10, "in_use": 4, "asked": 9, "left": 6
+    }  # fmt: skip
+    used = Used(seconds=0, turns=0, lent=(Limits(turns=10),))
+    with pytest.raises(CapacityReached, match="do not retry: stop a child"):
+        attenuate("c", Limits(), "p", own, used)
+    with pytest.raises(CapacityReached, match="do not retry: finish the work yourself"):
+        attenuate("c", Limits(), "p", own, Used(seconds=61, turns=0))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"turns": 0}, {"memory_bytes": 4096}, {"wall_seconds": float("nan")}]
+)
+def test_a_value_that_cannot_be_a_limit_is_refused_by_its_name(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidParams) as caught:
+        check_limits(Limits(**wrong))
+    assert caught.value.data["path"] == f"limits.{next(iter(wrong))}"
