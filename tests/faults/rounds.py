@@ -197,18 +197,23 @@ class Round:
         """Stop everything under the last faults, then once more without, and look what is left."""
         stop = ShutdownSupervisor(stop_pods=True, grace_seconds=0.5)
         self.world.board.arm(list(self.plan.farewell))
+        done = False
         async with trio.open_nursery() as medics:
             medics.start_soon(self._wake_the_stopped)
             with suppress(PodsError, OSError):
                 await self.actors.ask(stop, seconds=10.0)
+                done = not self.plan.farewell
             medics.cancel_scope.cancel()
         self._heal()
-        wrong: list[str] = []
-        if self.plan.farewell:
+
+        async def stop_again() -> list[str]:
             try:
                 await self.actors.ask(stop, seconds=20.0)
-            except (PodsError, OSError) as error:
-                wrong.append(f"the last stop failed: {error}")
+            except (PodsError, OSError) as error:  # one that is leaving is not there to be asked
+                return [f"the last stop failed: {error}"]
+            return []
+
+        wrong = [] if done else await self._in_time(stop_again)
 
         async def look() -> list[str]:
             left = [f"{pid} {what} is left" for pid, what in self.world.processes().items()]
@@ -250,6 +255,11 @@ class Round:
             name = ledger.names.get(pod_id, pod_id)
             wrong += [f"{name}: {one}" for one in found]
         wrong += verdict.judge_children(journals, ())
+        wrong += [
+            f"message {sent.message_id} was answered by {owner}, whose journal is gone"
+            for (owner, _), sent in ledger.submissions.items()
+            if sent.answers and owner not in there
+        ]
         self.outcome.pods = len(there)
         self.outcome.messages = sum(bool(one.answers) for one in ledger.submissions.values())
         return wrong

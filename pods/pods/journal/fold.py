@@ -125,7 +125,6 @@ class PodFold:
     _undelivered: deque[UndeliveredMessage]
     _questions: dict[str, OpenQuestion]
     _remembered: dict[str, RunResult]
-    _about_to_start: dict[str, str]
     _text: StringIO
     _text_length: int
     _history: deque[HistoryEntry]
@@ -153,7 +152,6 @@ class PodFold:
         self._undelivered = deque(maxlen=MAX_UNDELIVERED)
         self._questions = {}
         self._remembered = {}
-        self._about_to_start = {}
         self._text = StringIO()
         self._text_length = 0
         self._history = deque()
@@ -197,15 +195,14 @@ class PodFold:
         message_id, text = _word(data, "message_id"), _word(data, "input")
         started = data.get("state") == "started"
         turn, position = data.get("turn"), data.get("position")
-        if started:
-            # One at a time: the turn that it starts comes next, in the same write.
-            self._about_to_start = {message_id: text}
-        elif data.get("notify"):
+        if data.get("notify") and not started:
             self._notes.append(Note(message_id, text, _word(data, "sender"), event.time))
         else:
+            # Also what is started at once: its turn comes next, in the same write. Where a crash
+            # tore that between the two, it waits, first of all, for who goes on.
             waiting = _Waiting(message_id, text, _word(data, "sender"), event.time)
-            interrupts = data.get("if_busy") == "interrupt"
-            self._queue.insert(0 if interrupts else len(self._queue), waiting)
+            first = started or data.get("if_busy") == "interrupt"
+            self._queue.insert(0 if first else len(self._queue), waiting)
         self._remember(
             RunResult(
                 message_id=message_id,
@@ -244,10 +241,8 @@ class PodFold:
 
     def _turn_started(self, event: Event) -> None:
         message_id = _word(event.data, "message_id")
-        text = self._about_to_start.pop(message_id, None)
-        if text is None:
-            text = next((one.input for one in self._queue if one.message_id == message_id), None)
-            self._queue = [one for one in self._queue if one.message_id != message_id]
+        text = next((one.input for one in self._queue if one.message_id == message_id), None)
+        self._queue = [one for one in self._queue if one.message_id != message_id]
         self.turn = self.turns + 1 if event.turn is None else event.turn
         self.turns = max(self.turns, self.turn)
         self.turn_started = event.time

@@ -71,6 +71,10 @@ async def connect(supervisor: Supervisor, caller: Caller, request: ConnectPod) -
     record = find_pod(supervisor, caller, request.pod)
     with trio.move_on_after(COMING_SECONDS):
         while (live := supervisor.pods.get(record.id)) is not None:
+            if not live.started.is_set():
+                # What a pod accepts before its spawn is done would be lost with a roll back.
+                await live.started.wait()
+                continue
             coming = supervisor.known(record.id).life is Life.RESTARTING
             if not coming and (request.gone is None or request.gone != live.pod_pid):
                 break
@@ -79,7 +83,7 @@ async def connect(supervisor: Supervisor, caller: Caller, request: ConnectPod) -
     record = supervisor.known(record.id)
     due = record.restarts.due
     raise NotConnected(
-        f"cannot connect to pod {record.name}: it hung up and is not back after "
+        f"cannot connect to pod {record.name}: it is starting or hung up, and is not there after "
         f"{COMING_SECONDS:g} s; `pods inspect {record.name}` tells more",
         peer=record.name,
         **({} if due is None else {"restart_due": due}),

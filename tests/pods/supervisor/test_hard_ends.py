@@ -18,7 +18,7 @@ from pods.supervisor.core import Supervisor
 from pods.supervisor.live import LivePod
 from pods_protocol.errors import NotConnected, StorageFailed
 from pods_protocol.events import Event
-from pods_protocol.process_messages import LaunchPodResult, PodSpec
+from pods_protocol.process_messages import PodSpec
 from pods_protocol.supervisor_messages import SpawnPod
 from pods_protocol.values import ScopeGrant
 from supervisor_support import (
@@ -56,7 +56,7 @@ async def test_nothing_is_left_of_a_pod_whose_launcher_was_killed_before_it_coul
     async with supervisor_and_client(pods_environ) as (supervisor, client):
         launch = supervisor.launcher.launch
 
-        async def unanswered(spec: PodSpec) -> LaunchPodResult:
+        async def unanswered(spec: PodSpec) -> None:
             await launch(spec)
             launcher = supervisor.launcher.pid
             assert launcher is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 import pytest
@@ -13,13 +14,15 @@ from pods.rpc.client import RpcClient, open_rpc
 from pods.rpc.server import Session
 from pods.supervisor.authority import Caller
 from pods.supervisor.core import Supervisor
+from pods.supervisor.launcher_link import Launched
 from pods.supervisor.shutdown import stop_everything
 from pods.supervisor.spawn import spawn
 from pods.supervisor.stop import ask_stop
 from pods_protocol.api import SUPERVISOR_API
-from pods_protocol.errors import NotConnected, StartFailed, StorageFailed
+from pods_protocol.errors import NotConnected, PodEnded, StartFailed, StorageFailed
 from pods_protocol.events import Event
-from pods_protocol.supervisor_messages import SpawnPod, SpawnPodResult
+from pods_protocol.process_messages import PodSpec
+from pods_protocol.supervisor_messages import ConnectPod, SpawnPod, SpawnPodResult
 from pods_protocol.values import ScopeRule
 from supervisor_support import NOTHING, WAIT_SECONDS, left_in, supervisor_and_client
 
@@ -195,3 +198,44 @@ async def test_a_client_that_leaves_before_the_answer_has_no_pod(
 async def _ask_in_vain(rpc: RpcClient, request: SpawnPod) -> None:
     with pytest.raises(NotConnected):
         await rpc.request(request)
+
+
+@pytest.mark.parametrize("comes_up", [True, False])
+async def test_nobody_is_shown_the_way_to_a_pod_before_its_spawn_is_done(
+    pods_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, comes_up: bool
+) -> None:
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        launch, up, go_on = supervisor.launcher.launch, trio.Event(), trio.Event()
+
+        async def held(spec: PodSpec) -> Launched:
+            launched = await launch(spec)
+            up.set()
+            await go_on.wait()
+            if comes_up:
+                return launched
+            raise NotConnected("cannot go on: the connection ended; connect again", peer="x")
+
+        monkeypatch.setattr(supervisor.launcher, "launch", held)
+        ways: list[str] = []
+
+        async def connect() -> None:
+            try:
+                ways.append((await client.request(ConnectPod(pod="x"))).name)
+            except PodEnded:
+                ways.append("none")
+
+        async def start() -> None:
+            with suppress(NotConnected):
+                await client.spawn("x")
+
+        with trio.fail_after(WAIT_SECONDS):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(start)
+                await up.wait()
+                nursery.start_soon(connect)
+                for _ in range(3):
+                    await client.list()  # answered behind it
+                assert ways == []
+                go_on.set()
+        assert ways == (["x"] if comes_up else ["none"])
+    assert left_in(pods_environ) == NOTHING
