@@ -7,6 +7,7 @@ is and whatever the receiver does. Used by `pods.launcher.spares` and `pods.keep
 
 from __future__ import annotations
 
+import array
 import os
 import socket
 from collections.abc import Sequence
@@ -51,7 +52,15 @@ def hand_over(channel: socket.socket, descriptors: Sequence[int]) -> None:
 
 def take_over(channel: socket.socket) -> list[int]:
     """Wait for what `hand_over` sends; nothing where the other end is closed."""
-    _, descriptors, _, _ = socket.recv_fds(
-        channel, len(_MARK), MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+    # Not `socket.recv_fds`: some versions of Python drop its flags, and every program that the pod
+    # runs would inherit the pod's listener.
+    received = array.array("i")
+    _, ancillary, _, _ = channel.recvmsg(
+        len(_MARK),
+        socket.CMSG_LEN(MAX_DESCRIPTORS * received.itemsize),
+        socket.MSG_CMSG_CLOEXEC,
     )
-    return descriptors
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            received.frombytes(data[: len(data) - len(data) % received.itemsize])
+    return received.tolist()
