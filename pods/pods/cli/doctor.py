@@ -13,7 +13,7 @@ from typing import Final
 
 from pods.cli import options, render
 from pods.client.address import find_address
-from pods.client.open import NoSupervisor, open_plain
+from pods.client.open import NoSupervisor, open_plain, require_platform
 from pods.client.plain import Json
 from pods.paths import Places, SupervisorPlaces
 from pods_protocol.errors import ExitCode, NotConnected, TimedOut
@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         PodsError: a supervisor is there and refuses.
     """
+    require_platform()
     places = find_address(os.environ, args.supervisor).places
     found = [] if places is None else _check_up(places.places, fix=args.fix)
     answer = _ask(args, found)

@@ -29,6 +29,18 @@ class NoSupervisor(NotConnected):
     """No supervisor runs, and there is nothing that a fresh one could tell. Never sent."""
 
 
+def require_platform() -> None:
+    """Refuse a system without what every connection needs, before anything that needs it is loaded.
+
+    Raises:
+        PlatformUnsupported: no Unix sockets here.
+    """
+    if not (hasattr(socket, "AF_UNIX") and hasattr(socket, "SO_PEERCRED")):
+        from pods.rpc.unix import require_unix_sockets  # for its words alone
+
+        require_unix_sockets()
+
+
 def open_plain(
     supervisor: str | None = None,
     *,
@@ -44,10 +56,7 @@ def open_plain(
         PlatformUnsupported: no Unix sockets here.
         PodsError: hello was refused.
     """
-    if not (hasattr(socket, "AF_UNIX") and hasattr(socket, "SO_PEERCRED")):
-        from pods.rpc.unix import require_unix_sockets  # for its words alone
-
-        require_unix_sockets()
+    require_platform()
     address = find_address(os.environ, supervisor)
     for attempt in range(START_ATTEMPTS):
         try:
