@@ -21,7 +21,10 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
+
 from directories import short_directory
+from pods.keeper.spare import SPARE_NAME
 from supervisor_support import NOTHING, left_in, places_of, processes_of, with_rooms
 
 WAIT_SECONDS = 40.0
@@ -140,8 +143,8 @@ class Door:
             wire.hello(self.token())
             rows = [pod["name"] for pod in wire.ask("list")["result"]["pods"]]
         return Account(
-            processes=sorted(left["processes"]),
-            runtime=left["runtime"],
+            processes=sorted(line for line in left["processes"] if not _is_spare(line)),
+            runtime=[path for path in left["runtime"] if "/spare-" not in path],
             leases=left["leases"],
             journals=sorted(os.listdir(journals)) if journals.exists() else [],
             rows=sorted(rows),
@@ -169,6 +172,20 @@ class Door:
                 os.kill(int(line.partition(":")[0]), signal.SIGKILL)
         assert answer.code == 0, answer
         assert left == NOTHING
+
+
+def _is_spare(line: str) -> bool:
+    """Whether a line of `processes_of` is of the spare that the launcher makes when it has time.
+
+    Its keeper and its pod still have the launcher's name where they were forked a moment ago.
+    """
+    try:
+        pid = int(line.partition(":")[0])
+        parent = psutil.Process(pid).ppid()
+        names = {Path(f"/proc/{one}/comm").read_text().strip() for one in (pid, parent)}
+    except (OSError, psutil.Error):
+        return False
+    return SPARE_NAME in names or names == {"pods-launcher"}
 
 
 @contextlib.contextmanager
