@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import glob
 import os
+import select
 import signal
 import time
 from collections.abc import Iterator
@@ -58,6 +59,20 @@ def reap(pid: int) -> bool:
         return True
 
 
+def left_over(before: set[int]) -> list[int]:
+    """Children that live and are new; those that have ended are collected."""
+    return [pid for pid in children_of(os.getpid()) if pid not in before and not reap(pid)]
+
+
+def wait_for_end(pid: int, deadline: float) -> None:
+    """Wait until a child ends, or the deadline (of `time.monotonic`) has passed."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
+    finally:
+        os.close(descriptor)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def nothing_is_left_behind() -> Iterator[None]:
     """Fail the run if a process that a test started outlives it."""
@@ -66,11 +81,8 @@ def nothing_is_left_behind() -> Iterator[None]:
     before = set(children_of(os.getpid()))
     yield
     deadline = time.monotonic() + FAREWELL_SECONDS
-    left = [pid for pid in children_of(os.getpid()) if pid not in before and not reap(pid)]
-    while left and time.monotonic() < deadline:
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(-1, os.WNOHANG)
-        left = [pid for pid in children_of(os.getpid()) if pid not in before and not reap(pid)]
+    while (left := left_over(before)) and time.monotonic() < deadline:
+        wait_for_end(left[0], deadline)
     described = [describe(pid) for pid in left]
     for pid in left:
         with contextlib.suppress(ProcessLookupError):
