@@ -136,18 +136,23 @@ class ProcessEnd:
     Attributes:
         status: exit status, or the negative of the signal that ended it.
         left_open: a process that it left behind still held its output.
+        hint: what may help, where it failed and its output says why; whoever ran it puts it here.
     """
 
-    __slots__ = ("left_open", "status")
+    __slots__ = ("hint", "left_open", "status")
 
     def __init__(self, status: int, left_open: bool) -> None:
         self.status = status
         self.left_open = left_open
+        self.hint = ""
 
     def describe(self) -> str:
         """The end in words, `exit status 3` or `ended by SIGTERM`; empty for a success."""
         if self.status == 0:
             return ""
+        return f"{self._status()}; {self.hint}" if self.hint else self._status()
+
+    def _status(self) -> str:
         if self.status > 0:
             return f"exit status {self.status}"
         try:

@@ -1,16 +1,23 @@
-"""Whether a pod's own grant lets it touch a path.
+"""Whether a pod's own grant lets it touch a path, and the grant in words.
 
-Owns that one question, for agents that write files themselves and for the tools that do it for
-them. The answer knows the pod's own grant; what the pod has lent to its children is the
-supervisor's to know (`check_scope`), and what the kernel enforces is the kernel's.
+Owns that question, for agents that write files themselves and for the tools that do it for them,
+and how the scope is told to programs and to models. The answer knows the pod's own grant; what the
+pod has lent to its children is the supervisor's to know (`check_scope`), and what the kernel
+enforces is the kernel's.
 """
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Sequence
+from typing import Final
 
 from pods.scope.rules import covers
-from pods_protocol.values import ScopeGrant
+from pods_protocol.values import ScopeGrant, ScopeRule
+
+MAX_SCOPE_BYTES: Final = 8 * 1024
+"""Of a scope in a variable or a prompt: some hundred paths. What does not fit is counted."""
 
 
 def canonical(path: str, cwd: str) -> str:
@@ -30,3 +37,85 @@ def may_read(grant: ScopeGrant, path: str) -> bool:
     return any(covers(rule, path) for rule in grant.allow) and not any(
         rule.permission == "read" and covers(rule, path) for rule in grant.deny
     )
+
+
+def scope_environment(grant: ScopeGrant) -> dict[str, str]:
+    """What a pod's programs are told of its scope."""
+    targets = {
+        permission: os.pathsep.join(
+            rule.target for rule in grant.allow if rule.permission == permission
+        )
+        for permission in ("write", "read")
+    }
+    return {
+        "PODS_SCOPE": as_json(grant),
+        "PODS_SCOPE_WRITE": targets["write"],
+        "PODS_SCOPE_READ": targets["read"],
+    }
+
+
+def as_json(grant: ScopeGrant) -> str:
+    """The scope for programs: lists of patterns, `/a/**` for a tree, `/a/*` for direct entries.
+
+    `left_out` counts the rules that were cut to stay within `MAX_SCOPE_BYTES`.
+    """
+    lists: dict[str, list[str]] = {name: [] for name, _ in _titles(grant)}
+    size = left_out = 0
+    for name, rules in _titles(grant):
+        for rule in rules:
+            pattern = _pattern(rule)
+            size += len(os.fsencode(pattern)) + 4
+            if size <= MAX_SCOPE_BYTES - 128:
+                lists[name].append(pattern)
+            else:
+                left_out += 1
+    document: dict[str, object] = {**lists, **({"left_out": left_out} if left_out else {})}
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+
+
+def as_text(grant: ScopeGrant, *, name: str, cwd: str) -> str:
+    """The scope for a model's prompt: a few lines, within `MAX_SCOPE_BYTES`."""
+    lines = [f"You are the pod {name}; your working directory is {cwd}."]
+    size = 512
+    for title, rules in _titles(grant):
+        if not rules:
+            continue
+        lines.append(_WORDS[title])
+        for at, rule in enumerate(rules):
+            pattern = _pattern(rule)
+            size += len(os.fsencode(pattern)) + 3
+            if size > MAX_SCOPE_BYTES:
+                lines.append(f"- and {len(rules) - at} more")
+                break
+            lines.append(f"- {pattern}")
+    lines.append(
+        "Everything else of the user's files is refused (Permission denied). Do not try to get "
+        f"round it: say what you need. `pods explain {name} -- COMMAND` tells what refuses it."
+    )
+    return "\n".join(lines) + "\n"
+
+
+_WORDS: Final = {
+    "write": "You may read and write:",
+    "read": "You may read:",
+    "deny": "Taken out of that, neither to read nor to write:",
+    "deny_write": "Taken out of that, not to write:",
+}
+
+
+def _titles(grant: ScopeGrant) -> Sequence[tuple[str, Sequence[ScopeRule]]]:
+    return [
+        (title, [rule for rule in rules if rule.permission == permission])
+        for title, rules, permission in (
+            ("write", grant.allow, "write"),
+            ("read", grant.allow, "read"),
+            ("deny", grant.deny, "read"),
+            ("deny_write", grant.deny, "write"),
+        )
+    ]
+
+
+def _pattern(rule: ScopeRule) -> str:
+    if not os.path.isdir(rule.target):
+        return rule.target
+    return f"{'' if rule.target == '/' else rule.target}/{'**' if rule.recursive else '*'}"

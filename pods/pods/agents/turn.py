@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import trio
 
 from pods.agents import artifacts, scope
+from pods.agents.denials import Denials
 from pods.agents.process import Output, ProcessEnd, TextOutput, run_process
 from pods.agents.recorder import MAX_SUMMARY_BYTES, Recorder
 from pods.agents.text import Coalescer, shorten
@@ -159,6 +160,10 @@ class Turn:
     def scope(self) -> ScopeGrant:
         """What the pod may read, write and lend."""
         return self._host.grant
+
+    def scope_text(self) -> str:
+        """The scope in words for a model's prompt, at most `scope.MAX_SCOPE_BYTES` long."""
+        return scope.as_text(self.scope, name=self.name, cwd=self.cwd)
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -397,16 +402,22 @@ class Turn:
         """As `run_process`, with all that is known of the end."""
         argv = [find_shell(), "-c", command] if isinstance(command, str) else list(command)
         given = stdin.encode("utf-8", "replace") if isinstance(stdin, str) else stdin
+        watched = Denials(output or TextOutput(Coalescer(self._recorder.output)))
         try:
             end = await run_process(
                 argv,
-                output or TextOutput(Coalescer(self._recorder.output)),
+                watched,
                 cwd=self.cwd if cwd is None else os.path.join(self.cwd, cwd),
                 env={**self._host.environment(), **(env or {})},
                 stdin=given,
             )
         finally:
             self._recorder.report_dropped()
+        if watched.seen and end.status != 0:
+            end.hint = (
+                f"something was refused to it: `pods explain {self.name} -- COMMAND` says what "
+                "stands in the way"
+            )
         if end.left_open:
             self._recorder.warning(
                 "left_running",

@@ -20,6 +20,7 @@ import attrs
 import trio
 
 from pods.agents.base import Agent
+from pods.agents.scope import scope_environment
 from pods.journal.feed import Feed
 from pods.journal.store import Journal
 from pods.pod import answers
@@ -517,10 +518,7 @@ class PodServer:
         spec = self.spec
         environ = dict(os.environ)
         environ["PODS_NAME"] = spec.name
-        for name, permission in (("PODS_SCOPE_WRITE", "write"), ("PODS_SCOPE_READ", "read")):
-            environ[name] = os.pathsep.join(
-                rule.target for rule in spec.grant.allow if rule.permission == permission
-            )
+        environ.update(scope_environment(spec.grant))
         if spec.call_back:
             environ["PODS_SOCKET"] = spec.supervisor_socket
             environ["PODS_TOKEN_FILE"] = token_file(spec)
