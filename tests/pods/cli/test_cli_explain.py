@@ -130,7 +130,7 @@ def test_a_pod_that_nothing_holds_is_not_explained(fake: World, pods: Cli) -> No
     fake.supervisor.answers["inspect"] = always({"pod": info})
     fake.supervisor.answers["scope.show"] = always({"holders": []})
     code, out, err = pods("explain", "api", "--", "true")
-    assert (code, out) == (2, "")
+    assert (code, out) == (5, "")
     assert "no Landlock" in err
 
 
