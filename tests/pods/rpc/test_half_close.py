@@ -83,7 +83,8 @@ async def test_what_was_asked_is_answered_then_the_connection_closes() -> None:
         await trio.testing.wait_all_tasks_blocked()
         assert not over.is_set()
         go_on.set()
-        assert [line["id"] for line in await lines_of(client)] == [0, 1, 2]
+        # Both reads go on at once, and trio draws lots for who comes first.
+        assert sorted(line["id"] for line in await lines_of(client)) == [0, 1, 2]
         await over.wait()
 
 
