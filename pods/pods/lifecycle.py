@@ -260,6 +260,7 @@ class PodRecord:
         stops: who asked to stop it under which id, the oldest first.
         wake_on: which of its events start a turn of the pod that asked for it.
         turns_below: how many turns its children had that have ended: they shared its `turns`.
+        turns_counted: how many of its own and of those its parent was charged for already.
         told: seq up to which pods that answered for it and have ended were told of it.
         cursors: reader -> how far it has read.
     """
@@ -299,6 +300,7 @@ class PodRecord:
     stops: tuple[StopAsked, ...] = ()
     wake_on: WakeOn = "none"
     turns_below: int = 0
+    turns_counted: int = 0
     told: int = 0
     cursors: Mapping[str, int] = field(factory=dict[str, int])
 
@@ -519,11 +521,16 @@ class PodTable:
             self._names[known.name] = pod_id
 
     def _note_turns(self, ended: PodRecord) -> None:
-        """What a child used of the turns that it shared stays used, also when it is forgotten."""
+        """What a child used of the turns that it shared stays used, also when it is forgotten.
+
+        One that is restored and ends again is counted for what came in between.
+        """
+        used = ended.turns_below + (0 if ended.last_turn is None else ended.last_turn.turn)
+        self._pods[ended.id] = evolve(ended, turns_counted=used)
         parent = None if ended.parent_id is None else self._pods.get(ended.parent_id)
         if parent is not None:
-            used = ended.turns_below + (0 if ended.last_turn is None else ended.last_turn.turn)
-            self._pods[parent.id] = evolve(parent, turns_below=parent.turns_below + used)
+            below = parent.turns_below + max(0, used - ended.turns_counted)
+            self._pods[parent.id] = evolve(parent, turns_below=below)
 
     def _note_told(self, told: Mapping[str, int]) -> None:
         for pod_id, seq in told.items():

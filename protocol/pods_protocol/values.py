@@ -90,7 +90,8 @@ class Limits:
         turn_seconds: of one turn; then that ends, as `timeout`.
         idle_seconds: without a running turn; then the pod ends.
         memory_bytes: of all its processes together, while a turn runs, beside what the pod's own
-            runtime took when it began; then the turn ends, and the pod where that frees too little.
+            runtime took when it began; then the turn ends, and the pod where
+            something of the turn outlives that.
         processes: below the pod's own, while a turn runs; as `memory_bytes`.
         open_files: of each process; the kernel refuses more.
         output_bytes: of what one turn writes into the journal; then the turn ends.

@@ -124,6 +124,17 @@ def duration(word: str) -> float:
         ) from None
 
 
+def count(word: str) -> int:
+    """A whole number, zero or more.
+
+    Raises:
+        argparse.ArgumentTypeError: anything else.
+    """
+    if not word.isascii() or not word.isdigit():
+        raise argparse.ArgumentTypeError(f"{word!r} is no whole number from 0 on")
+    return int(word)
+
+
 _SIZES: Final = {"K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 
 
@@ -145,10 +156,10 @@ _LIMITS: Final[dict[str, Any]] = {
     "turn_seconds": duration,
     "idle_seconds": duration,
     "memory_bytes": size,
-    "processes": lambda word: count(word),
-    "open_files": lambda word: count(word),
+    "processes": count,
+    "open_files": count,
     "output_bytes": size,
-    "turns": lambda word: count(word),
+    "turns": count,
 }
 
 
@@ -165,17 +176,6 @@ def limit(word: str) -> tuple[str, float]:
         )
     found: float = _LIMITS[name](value)
     return name, found
-
-
-def count(word: str) -> int:
-    """A whole number, zero or more.
-
-    Raises:
-        argparse.ArgumentTypeError: anything else.
-    """
-    if not word.isascii() or not word.isdigit():
-        raise argparse.ArgumentTypeError(f"{word!r} is no whole number from 0 on")
-    return int(word)
 
 
 def path_rule(permission: str, *, recursive: bool = True) -> Any:

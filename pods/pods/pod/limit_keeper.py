@@ -32,6 +32,10 @@ SURE_SECONDS: Final = 0.02
 """What is over a limit is looked at again after this. Between fork and exec a program is seen with
 the memory of the process that starts it."""
 
+GOING_LOOKS: Final = 50
+"""Looks, a second of them, until what was killed is gone: most go at once, one that holds much
+memory gives it back first."""
+
 MAX_COUNTED: Final = 4096
 """Processes looked at in one go: where there are more than this, their number alone says enough."""
 
@@ -67,6 +71,10 @@ class LimitKeeper:
         self._is_idle = is_idle
         self._counts = limits.memory_bytes is not None or limits.processes is not None
         self._own_memory = _anonymous_bytes(os.getpid())
+        self._counted: Over | None = None
+        """What the count has found in the running turn."""
+        self._survived: Over | None = None
+        """What it had found in a turn whose processes outlived it."""
         self._busy = False
         self._idle = trio.CancelScope()
 
@@ -102,11 +110,14 @@ class LimitKeeper:
         self._idle.deadline = math.inf
         if not self._counts:
             return await run()
-        largest = _largest_program()
+        largest, before = _largest_program(), set(_tree())
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._count, running)
             finished = await run()
             nursery.cancel_scope.cancel()
+        if self._counted is not None and await _stay(before):
+            self._survived = self._counted
+        self._counted = None
         return self._look_back(finished, largest)
 
     def after_turn(self, *, idle: bool) -> None:
@@ -118,9 +129,9 @@ class LimitKeeper:
         self._busy = not idle
         if self._limits.idle_seconds is not None:
             self._set_idle_deadline(self._limits.idle_seconds)
-        over = self._over() if self._counts else None
+        over = self._survived or (self._over() if self._counts else None)
         if over is not None:
-            # What the turn left running has it all: only the end of the pod frees that.
+            # What the turn left running goes on with it: only the end of the pod ends that.
             self._cross(LimitReached(*over))
 
     async def _count(self, running: RunningTurn) -> None:
@@ -132,6 +143,7 @@ class LimitKeeper:
             over = self._over()
             if over is not None:
                 running.cross(*over)
+                self._counted = over
                 # No grace: what forks or fills memory uses it.
                 _kill_programs()
                 return
@@ -181,6 +193,24 @@ def _tree() -> Iterator[int]:
             seen.add(pid)
             yield pid
             waiting += _children(pid)
+
+
+async def _stay(before: set[int]) -> bool:
+    """Whether a turn that was cut off leaves processes that were not there before it.
+
+    The killed ones are given a moment to go. Who detached itself stays, and may fork on.
+    """
+    for _ in range(GOING_LOOKS):
+        if not any(_lives(pid) for pid in _tree() if pid not in before):
+            return False
+        await trio.sleep(SURE_SECONDS)
+    return True
+
+
+def _lives(pid: int) -> bool:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+        return file.readall().rpartition(b") ")[2][:1] not in b"ZX"
+    return False
 
 
 def _children(pid: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -21,8 +22,8 @@ while True:
     held.append(b"x" * (8 << 20))
 '"""
 GLUTTON = "python3 -c 'b\"x\" * (200 << 20)'; true"
-DETACHED = "for i in $(seq 30); do setsid sleep 1000 & done; wait"
-ATTACHED = "for i in $(seq 30); do sleep 1000 & done; wait"
+DETACHED = "for i in $(seq 15); do setsid sleep 1000 & done; wait"
+ATTACHED = "for i in $(seq 15); do sleep 1000 & done; wait"
 
 
 async def end_of(pod: Pod, kind: str) -> dict[str, Any]:
@@ -47,12 +48,12 @@ async def test_a_turn_that_crosses_a_limit_ends_as_limit_and_the_pod_goes_on(
     cases = (
         ("memory", HOG, Limits(memory_bytes=64 * MIB), "memory_bytes"),
         ("gone", GLUTTON, Limits(memory_bytes=64 * MIB), "memory_bytes"),
-        ("forks", ATTACHED, Limits(processes=20), "processes"),
+        ("forks", ATTACHED, Limits(processes=8), "processes"),
         ("flood", "yes", Limits(output_bytes=20_000), "output_bytes"),
     )
     async with supervisor_and_client(pods_environ) as (_, client):
-        with trio.fail_after(WAIT_SECONDS):
-            for name, prompt, limits, crossed in cases:
+        for name, prompt, limits, crossed in cases:
+            with trio.fail_after(WAIT_SECONDS):
                 end = await turn_of(client, name, prompt, limits)
                 assert (end["stop_reason"], end.get("limit")) == ("limit", crossed), name
                 assert "over the limit" in end["message"]
@@ -60,12 +61,13 @@ async def test_a_turn_that_crosses_a_limit_ends_as_limit_and_the_pod_goes_on(
                 assert (await pod.turn("echo still here")).stop_reason == "end_turn", name
                 seen = await pod.inspect()
                 assert seen.held_limits[0].name == crossed
+        with trio.fail_after(WAIT_SECONDS):
             said = [one async for one in _texts(client.pod("flood"))]
             assert sum(map(len, said)) < 20_000 + len("still here\n")
     assert left_in(pods_environ) == NOTHING
 
 
-async def _texts(pod: Pod) -> Any:
+async def _texts(pod: Pod) -> AsyncIterator[str]:
     since = 0
     while True:
         page = await pod.read(since=since)
@@ -83,11 +85,11 @@ async def test_a_pod_that_crosses_a_limit_ends_with_all_its_processes_and_says_w
     cases = (
         ("wall", "sleep 1000", Limits(wall_seconds=0.4), "wall_seconds"),
         ("idle", None, Limits(idle_seconds=0.2), "idle_seconds"),
-        ("detached", DETACHED, Limits(processes=20), "processes"),
+        ("detached", DETACHED, Limits(processes=8), "processes"),
     )
     async with supervisor_and_client(pods_environ) as (supervisor, client):
-        with trio.fail_after(WAIT_SECONDS):
-            for name, prompt, limits, crossed in cases:
+        for name, prompt, limits, crossed in cases:
+            with trio.fail_after(WAIT_SECONDS):
                 pod = await client.spawn(name, prompt=prompt, limits=limits)
                 record = supervisor.table.named(name)
                 assert record is not None
