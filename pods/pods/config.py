@@ -21,6 +21,8 @@ from pods_protocol.bounds import (
     MAX_DEPTH,
     MAX_PODS,
     MAX_QUEUE_LENGTH,
+    MAX_SAME_MESSAGES_PER_MINUTE,
+    MAX_SPAWNS_PER_MINUTE,
     MAX_WAIT_SECONDS,
 )
 from pods_protocol.codec import from_json
@@ -46,6 +48,8 @@ _WHOLE_NUMBERS: Final[Mapping[str, tuple[int, int]]] = {
     "bounds.children": (1, 100_000),
     "bounds.total": (1, 100_000),
     "bounds.queue": (1, 10_000),
+    "bounds.spawns_per_minute": (1, 100_000),
+    "bounds.same_messages_per_minute": (1, 100_000),
     "journal.max_bytes": (MIN_JOURNAL_BYTES, 2**50),
 }
 """The lowest and the highest that each may be: what is outside is a slip of the pen."""
@@ -63,6 +67,8 @@ class _Bounds:
     children: int = MAX_CHILDREN
     total: int = MAX_PODS
     queue: int = MAX_QUEUE_LENGTH
+    spawns_per_minute: int = MAX_SPAWNS_PER_MINUTE
+    same_messages_per_minute: int = MAX_SAME_MESSAGES_PER_MINUTE
     wait: str | None = None
 
 
@@ -93,6 +99,8 @@ class Config:
     Attributes:
         max_depth, max_children, max_pods: the caps on the tree.
         max_queue_length: messages that wait in one pod.
+        max_spawns: of one pod in a minute.
+        max_same_messages: equal ones of one sender to one child in a minute.
         longest_wait_seconds: after which a wait answers that time is up; clients ask again.
         retention: how much of each journal is kept.
         keep_ended_seconds: ended pods older than this are forgotten, journals and all; None never.
@@ -102,6 +110,8 @@ class Config:
     max_children: int = MAX_CHILDREN
     max_pods: int = MAX_PODS
     max_queue_length: int = MAX_QUEUE_LENGTH
+    max_spawns: int = MAX_SPAWNS_PER_MINUTE
+    max_same_messages: int = MAX_SAME_MESSAGES_PER_MINUTE
     longest_wait_seconds: float = MAX_WAIT_SECONDS
     retention: Retention = field(factory=Retention)
     keep_ended_seconds: float | None = None
@@ -111,6 +121,7 @@ class Config:
         """The part that each pod is handed."""
         return PodSettings(
             max_queue_length=self.max_queue_length,
+            max_same_messages=self.max_same_messages,
             longest_wait_seconds=self.longest_wait_seconds,
             journal_max_bytes=self.retention.max_bytes,
             journal_max_age_seconds=self.retention.max_age_seconds,
@@ -190,6 +201,8 @@ def parse_config(text: str, path: str) -> Config:
         max_children=file.bounds.children,
         max_pods=file.bounds.total,
         max_queue_length=file.bounds.queue,
+        max_spawns=file.bounds.spawns_per_minute,
+        max_same_messages=file.bounds.same_messages_per_minute,
         longest_wait_seconds=MAX_WAIT_SECONDS if wait is None else wait,
         retention=Retention(
             max_bytes=file.journal.max_bytes, max_age_seconds=seconds["journal.max_age"]

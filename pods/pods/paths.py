@@ -148,6 +148,11 @@ class SupervisorPlaces(NamedTuple):
         return f"{self.places.state}/supervisors/{self.directory_name}"
 
     @property
+    def audit(self) -> str:
+        """The journal of who was allowed what."""
+        return f"{self.state}/audit"
+
+    @property
     def log(self) -> str:
         """Where the supervisor and its launcher write what went wrong."""
         return f"{self.state}/supervisor.log"

@@ -71,3 +71,11 @@ DEFAULT_GRACE_SECONDS: Final = 5.0
 
 MAX_GRACE_SECONDS: Final = 600.0
 """A stop that may take longer than ten minutes a step is a pod that nobody stops."""
+
+MAX_SPAWNS_PER_MINUTE: Final = 120
+"""Of one pod. Eight children side by side that each live four seconds are within it; an agent that
+spawns in a loop is not."""
+
+MAX_SAME_MESSAGES_PER_MINUTE: Final = 20
+"""Messages with the same words from one sender to one child. Who asks every few seconds whether it
+is done is within it; who sends in a loop is not."""

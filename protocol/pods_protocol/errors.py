@@ -324,7 +324,10 @@ class PlatformUnsupported(PodsError):
 
 
 class Busy(PodsError):
-    """Too many requests or connections at once. `data`: `limit_name`, `limit`."""
+    """Too many requests or connections at once, or too many of one kind in a short time.
+
+    `data`: `limit_name`, `limit`; and `retry_after_seconds` where it is a matter of time.
+    """
 
     CODE = "busy"
     NUMBER = -32030

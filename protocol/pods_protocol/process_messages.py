@@ -9,7 +9,11 @@ from typing import Any, ClassVar, Literal
 
 from attrs import field, frozen
 
-from pods_protocol.bounds import MAX_QUEUE_LENGTH, MAX_WAIT_SECONDS
+from pods_protocol.bounds import (
+    MAX_QUEUE_LENGTH,
+    MAX_SAME_MESSAGES_PER_MINUTE,
+    MAX_WAIT_SECONDS,
+)
 from pods_protocol.pod_messages import Empty, Request
 from pods_protocol.values import Enforcement, ExitRecord, Limits, ProcessIdentity, ScopeGrant
 
@@ -24,11 +28,13 @@ class PodSettings:
 
     Attributes:
         max_queue_length: messages that may wait in it.
+        max_same_messages: equal ones of one sender in a minute, where the pod is a child.
         longest_wait_seconds: after which a wait answers that time is up.
         journal_max_bytes, journal_max_age_seconds: what is kept of its journal; None is all.
     """
 
     max_queue_length: int = MAX_QUEUE_LENGTH
+    max_same_messages: int = MAX_SAME_MESSAGES_PER_MINUTE
     longest_wait_seconds: float = MAX_WAIT_SECONDS
     journal_max_bytes: int | None = None
     journal_max_age_seconds: float | None = None

@@ -584,6 +584,8 @@ class SettingsInForce:
         file: of the configuration, which need not exist.
         max_depth, max_children, max_pods: the caps on the tree.
         max_queue_length: messages that wait in one pod.
+        max_spawns: of one pod in a minute.
+        max_same_messages: equal ones of one sender to one child in a minute.
         longest_wait_seconds: after which a wait answers that time is up.
         journal_max_bytes, journal_max_age_seconds: what is kept of each journal; None is all.
         keep_ended_seconds: pods that ended longer ago are forgotten; None keeps them.
@@ -594,6 +596,8 @@ class SettingsInForce:
     max_children: int
     max_pods: int
     max_queue_length: int
+    max_spawns: int
+    max_same_messages: int
     longest_wait_seconds: float
     journal_max_bytes: int | None
     journal_max_age_seconds: float | None

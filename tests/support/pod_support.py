@@ -48,7 +48,12 @@ class MachineRig:
     """A machine whose decisions are taken at their word at once."""
 
     def __init__(
-        self, *, max_queue_length: int = 50, fold: PodFold | None = None, can_hold: bool = False
+        self,
+        *,
+        max_queue_length: int = 50,
+        fold: PodFold | None = None,
+        can_hold: bool = False,
+        max_turns: int | None = None,
     ) -> None:
         self.fold = PodFold() if fold is None else fold
         ids = itertools.count(1)
@@ -58,6 +63,7 @@ class MachineRig:
             new_id=lambda: f"{prefix}{next(ids)}",
             max_queue_length=max_queue_length,
             can_hold=can_hold,
+            max_turns=max_turns,
         )
         self.events: list[Event] = []
 

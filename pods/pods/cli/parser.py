@@ -33,6 +33,7 @@ VERBS: Final[dict[str, str]] = {
     "inspect": "show everything known of a pod",
     "scope": "show who holds what, or check a scope",
     "explain": "run a command as a pod would, and say what was refused",
+    "audit": "print who was allowed what, and what was refused",
     "doctor": "look for trouble",
     "up": "run the supervisor in the foreground",
     "down": "end the supervisor",

@@ -21,6 +21,7 @@ import trio
 
 from pods.agents.base import Agent
 from pods.agents.scope import scope_environment
+from pods.brakes import Brake
 from pods.journal.feed import Feed
 from pods.journal.store import Journal
 from pods.pod import answers
@@ -50,7 +51,14 @@ from pods.pod.stimuli import (
 from pods.pod.turns import TurnMachine
 from pods.rpc.server import Handler, Session
 from pods_protocol import pod_messages as messages
-from pods_protocol.errors import InvalidRequest, NotAuthorized, PodsError, StorageFailed, TimedOut
+from pods_protocol.errors import (
+    Busy,
+    InvalidRequest,
+    NotAuthorized,
+    PodsError,
+    StorageFailed,
+    TimedOut,
+)
 from pods_protocol.process_messages import PodSpec
 from pods_protocol.values import ScopeGrant
 
@@ -126,6 +134,7 @@ class PodServer:
             can_hold=self._can_pause,
             max_turns=spec.limits.turns,
         )
+        self._brake: Brake | None = None
         self._limits = _limit_keeper(spec, self._cross, lambda: self._machine.state == "idle")
         self._running: RunningTurn | None = None
         self._turns: trio.Nursery | None = None
@@ -300,13 +309,35 @@ class PodServer:
         """Its connection has ended."""
         self._sessions.discard(session)
 
+    def _check_loop(self, sender: str, text: str, message_id: str | None) -> None:
+        """Refuse what one sender says again and again. Of a pod that people talk to, nothing is."""
+        if self.spec.parent is None or (
+            message_id is not None and self._fold.message(message_id) is not None
+        ):
+            return
+        if self._brake is None:
+            self._brake = Brake(self.spec.settings.max_same_messages)
+        wait = self._brake.take((sender, hash(text)), trio.current_time())
+        if wait:
+            raise Busy(
+                f"cannot take the message: {sender or 'its sender'} has sent the same words "
+                f"{self._brake.most} times within {self._brake.seconds:g} s; do not send them "
+                f"again: read what the pod said, or say something else; they are taken again in "
+                f"{wait:.0f} s",
+                limit_name="same_messages_per_minute",
+                limit=self._brake.most,
+                retry_after_seconds=round(wait, 1),
+            )
+
     def _run(self, session: Session, message: messages.Run) -> messages.RunResult:
         sender = message.sender or session.caller.name
+        self._check_loop(sender, message.input, message.message_id)
         run = Run(message.input, message.if_busy, message.message_id, sender)
         return cast("messages.RunResult", self._apply(run))
 
     def _notify(self, session: Session, message: messages.Notify) -> messages.NotifyResult:
         sender = message.sender or session.caller.name
+        self._check_loop(sender, message.message, message.message_id)
         notify = Notify(message.message, message.wake, message.message_id, sender)
         result = cast("messages.RunResult", self._apply(notify))
         return messages.NotifyResult(

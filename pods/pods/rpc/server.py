@@ -53,6 +53,7 @@ FAREWELL_SECONDS: Final = 1.0
 Handler = Callable[["Session", Any], object | Awaitable[object]]
 Authenticate = Callable[["Session", Hello], HelloResult]
 Log = Callable[[str], None]
+Refused = Callable[["Session", str, object, PodsError], None]
 
 _OVERLOAD: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
@@ -159,6 +160,7 @@ async def serve_connection(
     authenticate: Authenticate,
     handlers: Mapping[str, Handler],
     log: Log,
+    refused: Refused | None = None,
 ) -> None:
     """Serve one connection until either side ends it; raises nothing for what the peer does.
 
@@ -170,13 +172,15 @@ async def serve_connection(
         handlers: wire name -> what answers it. A plain function is answered in order, at once; a
             coroutine function runs as a task of the connection and is cancelled with it.
         log: takes the traceback of a handler's bug.
+        refused: is told of each error that a method or `authenticate` answers, with the method and
+            its message.
     """
     connection = Connection("server", api)
     try:
         async with trio.open_nursery() as nursery:
             session = Session(stream, connection, nursery)
             nursery.start_soon(stream.run_writer)
-            server = _Server(session, stream, connection, authenticate, handlers, log)
+            server = _Server(session, stream, connection, authenticate, handlers, log, refused)
             with trio.move_on_after(HELLO_SECONDS) as hello_deadline:
                 await server.serve(hello_deadline)
             if stream.pending_bytes:
@@ -198,6 +202,7 @@ class _Server:
         authenticate: Authenticate,
         handlers: Mapping[str, Handler],
         log: Log,
+        refused: Refused | None,
     ) -> None:
         self._session = session
         self._stream = stream
@@ -205,6 +210,14 @@ class _Server:
         self._authenticate = authenticate
         self._handlers = handlers
         self._log = log
+        self._refused = refused
+
+    def _refuse(
+        self, request_id: int | str, method: str, message: object, error: PodsError
+    ) -> None:
+        if self._refused is not None:
+            self._refused(self._session, method, message, error)
+        self._session.refuse(request_id, error)
 
     async def serve(self, hello_deadline: trio.CancelScope) -> None:
         receive = self._stream.receive
@@ -247,7 +260,7 @@ class _Server:
                 )
             result = self._authenticate(session, hello)
         except PodsError as error:
-            session.refuse(request_id, error)
+            self._refuse(request_id, "hello", None, error)
             return False
         session.answer(request_id, result)
         return True
@@ -258,7 +271,7 @@ class _Server:
         try:
             result = handler(session, event.message)
         except PodsError as error:
-            session.refuse(event.request_id, error)
+            self._refuse(event.request_id, event.method, event.message, error)
             return
         except Exception as error:
             session.refuse(event.request_id, self._bug(event.method, error))
@@ -279,17 +292,17 @@ class _Server:
             )
         else:
             session.in_flight += 1
-            session.nursery.start_soon(self._finish, event.request_id, event.method, result)
+            session.nursery.start_soon(self._finish, event, result)
 
-    async def _finish(self, request_id: int | str, method: str, running: Awaitable[object]) -> None:
+    async def _finish(self, event: RequestReceived, running: Awaitable[object]) -> None:
         try:
             result = await running
         except PodsError as error:
-            self._session.refuse(request_id, error)
+            self._refuse(event.request_id, event.method, event.message, error)
         except Exception as error:
-            self._session.refuse(request_id, self._bug(method, error))
+            self._session.refuse(event.request_id, self._bug(event.method, error))
         else:
-            self._session.answer(request_id, result)
+            self._session.answer(event.request_id, result)
         finally:
             self._session.done_with_one()
 

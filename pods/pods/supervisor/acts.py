@@ -42,6 +42,7 @@ from pods.lifecycle import (
     spawned_data,
 )
 from pods.scope.rules import Table
+from pods.supervisor import audited
 from pods.supervisor.core import Supervisor
 from pods.supervisor.freeze import freeze, thaw
 from pods.supervisor.kill import kill_tree
@@ -174,6 +175,7 @@ def write_record(supervisor: Supervisor, record: PodRecord, command: Command, fa
                 },
             )
             supervisor.record(POD_ENDED, data, durable=True)
+            audited.ended(supervisor, record, data)
         case Command.RECORD_REMOVED:
             supervisor.record(POD_REMOVED, named, durable=True)
         case (
@@ -273,6 +275,7 @@ async def release_lease(supervisor: Supervisor, record: PodRecord) -> None:
     """
     try:
         await release_leases(supervisor, (record.id,))
+        audited.reclaimed(supervisor, record)
     except PodsError as error:
         supervisor.log(f"cannot release the lease of pod {record.name}: {error.message}")
         supervisor.nursery.start_soon(release_later, supervisor, (record.id,))

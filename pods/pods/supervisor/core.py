@@ -14,10 +14,12 @@ from typing import Any
 
 import trio
 
+from pods.brakes import Brake
 from pods.journal.store import JournalWriter
 from pods.lifecycle import Command, Life, PodRecord, PodTable, Trigger, handle
 from pods.paths import JOURNAL_NAME, SupervisorPlaces
 from pods.scope.registry import RegistryWorker, ScopeRegistry
+from pods.supervisor.audit import Audit
 from pods.supervisor.hub import Hub
 from pods.supervisor.launcher_link import LauncherLink
 from pods.supervisor.live import LivePod
@@ -55,6 +57,7 @@ class Supervisor:
         identity: ProcessIdentity,
         nursery: trio.Nursery,
         log: Log,
+        audit: Audit,
     ) -> None:
         self.options = options
         self.places: SupervisorPlaces = options.places
@@ -68,12 +71,14 @@ class Supervisor:
         self.identity = identity
         self.nursery = nursery
         self.log = log
+        self.audit = audit
         self.hub = Hub(journal.directory, log)
         self.relay = Relay(self)
         self.pods: dict[str, LivePod] = {}
         self.callers: dict[bytes, str] = {}
         self.spawns_under_way: dict[tuple[str | None, str], trio.Event] = {}
         self.removing: set[str] = set()
+        self.spawn_brake = Brake(options.config.max_spawns)
         self.connections = 0
         self.activity = trio.Event()
         self.leaving = trio.Event()

@@ -82,6 +82,8 @@ def _settings(supervisor: Supervisor) -> SettingsInForce:
         max_children=config.max_children,
         max_pods=config.max_pods,
         max_queue_length=config.max_queue_length,
+        max_spawns=config.max_spawns,
+        max_same_messages=config.max_same_messages,
         longest_wait_seconds=config.longest_wait_seconds,
         journal_max_bytes=config.retention.max_bytes,
         journal_max_age_seconds=config.retention.max_age_seconds,

@@ -15,7 +15,9 @@ import shutil
 import signal
 import socket
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from functools import partial
+from inspect import isawaitable
 from typing import Any, Final, cast
 
 import trio
@@ -29,7 +31,9 @@ from pods.rpc.stream import UnixStream
 from pods.rpc.unix import bind_unix, ensure_private_directory, write_private_file
 from pods.scope.identity import identify
 from pods.scope.registry import RegistryWorker, ScopeRegistry
+from pods.supervisor import audited
 from pods.supervisor.adopt import adopt_pods
+from pods.supervisor.audit import Audit
 from pods.supervisor.authority import Caller, authenticator, check_caller
 from pods.supervisor.core import Supervisor
 from pods.supervisor.doctor import doctor
@@ -138,7 +142,10 @@ async def _serve_locked(
     ensure_private_directory(places.runtime)  # the one before us may have taken it along
     log = Log(places.log)
     token = _owner_token(places)
-    with _journal(places) as journal:
+    with (
+        _journal(places) as journal,
+        closing(Audit(places.audit, log)) as audit,
+    ):
         table = journal.fold
         table.forget_unjournaled()
         registry = ScopeRegistry(places.places.registry)
@@ -159,6 +166,7 @@ async def _serve_locked(
                     identity=identify(os.getpid()),
                     nursery=pods,
                     log=log,
+                    audit=audit,
                 )
                 await adopt_pods(supervisor)
                 pods.start_soon(apply_retention, supervisor)
@@ -205,7 +213,7 @@ async def _accept(
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     authenticate = authenticator(supervisor)
-    handlers = {name: _handler(supervisor, method) for name, method in HANDLERS.items()}
+    handlers = {name: _handler(supervisor, name, method) for name, method in HANDLERS.items()}
 
     async def one(stream: UnixStream) -> None:
         supervisor.connections += 1
@@ -217,6 +225,7 @@ async def _accept(
                 authenticate=authenticate,
                 handlers=handlers,
                 log=supervisor.log,
+                refused=partial(audited.refused, supervisor),
             )
         finally:
             supervisor.connections -= 1
@@ -225,12 +234,22 @@ async def _accept(
     await serve_unix(listener, one, log=supervisor.log, task_status=task_status)
 
 
-def _handler(supervisor: Supervisor, method: Callable[[Supervisor, Caller, Any], Any]) -> Handler:
+def _handler(
+    supervisor: Supervisor, name: str, method: Callable[[Supervisor, Caller, Any], Any]
+) -> Handler:
     def handle(session: Session, message: Any) -> Any:
         check_caller(supervisor, session.caller)
         return method(supervisor, session.caller, message)
 
-    return handle
+    async def act(session: Session, message: Any) -> Any:
+        check_caller(supervisor, session.caller)
+        answer = method(supervisor, session.caller, message)
+        if isawaitable(answer):
+            answer = await answer
+        audited.allowed(supervisor, session, name, message, answer)
+        return answer
+
+    return act if name in audited.ACTS else handle
 
 
 async def _leave_on_signals(

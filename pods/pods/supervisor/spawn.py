@@ -27,7 +27,7 @@ from pods.supervisor.live import LivePod
 from pods.supervisor.plan import Plan, make_plan
 from pods.supervisor.remove import remove_record
 from pods.supervisor.watch import watch
-from pods_protocol.errors import PodsError, StartFailed
+from pods_protocol.errors import Busy, PodsError, StartFailed
 from pods_protocol.pod_messages import RunResult
 from pods_protocol.supervisor_messages import SpawnPod, SpawnPodResult
 
@@ -74,6 +74,23 @@ async def _caller_started(supervisor: Supervisor, caller: Caller) -> None:
         check_caller(supervisor, caller)
 
 
+def _check_loop(supervisor: Supervisor, caller: Caller, name: str) -> None:
+    """Refuse an agent that spawns in a loop; also one whose spawns all fail is in one."""
+    if caller.pod_id is None:
+        return
+    brake = supervisor.spawn_brake
+    wait = brake.take(caller.pod_id, trio.current_time())
+    if wait:
+        raise Busy(
+            f"cannot spawn pod {name}: {supervisor.known(caller.pod_id).name} has asked for "
+            f"{brake.most} pods within {brake.seconds:g} s; give work to the pods there are, or "
+            f"finish it yourself; spawns are taken again in {wait:.0f} s",
+            limit_name="spawns_per_minute",
+            limit=brake.most,
+            retry_after_seconds=round(wait, 1),
+        )
+
+
 async def _spawn(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> SpawnPodResult:
     if supervisor.closed_to_spawns:
         raise StartFailed(
@@ -82,6 +99,7 @@ async def _spawn(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> S
             step="closing",
             detail="",
         )
+    _check_loop(supervisor, caller, request.name)
     plan = make_plan(supervisor, caller, request)
     if request.require_enforcement:
         await require_enforcement(

@@ -1,0 +1,94 @@
+"""`pods audit`: who was allowed what, what was refused, what was lent and came back.
+
+Owns the printing, and the waiting for more with `-f`. Reads the files of the supervisor's audit, so
+that it needs no supervisor; a pod cannot, for it may not read them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from pods.cli import options, render
+from pods.client.address import find_address
+from pods_protocol.errors import ExitCode, NotAuthorized
+
+if TYPE_CHECKING:
+    from pods_protocol.events import Event
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.add_argument("-f", "--follow", action="store_true", help="go on as more comes")
+    parser.add_argument(
+        "--since", metavar="AGE", type=options.duration, help="only this far back: 90s, 5m, 2h, 7d"
+    )
+    parser.add_argument("--json", action="store_true", help="every line as an object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read and print.
+
+    Raises:
+        NotAuthorized: a pod's program asks.
+        StorageFailed: the audit is damaged.
+    """
+    places = find_address(os.environ, args.supervisor).places
+    if places is None:
+        raise NotAuthorized("cannot read the audit: a pod may not; ask the owner of the supervisor")
+    begin = 0.0 if args.since is None else time.time() - args.since
+    try:
+        for event in _events(places.audit, follow=args.follow):
+            if event.time >= begin:
+                _show(event, as_json=args.json)
+                if args.follow:
+                    render.flush()
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    return ExitCode.OK
+
+
+def _events(directory: str, *, follow: bool) -> Iterator[Event]:
+    from pods.journal.reader import iterate
+
+    if not follow:
+        yield from iterate(directory)
+        return
+    from pods.cli.inotify import Watch
+
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    since = 0
+    with Watch(directory) as watch:  # before the first read, so that nothing comes in between
+        while True:
+            for event in iterate(directory, since):
+                since = max(since, event.seq)
+                yield event
+            watch.wait()
+
+
+def _show(event: Event, *, as_json: bool) -> None:
+    if as_json:
+        line = {"seq": event.seq, "time": event.time, "type": event.type, "data": event.data}
+        render.say(json.dumps(line, ensure_ascii=False))
+        return
+    data = dict(event.data)
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time))
+    by = data.pop("by", None)
+    what = " ".join(str(data.pop(name)) for name in ("method", "pod") if data.get(name))
+    rest = " ".join(f"{name}={_value(value)}" for name, value in data.items() if value != [])
+    render.say(render.clean(f"{stamp}  {event.type}  {what}{_by(by)}  {rest}".rstrip()))
+
+
+def _by(by: dict[str, Any] | None) -> str:
+    if by is None:
+        return ""
+    name = f"pod {by['pod']}" if by.get("who") == "pod" else str(by.get("who"))
+    return f" by {name} ({by.get('pid')})"
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,160 @@
+"""What the audit says of an act or a refusal.
+
+Owns the choice: names, ids, process ids, paths, numbers and codes. Never a message, a prompt, the
+value of a variable or a token, and no sentence of an error, which may repeat what it was given.
+Called by `service` for what is asked, by `acts` for what follows.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from pods.lifecycle import Life, PodRecord
+from pods.rpc.server import Session
+from pods.supervisor.authority import Caller
+from pods.supervisor.core import Supervisor
+from pods_protocol.codec import to_json
+from pods_protocol.errors import Busy, ExitCode, InvalidScope, PodsError, UnknownPod
+from pods_protocol.supervisor_messages import Doctor, SpawnPod
+from pods_protocol.values import Limits, ScopeRule
+
+ACTS: Final = frozenset(
+    {"spawn", "stop", "pause", "resume", "restore", "remove", "prune", "shutdown", "doctor"}
+)
+"""Methods that use authority over pods; the rest reads, or says something to a pod, whose own
+journal has it."""
+
+MAX_RULES: Final = 50
+"""Rules that a line names; of more it says how many there are."""
+
+_FACTS: Final = frozenset(
+    {
+        "limit_name", "limit", "in_use", "asked", "left", "retry_after_seconds", "owner",
+        "owner_id", "state", "path", "parent", "feature",
+    }
+)  # fmt: skip
+"""What is taken over from the data of an error: numbers, and names that we made or checked."""
+
+_OF_ANSWERS: Final = ("step", "stopped_descendants", "removed", "stopped")
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+
+
+def allowed(
+    supervisor: Supervisor, session: Session, method: str, message: object, answer: object
+) -> None:
+    """An act that was asked for is done."""
+    if isinstance(message, Doctor) and not message.fix:
+        return
+    by = _who(supervisor, session)
+    data: dict[str, Any] = {"method": method, "pod": _pod(message), "by": by}
+    for name in _OF_ANSWERS:
+        value: str | tuple[str, ...] | None = getattr(answer, name, None)
+        if value is not None:
+            data[name] = value if isinstance(value, str) else list(value[:MAX_RULES])
+    record = supervisor.table.named(data["pod"]) if isinstance(message, SpawnPod) else None
+    if record is not None:
+        data |= {
+            "id": record.id,
+            "agent": record.agent,
+            "cwd": record.cwd,
+            "allow": _rules(record.grant.allow),
+            "deny": _rules(record.grant.deny),
+            "env_names": list(record.env_names[:MAX_RULES]),
+        }
+        if record.limits != Limits():
+            data["limits"] = to_json(record.limits)
+    supervisor.audit.note("allowed", data, durable=method in ("remove", "prune", "shutdown"))
+    if record is not None and record.asked_by is not None and record.grant.allow:
+        supervisor.audit.note(
+            "lent",
+            {
+                "id": record.id,
+                "pod": record.name,
+                "by": by,
+                "rules": _rules(record.grant.allow),
+                "delegable": _rules(record.grant.delegable),
+            },
+        )
+
+
+def refused(
+    supervisor: Supervisor, session: Session, method: str, message: object, error: PodsError
+) -> None:
+    """Something that was asked for is refused; what is merely wrong or too late is none of it."""
+    if session.caller is None:
+        by: dict[str, Any] = {"who": "nobody", "pid": session.peer_pid, "uid": session.peer_uid}
+        supervisor.audit.note_refusal(
+            "token_refused", session.peer_pid, {"by": by, "code": error.CODE}
+        )
+        return
+    hidden = isinstance(error, UnknownPod) and session.caller.pod_id is not None
+    if error.EXIT_CODE != ExitCode.REFUSED and not (
+        hidden or isinstance(error, Busy | InvalidScope)
+    ):
+        return
+    by = _who(supervisor, session)
+    data = {
+        "method": method,
+        "pod": _pod(message),
+        "by": by,
+        "code": error.CODE,
+        **{name: value for name, value in error.data.items() if name in _FACTS},
+    }
+    supervisor.audit.note_refusal("refused", session.caller.pod_id or session.peer_pid, data)
+
+
+def reclaimed(supervisor: Supervisor, record: PodRecord) -> None:
+    """A pod's scope is free again, or its parent's."""
+    if record.grant.allow:
+        never_ran = record.life in (Life.RESERVED, Life.LAUNCHING)
+        supervisor.audit.note(
+            "reclaimed",
+            {
+                "id": record.id,
+                "pod": record.name,
+                "why": "spawn_failed" if never_ran else "ended",
+                "rules": _rules(record.grant.allow),
+            },
+        )
+
+
+def ended(supervisor: Supervisor, record: PodRecord, data: dict[str, Any]) -> None:
+    """A pod has ended; `data` is that of the `pod_ended` event."""
+    live = supervisor.pods.get(record.id)
+    limit = None if live is None else live.fold.limit
+    supervisor.audit.note(
+        "ended",
+        {
+            "id": record.id,
+            "pod": record.name,
+            "state": data["state"],
+            "step": data["step"],
+            "exit": data["exit"],
+            **({} if limit is None else {"limit": limit}),
+        },
+    )
+
+
+def _who(supervisor: Supervisor, session: Session) -> dict[str, Any]:
+    caller: Caller = session.caller
+    if caller.pod_id is None:
+        return {"who": "owner", "pid": session.peer_pid}
+    record = supervisor.table.get(caller.pod_id)
+    name = "" if record is None else record.name
+    return {"who": "pod", "pod": name, "id": caller.pod_id, "pid": session.peer_pid}
+
+
+def _pod(message: object) -> str:
+    """The pod that a request names; what cannot be a name is not repeated."""
+    given = getattr(message, "pod", getattr(message, "name", ""))
+    return given if isinstance(given, str) and _NAME.match(given) else ""
+
+
+def _rules(rules: tuple[ScopeRule, ...]) -> list[str]:
+    words = [
+        f"{rule.permission} {rule.target}{'' if rule.recursive else ' (flat)'}"
+        for rule in rules[:MAX_RULES]
+    ]
+    more = len(rules) - MAX_RULES
+    return [*words, f"and {more} more"] if more > 0 else words
