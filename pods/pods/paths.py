@@ -29,6 +29,9 @@ JOURNAL_NAME: Final = "journal"
 SECRETS_NAME: Final = "secrets"
 """The file in a new pod's runtime directory with its token and the values of its `env`."""
 
+LENT_NAME: Final = "lent.json"
+"""In a pod's state directory: what it has lent to its children, while that is something."""
+
 ENVIRONMENT_NAME: Final = "environment"
 """The file in a pod's runtime directory with the values of its `env`, kept where the pod is to be
 started again if it dies."""

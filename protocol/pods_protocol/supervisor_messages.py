@@ -25,6 +25,7 @@ from pods_protocol.values import (
     Enforcement,
     HeldLimit,
     IfBusy,
+    LentScope,
     Limits,
     ParentExit,
     PodInfo,
@@ -298,6 +299,8 @@ class InspectPodResult:
         questions: what it asks.
         limits, held_limits: its ceilings, and who sees to each.
         reason: why it ended, in words for people; empty while it lives.
+        lent: what its children have of its scope. The kernel leaves it in the pod's own rights; the
+            programs of its turns are refused to write there.
     """
 
     pod: PodInfo
@@ -315,6 +318,7 @@ class InspectPodResult:
     python: str | None
     restart: RestartPolicy = field(factory=RestartPolicy)
     restarts: Restarts = field(factory=Restarts)
+    lent: tuple[LentScope, ...] = ()
 
 
 @frozen(kw_only=True)

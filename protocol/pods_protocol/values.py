@@ -82,6 +82,21 @@ class ScopeGrant:
 
 
 @frozen(kw_only=True)
+class LentScope:
+    """What a pod has lent to one of its children, and does not write itself while that lives.
+
+    Attributes:
+        pod: the child's name.
+        rules: what the child may write or lend on for writing.
+        deny: taken out of that: it stays the pod's own.
+    """
+
+    pod: str
+    rules: tuple[ScopeRule, ...]
+    deny: tuple[ScopeRule, ...] = ()
+
+
+@frozen(kw_only=True)
 class Limits:
     """Ceilings of one pod; `None` is none of its own, or for a child what its parent has left.
 

@@ -12,12 +12,19 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast
 
 import trio
 
 from pods.agents.text import Coalescer, Decoder
 from pods_protocol.errors import StartFailed
+
+if TYPE_CHECKING:
+    from pods.agents.held import HeldProcess
+    from pods.scope.landlock import Ruleset
+
+Process: TypeAlias = "trio.Process | HeldProcess"
+"""A program that was started, one way or the other."""
 
 RECEIVE_BYTES: Final = 64 * 1024
 """One read: what a pipe holds."""
@@ -98,6 +105,7 @@ async def run_process(
     cwd: str,
     env: Mapping[str, str],
     stdin: bytes | None = None,
+    layer: Ruleset | None = None,
 ) -> ProcessEnd:
     """Run a program to its end, in a session of its own.
 
@@ -110,11 +118,12 @@ async def run_process(
         cwd: where it runs.
         env: its whole environment.
         stdin: what it reads; None is `/dev/null`.
+        layer: what it is held to besides what holds this process.
 
     Raises:
         StartFailed: it could not be started; `data` has `detail` and `errno`.
     """
-    process = await _open(argv, cwd, env, stdin is not None)
+    process = await _open(argv, cwd, env, stdin is not None, layer)
     try:
         left_open = await _attend(process, output, stdin)
     except BaseExceptionGroup as group:
@@ -162,9 +171,19 @@ class ProcessEnd:
 
 
 async def _open(
-    argv: Sequence[str], cwd: str, env: Mapping[str, str], with_stdin: bool
-) -> trio.Process:
+    argv: Sequence[str],
+    cwd: str,
+    env: Mapping[str, str],
+    with_stdin: bool,
+    layer: Ruleset | None,
+) -> Process:
     try:
+        if layer is not None:
+            from pods.agents.held import open_held  # most pods lend nothing
+
+            return await open_held(
+                argv, cwd=cwd, env=env, with_stdin=with_stdin, enter=layer.restrict_self
+            )
         return await trio.lowlevel.open_process(
             list(argv),
             stdin=subprocess.PIPE if with_stdin else subprocess.DEVNULL,
@@ -193,7 +212,7 @@ def _cannot_start(argv: Sequence[str], cwd: str, error: OSError | ValueError) ->
     )
 
 
-async def _attend(process: trio.Process, output: Output, stdin: bytes | None) -> bool:
+async def _attend(process: Process, output: Output, stdin: bytes | None) -> bool:
     """Feed it, read it, wait for it; whether its pipes were still held at the end."""
     assert process.stdout is not None, "asked for a pipe"
     assert process.stderr is not None, "asked for a pipe"
@@ -254,7 +273,7 @@ async def _write(stream: trio.abc.SendStream, data: bytes) -> None:
     await stream.aclose()
 
 
-async def _end_when_cancelled(process: trio.Process) -> None:
+async def _end_when_cancelled(process: Process) -> None:
     """End the program if it still runs when the turn, or the reading of it, no longer does."""
     try:
         await trio.sleep_forever()
@@ -264,7 +283,7 @@ async def _end_when_cancelled(process: trio.Process) -> None:
                 await _end_group(process)
 
 
-async def _end_group(process: trio.Process) -> None:
+async def _end_group(process: Process) -> None:
     """SIGTERM to the group, a grace, SIGKILL; the program itself is reaped on return."""
     group = process.pid
     _signal_group(group, signal.SIGTERM)

@@ -19,12 +19,14 @@ from pods.agents.process import Output, ProcessEnd, TextOutput, run_process
 from pods.agents.recorder import MAX_SUMMARY_BYTES, Recorder
 from pods.agents.text import Coalescer, shorten
 from pods_protocol.bounds import MAX_WAIT_SECONDS
-from pods_protocol.errors import InvalidParams
+from pods_protocol.errors import InvalidParams, StartFailed
 from pods_protocol.pod_messages import HistoryEntry
 from pods_protocol.values import ScopeGrant
 
 if TYPE_CHECKING:
     from pods.client.aio import PodsClient
+    from pods.scope.landlock import Ruleset
+    from pods.scope.lending import Lending
     from pods_tools import Toolset
 
 MAX_PROMPT_BYTES: Final = 8 * 1024
@@ -58,6 +60,10 @@ class Host(Protocol):
     @property
     def grant(self) -> ScopeGrant:
         """What it may touch."""
+        ...
+
+    def lending(self) -> Lending | None:
+        """What it has lent of that at the moment; None where that is nothing."""
         ...
 
     @property
@@ -182,9 +188,13 @@ class Turn:
     def may_write(self, path: str) -> bool:
         """Whether the pod's grant lets it write `path` (relative paths: from `cwd`).
 
-        What is lent to a child at the moment is not looked at.
+        Not what is lent to a child at the moment.
         """
-        return scope.may_write(self.scope, scope.canonical(path, self.cwd))
+        canonical = scope.canonical(path, self.cwd)
+        lending = self._host.lending()
+        if lending is not None and lending.covers(canonical) is not None:
+            return False
+        return scope.may_write(self.scope, canonical)
 
     def may_read(self, path: str) -> bool:
         """Whether the pod's grant lets it read `path` (relative paths: from `cwd`)."""
@@ -373,7 +383,8 @@ class Turn:
         """Run a program to its end; what it writes is streamed as the turn's text.
 
         When the turn is cancelled, the program and its process group are ended. What it leaves
-        running when it ends by itself goes on until the pod ends.
+        running when it ends by itself goes on until the pod ends. It cannot write what the pod has
+        lent to its children by the time it starts (see `pods.scope.lending`).
 
         Args:
             command: the program and its arguments; a string is a command line for the shell.
@@ -403,6 +414,7 @@ class Turn:
         argv = [find_shell(), "-c", command] if isinstance(command, str) else list(command)
         given = stdin.encode("utf-8", "replace") if isinstance(stdin, str) else stdin
         watched = Denials(output or TextOutput(Coalescer(self._recorder.output)))
+        layer = self._without_lent()
         try:
             end = await run_process(
                 argv,
@@ -410,8 +422,11 @@ class Turn:
                 cwd=self.cwd if cwd is None else os.path.join(self.cwd, cwd),
                 env={**self._host.environment(), **(env or {})},
                 stdin=given,
+                layer=layer,
             )
         finally:
+            if layer is not None:
+                layer.close()
             self._recorder.report_dropped()
         if watched.seen and end.status != 0:
             end.hint = (
@@ -425,6 +440,25 @@ class Turn:
                 "writes from now on is not read",
             )
         return end
+
+    def _without_lent(self) -> Ruleset | None:
+        """What keeps a program off what is lent; None where nothing is, or nothing can."""
+        lending = self._host.lending()
+        if lending is None or not lending.held:
+            return None
+        from pods.scope.lending import layer_without  # most pods lend nothing
+
+        try:
+            return layer_without(self.scope, lending)
+        except OSError as error:
+            lent = ", ".join(one.pod for one in lending.to)
+            raise StartFailed(
+                f"cannot keep a program off what is lent to {lent}: {error.strerror}; wait until "
+                "that is back",
+                step="lent",
+                detail=str(error),
+                errno=error.errno,
+            ) from error
 
     # Children ------------------------------------------------------------------------------------
 

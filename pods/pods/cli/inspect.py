@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     width = max(map(len, facts))
     of_many = {
         name: facts.pop(name, [])
-        for name in ("limits", "queue", "notes", "undelivered", "enforcement")
+        for name in ("limits", "queue", "notes", "undelivered", "lent", "enforcement")
     }
     for name, value in facts.items():
         render.say(f"{name.ljust(width)}  {_value(value)}".rstrip())
@@ -42,7 +42,8 @@ def run(args: argparse.Namespace) -> int:
         if name == "enforcement":
             lines = _enforcement(value)
         else:
-            lines = [_limit(one) if name == "limits" else _message(one) for one in value]
+            show = {"limits": _limit, "lent": _lent}.get(name, _message)
+            lines = [show(one) for one in value]
         for line in lines or ["-"]:
             render.say(f"{name.ljust(width)}  {line}")
             name = ""
@@ -52,6 +53,12 @@ def run(args: argparse.Namespace) -> int:
 def _limit(held: dict[str, Any]) -> str:
     """One limit and who sees to it."""
     return render.clean(f"{held['name']} {held['value']:.17g} ({held['by']}): {held['how']}")
+
+
+def _lent(lent: dict[str, Any]) -> str:
+    """What a child has of the pod's scope."""
+    rules = ", ".join(render.rule(rule) for rule in lent["rules"])
+    return render.clean(f"{rules} to {lent['pod']}: closed to the programs of its turns")
 
 
 def _message(message: dict[str, Any]) -> str:

@@ -20,7 +20,9 @@ from attrs import asdict, frozen
 
 from pods.keeper.pod_start import inherited_environ
 from pods.keeper.system import die_with_parent, redirect_standard_streams, reset_signals
+from pods.paths import LENT_NAME
 from pods.scope.confine import OwnPlaces, prepare, switches_from
+from pods.scope.lending import layer_without, read_lending
 from pods.scope.refusals import Refused
 from pods.scope.tracer import Traced, trace
 from pods_protocol.codec import from_json, to_json
@@ -113,6 +115,8 @@ def _run(
         switches=switches_from(environ),
         python=subject.python,
     ) as confinement:
+        lending = read_lending(f"{subject.state_directory}/{LENT_NAME}")
+        layer = None if lending is None else layer_without(subject.grant, lending, (temporary,))
 
         def become() -> None:
             os.setsid()
@@ -120,6 +124,8 @@ def _run(
             redirect_standard_streams(2)
             os.chdir(subject.cwd)
             confinement.enter()
+            if layer is not None:
+                layer.restrict_self()
             os.execvpe(argv[0], list(argv), env)
 
         traced = trace(become)

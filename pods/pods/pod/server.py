@@ -24,6 +24,7 @@ from pods.agents.scope import scope_environment
 from pods.brakes import Brake
 from pods.journal.feed import Feed
 from pods.journal.store import Journal
+from pods.paths import LENT_NAME
 from pods.pod import answers
 from pods.pod.actor import RunningTurn, Waiter, may_write
 from pods.pod.children import OwnClient, token_file
@@ -65,6 +66,7 @@ from pods_protocol.values import ScopeGrant
 if TYPE_CHECKING:
     from pods.client.aio import PodsClient
     from pods.pod.limit_keeper import LimitKeeper
+    from pods.scope.lending import Lending
     from pods_tools import Toolset
 
 STORAGE_RETRY_SECONDS: Final = 0.5
@@ -460,6 +462,15 @@ class PodServer:
     def grant(self) -> ScopeGrant:
         """What it may touch."""
         return self.spec.grant
+
+    def lending(self) -> Lending | None:
+        """What it has lent of that at the moment, by the supervisor's word."""
+        path = f"{self.spec.state_directory}/{LENT_NAME}"
+        if not os.path.exists(path):
+            return None
+        from pods.scope.lending import read_lending  # most pods lend nothing
+
+        return read_lending(path)
 
     @property
     def options(self) -> Mapping[str, Any]:

@@ -170,7 +170,7 @@ def prepare(
             _allow_if_there(ruleset, path, READ)
         for path in own.listed:
             _allow_if_there(ruleset, path, Access.READ_DIR)
-        extra = _extra(switches, own.forbidden)
+        extra = extra_places(switches, own.forbidden)
         for path, permission in extra:
             _allow_if_there(ruleset, path, WRITE if permission == "write" else READ)
     except BaseException:
@@ -236,7 +236,7 @@ def shortfall(record: Enforcement) -> str:
     )
 
 
-def _extra(switches: Mapping[str, str], forbidden: Sequence[str]) -> list[tuple[str, str]]:
+def extra_places(switches: Mapping[str, str], forbidden: Sequence[str]) -> list[tuple[str, str]]:
     """The user's own additions, but for those that hold, or lie in, pods' own directories."""
     roots = [os.path.realpath(root) for root in forbidden]
     found: list[tuple[str, str]] = []

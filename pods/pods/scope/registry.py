@@ -117,6 +117,11 @@ class ScopeRegistry:
         """
         return [_as_value(outcome) for outcome in self._run(operations)]
 
+    @property
+    def known(self) -> Table:
+        """The table after the newest act here; a reference, so it never waits for one."""
+        return self._known.table
+
     def read(self) -> Table:
         """The living leases, without the lock and without writing.
 

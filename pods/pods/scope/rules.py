@@ -376,6 +376,11 @@ class Table:
             )
         return Table(leases, index)
 
+    def children(self, pod_id: str) -> Iterator[Lease]:
+        """The leases right below one."""
+        for child in self._children.get(pod_id, ()):
+            yield self.leases[child]
+
     def lent(self, pod_id: str) -> tuple[ScopeRule, ...]:
         """What living descendants hold of this pod's ground: their widest rules, each once.
 

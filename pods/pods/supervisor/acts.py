@@ -46,6 +46,7 @@ from pods.supervisor import audited
 from pods.supervisor.core import Supervisor
 from pods.supervisor.freeze import freeze, thaw
 from pods.supervisor.kill import kill_tree
+from pods.supervisor.lending import tell_lent
 from pods.supervisor.stop import stop_in_background
 from pods_protocol.errors import PodsError, StorageFailed
 from pods_protocol.pod_messages import RunResult
@@ -292,6 +293,8 @@ async def release_leases(supervisor: Supervisor, pod_ids: Sequence[str]) -> None
         return table.reclaim(pod_ids), None
 
     await supervisor.registry_worker.submit(release)
+    over = (supervisor.table.get(pod_id) for pod_id in pod_ids)
+    tell_lent(supervisor, (record.parent_id for record in over if record is not None))
 
 
 async def release_later(supervisor: Supervisor, pod_ids: Sequence[str]) -> None:

@@ -25,6 +25,7 @@ from pods.paths import ENVIRONMENT_NAME, SECRETS_NAME
 from pods.scope.rules import Lease, Table
 from pods.supervisor.acts import describe_exit
 from pods.supervisor.core import Supervisor
+from pods.supervisor.lending import tell_lent
 from pods.supervisor.live import LivePod
 from pods.supervisor.records import error_tail, write_environment, write_secrets, write_token
 from pods_protocol.bounds import HELLO_SECONDS
@@ -194,7 +195,9 @@ async def take_lease(
     # What the registry stored: the ancestors' denies are in it. A lease that was held before is the
     # pod's also where the task that takes it again is cancelled.
     undo = give_back if start.revival is None else None
-    return Taken(nonce=nonce, grant=await supervisor.registry_worker.submit(lend, undo=undo))
+    taken = Taken(nonce=nonce, grant=await supervisor.registry_worker.submit(lend, undo=undo))
+    tell_lent(supervisor, (start.parent_id,))
+    return taken
 
 
 async def _start_failed(live: LivePod, error: PodsError, verb: str) -> StartFailed:

@@ -15,6 +15,7 @@ from pods.supervisor.authority import Caller, find_pod
 from pods.supervisor.ceilings import held_limits
 from pods.supervisor.core import Supervisor
 from pods.supervisor.info import current_info
+from pods.supervisor.lending import lent_now
 from pods_protocol.errors import NotConnected, PodEnded, PodPaused
 from pods_protocol.supervisor_messages import (
     ConnectPod,
@@ -56,6 +57,7 @@ async def inspect(supervisor: Supervisor, caller: Caller, request: InspectPod) -
         python=record.python,
         restart=record.restart,
         restarts=record.restarts,
+        lent=lent_now(supervisor.places.places.pod_state(record.id)) if record.living else (),
     )
 
 
