@@ -29,10 +29,14 @@ HEALED_SECONDS: Final = 20.0
 """After the last fault everything must be right within this: what a full disk refused is tried
 again after ever longer pauses."""
 
+GONE_SECONDS: Final = 75.0
+"""After the last stop. A launcher whose supervisor was killed while it came up, and that no other
+has met, ends by itself after a minute."""
+
 LOOK_SECONDS: Final = 0.05
 """Between two looks at what nobody announces."""
 
-ROUND_SECONDS: Final = 120.0
+ROUND_SECONDS: Final = 240.0
 """A round takes some four; one that is not over then hangs."""
 
 ENDED: Final = ("stopped", "failed", "lost")
@@ -131,8 +135,8 @@ class Round:
             return [f"no supervisor comes up after the faults: {error.message}"]
         return await self._in_time(self._look)
 
-    async def _in_time(self, look: Callable[[], Any]) -> list[str]:
-        deadline = trio.current_time() + HEALED_SECONDS
+    async def _in_time(self, look: Callable[[], Any], seconds: float = HEALED_SECONDS) -> list[str]:
+        deadline = trio.current_time() + seconds
         while True:
             wrong: list[str] = await look()
             if not wrong or trio.current_time() > deadline:
@@ -220,7 +224,7 @@ class Round:
             left += [f"{path} is left" for path in self.world.left_in_runtime()]
             return left + [f"the lease of {one} is left" for one in self.world.leases()]
 
-        return wrong + await self._in_time(look)
+        return wrong + await self._in_time(look, GONE_SECONDS)
 
     def _judge_journals(self) -> list[str]:
         """Everything that was promised, against what lies on the disk when nothing lives."""

@@ -106,7 +106,10 @@ class World:
                     continue
                 command = Path(f"/proc/{entry}/cmdline").read_bytes().replace(b"\0", b" ")
                 name = Path(f"/proc/{entry}/comm").read_text().strip()
-                found[int(entry)] = f"{name}: {command.decode().strip()}"
+                fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+                found[int(entry)] = (
+                    f"{name}: {command.decode().strip()} (state {fields[0]}, child of {fields[1]})"
+                )
         return found
 
     def pid_of(self, name: str) -> list[int]:
@@ -150,11 +153,11 @@ class World:
 
     def left_in_runtime(self) -> list[str]:
         """What lies in the runtime directory besides locks, which stay."""
-        runtime = Path(self.places.places.runtime)
         return sorted(
-            str(path.relative_to(runtime))
-            for path in (runtime.rglob("*") if runtime.exists() else ())
-            if not path.name.endswith(".lock")
+            f"{directory}/{name}"
+            for directory, below, files in os.walk(self.places.places.runtime)
+            for name in (*below, *files)
+            if not name.endswith(".lock")
         )
 
     def clear(self, *, keep: bool = False) -> None:

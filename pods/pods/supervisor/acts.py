@@ -75,6 +75,8 @@ class Facts:
         error: the code of what failed a spawn.
         attempt, due, why: of the start again that is due: its number in a row, when, what for.
         give_up: why it is not started again, though its policy asks for it.
+        insist: the end is not recorded before the pod's journal has it.
+        unwritten: why the journal could not be ended; found out while it is.
     """
 
     message: RunResult | None = None
@@ -88,6 +90,8 @@ class Facts:
     due: float = 0.0
     why: str = ""
     give_up: str = ""
+    insist: bool = True
+    unwritten: StorageFailed | None = None
 
 
 async def perform(supervisor: Supervisor, pod_id: str, trigger: Trigger, facts: Facts) -> None:
@@ -161,6 +165,9 @@ def write_record(supervisor: Supervisor, record: PodRecord, command: Command, fa
         case Command.RECORD_RESUMED:
             supervisor.record(POD_RESUMED, named)
         case Command.RECORD_ENDED:
+            if facts.unwritten is not None:
+                # Whoever tries again, this supervisor or the next, finds it still to be done.
+                raise facts.unwritten
             data = ended_data(
                 record,
                 state=facts.state,
@@ -218,9 +225,12 @@ async def end_journal(supervisor: Supervisor, record: PodRecord, facts: Facts) -
         # A journal that was deleted under the pod says nothing of its end even now.
         state: PodState = live.fold.ended or ended
     except PodsError as error:
-        # A full or broken disk keeps a dead pod from nothing: its lease and places are given back.
+        # A full or broken disk keeps a dead pod's lease from nobody. Its end waits for a disk that
+        # refuses (`errno`), so that every message gets its fate; a damaged journal gets none.
         supervisor.log(f"cannot end the journal of pod {record.name}: {error.message}")
         state = "lost"
+        if facts.insist and isinstance(error, StorageFailed) and error.data.get("errno"):
+            facts = evolve(facts, unwritten=error)
     reason = "" if state == "stopped" else why_ended(facts)
     if live.fold.limit is not None:
         reason = f"limit {live.fold.limit}: {live.fold.end_message}"

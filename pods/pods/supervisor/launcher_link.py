@@ -130,6 +130,13 @@ class LauncherLink:
             found = await self._find()
             if found is not None:
                 return found
+            if self._ending:
+                raise StartFailed(
+                    "cannot start the launcher: the supervisor is ending; ask again, and a new one "
+                    "is started",
+                    step="launcher",
+                    detail="ending",
+                )
             # We hold the life lock, so nobody else starts one or listens here.
             with suppress(FileNotFoundError):
                 os.unlink(self._places.launcher_socket)
@@ -300,6 +307,10 @@ class LauncherLink:
     async def shutdown(self) -> None:
         """End the launcher and wait for it, where this supervisor started it."""
         self._ending = True
+        async with self._making:  # one that is just being started has to be ended, too
+            await self._end()
+
+    async def _end(self) -> None:
         try:
             # That a connection broke does not mean that the launcher has ended: look again.
             while (rpc := await self._find()) is not None:

@@ -103,7 +103,6 @@ class LivePod:
         self._on_change = on_change
         self._on_news = on_news
         self._newest_news = 0
-        self._greeted: RpcClient | None = None
         self._owner_token = ""
 
     def __repr__(self) -> str:
@@ -213,20 +212,22 @@ class LivePod:
             AgentError: its agent cannot be loaded.
         """
         stream = await connect_within(path, f"pod {self.name}", HELLO_SECONDS)
-        self.pod = RpcClient(
-            stream, POD_API, peer=f"pod {self.name}", on_notification=self._notified
-        )
-        nursery.start_soon(self.pod.run)
-        greeting = await self.pod.hello(self._owner_token, client="supervisor")
-        self._greeted = self.pod
+        rpc = RpcClient(stream, POD_API, peer=f"pod {self.name}", on_notification=self._notified)
+        nursery.start_soon(rpc.run)
+        try:
+            greeting = await rpc.hello(self._owner_token, client="supervisor")
+        except BaseException:
+            rpc.close()
+            raise
+        # Not before: others ask over this link, and nothing can be asked until it was greeted.
+        self.pod = rpc
         self.pod_pid = greeting.pid
         return greeting
 
     @property
     def reachable(self) -> bool:
-        """Whether its link stands and it has been greeted over it."""
-        link = self.pod
-        return link is not None and link is self._greeted and not link.closed.is_set()
+        """Whether its link stands; it has been greeted over it."""
+        return self.pod is not None and not self.pod.closed.is_set()
 
     def forget_processes(self) -> None:
         """Its processes are gone, and it is to have others."""

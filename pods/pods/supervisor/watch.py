@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Final
 
 import trio
+from attrs import evolve
 
 from pods.keeper.record import read_record
 from pods.lifecycle import Life, Trigger
@@ -33,6 +34,10 @@ stopped by a signal, for hours. Also the moment in which a pod that ended is not
 
 STORAGE_RETRY_SECONDS: Final = 0.5
 """Between attempts to write a pod's end to a disk that refuses."""
+
+JOURNAL_SECONDS: Final = 60.0
+"""How long a pod's end waits for a disk that refuses the pod's own journal and nothing else. Its
+place on it may be broken for good; then its record says `lost`, and it is over."""
 
 
 async def watch(supervisor: Supervisor, live: LivePod) -> None:
@@ -60,9 +65,11 @@ async def bury(supervisor: Supervisor, live: LivePod, facts: Facts) -> None:
 
 async def _bury_later(supervisor: Supervisor, live: LivePod, facts: Facts) -> None:
     """Try until the disk takes it: a pod whose end is not written is not forgotten either."""
+    deadline = trio.current_time() + JOURNAL_SECONDS
     while True:
         await trio.sleep(STORAGE_RETRY_SECONDS)
-        if await _try_to_bury(supervisor, live, facts):
+        insist = trio.current_time() < deadline
+        if await _try_to_bury(supervisor, live, evolve(facts, insist=insist)):
             return
 
 

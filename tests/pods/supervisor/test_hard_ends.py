@@ -11,13 +11,16 @@ import pytest
 import trio
 
 from pods.client import aio
+from pods.journal.fold import PodFold
 from pods.journal.store import Journal, JournalWriter
 from pods.lifecycle import PodTable, reserved_data
-from pods.supervisor import spawn
+from pods.rpc.client import RpcClient
+from pods.supervisor import spawn, watch
 from pods.supervisor.core import Supervisor
 from pods.supervisor.live import LivePod
 from pods_protocol.errors import NotConnected, StorageFailed
 from pods_protocol.events import Event
+from pods_protocol.pod_messages import HelloResult
 from pods_protocol.process_messages import PodSpec
 from pods_protocol.supervisor_messages import SpawnPod
 from pods_protocol.values import ScopeGrant
@@ -129,6 +132,74 @@ async def test_a_spawn_that_was_cut_off_is_rolled_back_though_the_disk_refused_a
             while (await client.list()).pods:
                 pass  # nobody announces it
             await client.spawn("one")
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_dead_pods_journal_is_ended_once_the_disk_takes_it(
+    pods_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "STORAGE_RETRY_SECONDS", 0.001)
+    append, left = JournalWriter[PodFold].append_many, [1, 1]
+
+    def refusing(journal: JournalWriter[PodFold], *given: Any, **named: Any) -> list[Event]:
+        if left and "/pods/" in journal.directory:
+            left.pop()
+            raise StorageFailed("cannot write: the disk is full; free some", path="", errno=28)
+        return append(journal, *given, **named)
+
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        with trio.fail_after(WAIT_SECONDS):
+            await client.spawn("one", prompt="exec sleep 1000")
+            monkeypatch.setattr(JournalWriter, "append_many", refusing)
+            pid = _live(supervisor, "one").pod_pid
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            await client.wait("one", until="ended")
+            kinds = [event.type for event in (await client.read("one", since=0)).events]
+            assert kinds[-2:] == ["turn_ended", "stopped"]
+            assert (await client.inspect("one")).pod.state == "failed"
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_launcher_that_comes_up_while_its_supervisor_leaves_ends_with_it(
+    pods_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with supervisor_and_client(pods_environ) as (supervisor, _):
+        launcher, open_process = supervisor.launcher.pid, trio.lowlevel.open_process
+        starting = trio.Event()
+
+        async def noted(*given: Any, **named: Any) -> trio.Process:
+            process = await open_process(*given, **named)
+            starting.set()
+            return process
+
+        monkeypatch.setattr(trio.lowlevel, "open_process", noted)
+        assert launcher is not None
+        os.kill(launcher, signal.SIGKILL)
+        with trio.fail_after(WAIT_SECONDS):
+            await starting.wait()
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_pod_is_stopped_while_the_supervisor_greets_it_anew(
+    pods_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        with trio.fail_after(WAIT_SECONDS):
+            await client.spawn("one")
+            live, hello, greeting = _live(supervisor, "one"), RpcClient.hello, trio.Event()
+
+            async def noted(rpc: RpcClient, *given: Any, **named: Any) -> HelloResult:
+                greeting.set()
+                return await hello(rpc, *given, **named)
+
+            monkeypatch.setattr(RpcClient, "hello", noted)
+            assert live.pod_pid is not None
+            assert live.pod is not None
+            os.kill(live.pod_pid, signal.SIGSTOP)  # so that it does not answer
+            await live.pod.aclose()
+            await greeting.wait()
+            assert (await client.stop("one", grace_seconds=0.2)).step != "shutdown"
     assert left_in(pods_environ) == NOTHING
 
 
