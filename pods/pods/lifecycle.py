@@ -248,6 +248,7 @@ class PodRecord:
     Attributes:
         parent_id: who answers for it now; changes when a parent ends before it.
         asked_by: who asked for it, for ever; the scope of its `message_id`.
+        session: the owner's session that it or the pod above it was asked for in; empty: none.
         message: the fate of the first message.
         enforcement: what the kernel held it to when it came up.
         restart: whether it is started again when it dies.
@@ -284,6 +285,7 @@ class PodRecord:
     replaces: str | None
     created: float
     require_enforcement: bool = False
+    session: str = ""
     restart: RestartPolicy = field(factory=RestartPolicy)
     restarts: Restarts = field(factory=Restarts)
     began: float | None = None
@@ -327,6 +329,7 @@ def reserved_data(
     on_parent_exit: ParentExit,
     replaces: str | None,
     limits: Limits | None = None,
+    session: str = "",
 ) -> dict[str, Any]:
     """The data of a `pod_reserved` event: all of the request that is no secret.
 
@@ -349,6 +352,7 @@ def reserved_data(
         "call_back": request.call_back,
         "message_id": request.message_id,
         "replaces": replaces,
+        "session": session,
         "require_enforcement": request.require_enforcement,
         "restart": to_json(request.restart),
     }
@@ -625,6 +629,7 @@ def _reserved(event: Event) -> PodRecord:
         replaces=data["replaces"],
         created=event.time,
         require_enforcement=data.get("require_enforcement", False),
+        session=data.get("session", ""),
         restart=from_json_lenient(RestartPolicy, data.get("restart", {})),
     )
 

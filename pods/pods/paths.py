@@ -145,6 +145,10 @@ class SupervisorPlaces(NamedTuple):
         """Held by the supervisor while it lives. Never unlinked."""
         return f"{self.places.runtime}/{self.directory_name}.lock"
 
+    def session_lock(self, session: str) -> str:
+        """Held by the `pods mcp` that speaks for this session. Never unlinked."""
+        return f"{self.places.runtime}/{self.directory_name}.session-{session}.lock"
+
     @property
     def state(self) -> str:
         """The supervisor's own journal and log."""

@@ -58,12 +58,16 @@ class Hello(Request[HelloResult]):
         token: the authority claimed; never logged.
         protocol: the version the client speaks.
         client: what the client calls itself, for logs.
+        session: with the owner's token to a supervisor: speak for this session of the owner's and
+            no more. It sees the pods that were spawned under this name, and theirs, and nothing
+            else; it outlives the connection. The authority is the owner's own, narrowed by choice.
     """
 
     METHOD: ClassVar[str] = "hello"
     token: str = field(repr=False)
     protocol: int
     client: str = ""
+    session: str = ""
 
 
 @frozen(kw_only=True)

@@ -360,6 +360,7 @@ class PodInfo:
         name: unique among the pods of one supervisor.
         parent: the parent's name, or None for a pod that a person asked for.
         depth: 1 for such a pod, 2 for its children.
+        session: the owner's session that it, or the pod above it, was asked for in; empty: none.
         unread: events after the caller's cursor.
         last_turn: how the newest turn ended.
         exit: set when it has ended.
@@ -393,3 +394,4 @@ class PodInfo:
     wake_on: WakeOn = "none"
     memory_bytes: int | None = None
     journal: str = field(default="")
+    session: str = ""

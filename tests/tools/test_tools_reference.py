@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+import pods_tools
 from pods_tools import reference
 from pods_tools.catalogue import TOOLS
 from pods_tools.schema import input_schema
@@ -32,8 +33,27 @@ def test_a_readme_without_marks_is_refused() -> None:
 
 
 def test_importing_the_tools_loads_neither_jsonschema_nor_an_event_loop() -> None:
-    code = "import sys, json, pods_tools; print(json.dumps(sorted(sys.modules)))"
+    code = "import sys, json, pods_tools.toolset; print(json.dumps(sorted(sys.modules)))"
     loaded = json.loads(subprocess.check_output([sys.executable, "-P", "-c", code], text=True))
     assert not {"jsonschema", "trio", "cattrs", "orjson", "pods", "psutil", "filelock"} & set(
         loaded
     )
+
+
+def test_what_a_host_waits_for_is_loaded_without_attrs() -> None:
+    code = "import sys, json, pods_tools.mcp; print(json.dumps(sorted(sys.modules)))"
+    loaded = json.loads(subprocess.check_output([sys.executable, "-P", "-c", code], text=True))
+    assert not {"attrs", "attr", "jsonschema", "pods_tools.toolset", "asyncio"} & set(loaded)
+
+
+def test_the_list_for_mcp_hosts_is_the_one_that_the_tools_give() -> None:
+    written = reference.MCP_TOOLS.read_text("utf-8")
+    assert written == reference.mcp_tools(), "after a change: python -m pods_tools.reference"
+
+
+def test_the_room_has_what_it_names_and_nothing_else() -> None:
+    assert {*pods_tools.__all__} <= {*dir(pods_tools)}
+    for name in pods_tools.__all__:
+        assert getattr(pods_tools, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        pods_tools.nonsense  # noqa: B018  # asking is the test

@@ -1,7 +1,7 @@
-"""The generated part of the room's README: the tools and their fields.
+"""What is generated from the tools: the README's part with their fields, and MCP's list of them.
 
-Owns its text, made from the schemas that models get. `python -m pods_tools.reference` puts it
-between the README's marks and a test compares. Nothing at run time imports it.
+Owns both texts, made from the schemas that models get. `python -m pods_tools.reference` puts the
+one between the README's marks and writes the other; tests compare. Nothing at run time imports it.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from pods_tools.catalogue import TOOLS
+from pods_tools.definitions import export
+from pods_tools.mcp import TOOLS_FILE
 from pods_tools.schema import Schema, input_schema, output_schema
 from pods_tools.tool import Tool
 
 README = Path(__file__).parents[1] / "README.md"
+MCP_TOOLS = Path(__file__).with_name(TOOLS_FILE)
 BEGIN = "<!-- begin tools -->"
 END = "<!-- end tools -->"
 
@@ -22,6 +25,12 @@ END = "<!-- end tools -->"
 def section() -> str:
     """The generated part."""
     return "\n".join(_tool(tool) for tool in TOOLS.values())
+
+
+def mcp_tools() -> str:
+    """The definitions in MCP's shape as the file has them: a tool a line, short to read in."""
+    lines = (json.dumps(tool, separators=(",", ":")) for tool in export("mcp"))
+    return "[\n" + ",\n".join(lines) + "\n]\n"
 
 
 def fill(readme: str) -> str:
@@ -100,3 +109,4 @@ def _bounds(field: Schema) -> str:
 
 if __name__ == "__main__":  # pragma: no cover
     README.write_text(fill(README.read_text("utf-8")), "utf-8")
+    MCP_TOOLS.write_text(mcp_tools(), "utf-8")

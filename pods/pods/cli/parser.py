@@ -39,6 +39,7 @@ VERBS: Final[dict[str, str]] = {
     "down": "end the supervisor",
     "demo": "see it work on real files, without a model",
     "tools": "print the tools for a parent agent",
+    "mcp": "offer the tools to a host that speaks MCP",
     "completion": "print a completion script for your shell",
 }
 """Verb -> one line of help. The module of a verb has its name."""

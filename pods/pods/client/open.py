@@ -10,7 +10,7 @@ import os
 import socket
 from typing import Final, Literal
 
-from pods.client.address import Address, find_address, keeps_anything
+from pods.client.address import find_address, keeps_anything
 from pods.client.plain import ANSWER_SECONDS, PlainClient, read_token
 from pods_protocol.errors import NotConnected
 
@@ -46,8 +46,17 @@ def open_plain(
     *,
     when_absent: WhenAbsent = "look",
     timeout: float = ANSWER_SECONDS,
+    client: str = "pods",
+    session: str = "",
 ) -> PlainClient:
     """A connection to the supervisor that the environment or `supervisor` names.
+
+    Args:
+        supervisor: its name; None takes what the environment says.
+        when_absent: what to do where none runs.
+        timeout: seconds for each request that brings no timeout of its own.
+        client: what to be called in the supervisor's log.
+        session: speak for this session of the owner's and no more.
 
     Raises:
         NoSupervisor: none runs, and none is to be started.
@@ -60,7 +69,13 @@ def open_plain(
     address = find_address(os.environ, supervisor)
     for attempt in range(START_ATTEMPTS):
         try:
-            return _open(address, timeout)
+            return PlainClient(
+                address.socket,
+                read_token(address.token_file),
+                timeout=timeout,
+                client=client,
+                session=session,
+            )
         except NotConnected:
             if address.places is None or attempt + 1 == START_ATTEMPTS:
                 raise
@@ -74,7 +89,3 @@ def open_plain(
         "starts one",
         socket=address.socket,
     )
-
-
-def _open(address: Address, timeout: float) -> PlainClient:
-    return PlainClient(address.socket, read_token(address.token_file), timeout=timeout)

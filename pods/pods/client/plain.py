@@ -8,8 +8,10 @@ programs use `pods.client.aio` or `pods.client.sync`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
 import socket
 import sys
 import time
@@ -57,6 +59,7 @@ class PlainClient:
         token: the authority; kept nowhere once hello is said.
         timeout: seconds for connecting and for each request that brings no timeout of its own.
         client: what to be called in the server's log.
+        session: with the owner's token, speak for this session of the owner's and no more.
 
     Raises:
         NotConnected: nobody answers there.
@@ -65,7 +68,13 @@ class PlainClient:
     """
 
     def __init__(
-        self, path: str, token: str, *, timeout: float = ANSWER_SECONDS, client: str = "pods"
+        self,
+        path: str,
+        token: str,
+        *,
+        timeout: float = ANSWER_SECONDS,
+        client: str = "pods",
+        session: str = "",
     ) -> None:
         self.path = path
         self.hello: Json = {}
@@ -76,9 +85,12 @@ class PlainClient:
         self._events: deque[Json] = deque()
         self._socket: socket.socket | None = _connect(path, timeout)
         try:
+            hello = {"token": token, "protocol": PROTOCOL_VERSION, "client": client}
+            if session:
+                hello["session"] = session
             self.hello = self.call(
                 "hello",
-                {"token": token, "protocol": PROTOCOL_VERSION, "client": client},
+                hello,
                 timeout=min(timeout, HELLO_SECONDS),
             )
         except BaseException:
@@ -99,6 +111,22 @@ class PlainClient:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+    def abort(self) -> None:
+        """Have whoever waits here get NotConnected at once; for another thread than theirs."""
+        sock = self._socket
+        if sock is not None:
+            with contextlib.suppress(OSError):  # the other side was first
+                sock.shutdown(socket.SHUT_RDWR)
+
+    @property
+    def idle(self) -> bool:
+        """Whether it is open and nothing has come unasked: the other side has not hung up."""
+        if self._socket is None:
+            return False
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return not poll.poll(0)
 
     def fileno(self) -> int:
         """The descriptor, for a selector. Look at `take_events` first: events may be held already.

@@ -14,6 +14,7 @@ from attrs import define
 
 from pods import __version__
 from pods.lifecycle import Life, PodRecord
+from pods.paths import check_name
 from pods.rpc.server import Session, check_token
 from pods.supervisor.core import Supervisor, token_digest
 from pods_protocol.bounds import MAX_NAME_LENGTH, PROTOCOL_VERSION
@@ -35,16 +36,29 @@ LONGEST_TOKEN: Final = 256
 
 @define(kw_only=True)
 class Caller:
-    """Whom a connection speaks for: a pod, or with None the owner."""
+    """Whom a connection speaks for: a pod, or with None the owner.
+
+    Attributes:
+        owner_session: of the owner's the one session that it speaks for; empty for all that the
+            owner has, and for pods.
+    """
 
     pod_id: str | None
     session: Session
+    owner_session: str = ""
     subscribed: bool = False
+
+    @property
+    def is_owner(self) -> bool:
+        """Whether it may do what concerns everybody."""
+        return self.pod_id is None and not self.owner_session
 
     @property
     def reader(self) -> str:
         """The caller's own name for cursors."""
-        return "owner" if self.pod_id is None else self.pod_id
+        if self.pod_id is not None:
+            return self.pod_id
+        return f"session/{self.owner_session}" if self.owner_session else "owner"
 
 
 def authenticator(supervisor: Supervisor) -> Callable[[Session, Hello], HelloResult]:
@@ -52,7 +66,8 @@ def authenticator(supervisor: Supervisor) -> Callable[[Session, Hello], HelloRes
 
     def authenticate(session: Session, hello: Hello) -> HelloResult:
         if check_token(hello.token, supervisor.token):
-            session.caller = Caller(pod_id=None, session=session)
+            name = check_name(hello.session, "session") if hello.session else ""
+            session.caller = Caller(pod_id=None, session=session, owner_session=name)
         else:
             pod_id = (
                 supervisor.callers.get(token_digest(hello.token))
@@ -63,6 +78,11 @@ def authenticator(supervisor: Supervisor) -> Callable[[Session, Hello], HelloRes
                 raise NotAuthorized(
                     "cannot take this token: it is not the owner's and not that of a living pod; "
                     f"people's clients read it from {supervisor.places.owner_token}"
+                )
+            if hello.session:
+                raise NotAuthorized(
+                    "cannot speak for a session with a pod's token: sessions are the owner's; "
+                    "leave `session` out, the pod has its own children"
                 )
             session.caller = Caller(pod_id=pod_id, session=session)
         return HelloResult(
@@ -91,7 +111,10 @@ def check_caller(supervisor: Supervisor, caller: Caller) -> None:
 
 def visible(supervisor: Supervisor, caller: Caller) -> list[PodRecord]:
     """Every pod that the caller may know of, parents before children."""
-    return supervisor.table.descendants(caller.pod_id)
+    below = supervisor.table.descendants(caller.pod_id)
+    if not caller.owner_session:
+        return below
+    return [record for record in below if record.session == caller.owner_session]
 
 
 def find_pod(supervisor: Supervisor, caller: Caller, wanted: str) -> PodRecord:
@@ -138,7 +161,9 @@ def unknown_pod(supervisor: Supervisor, caller: Caller, wanted: str) -> UnknownP
 
 def sees(supervisor: Supervisor, caller: Caller, record: PodRecord) -> bool:
     """Whether the caller may know of this pod."""
-    return caller.pod_id is None or caller.pod_id in supervisor.table.ancestors(record.id)
+    if caller.pod_id is None:
+        return caller.is_owner or record.session == caller.owner_session
+    return caller.pod_id in supervisor.table.ancestors(record.id)
 
 
 def is_settled(record: PodRecord) -> bool:

@@ -44,11 +44,12 @@ async def doctor(supervisor: Supervisor, caller: Caller, request: Doctor) -> Doc
     A pod hears of its own descendants alone: what is wrong with the rest is its owner's to know.
 
     Raises:
-        NotAuthorized: a pod asks to mend.
+        NotAuthorized: a pod or a session asks to mend.
     """
-    if request.fix and caller.pod_id is not None:
+    if request.fix and not caller.is_owner:
         raise NotAuthorized(
-            "cannot mend anything for a pod: only the supervisor's owner may; ask without `fix`"
+            "cannot mend anything for a pod or a session: only the supervisor's owner may; ask "
+            "without `fix`"
         )
     places = supervisor.places
     table, problems = await _look(supervisor, caller, fix=request.fix)
@@ -106,7 +107,7 @@ async def _look(
             suspicious = find_in_leases(supervisor, caller, table, over)
     except PodsError as error:
         findings.append(found(error.CODE, error.message, "pods doctor --fix, with no pod alive"))
-    if caller.pod_id is None:
+    if caller.is_owner:
         findings += [
             *find_in_configuration(supervisor),
             *find_in_directories(supervisor),

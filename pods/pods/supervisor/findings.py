@@ -21,7 +21,7 @@ from pods.scope.identity import is_alive, is_pid_free
 from pods.scope.rules import Lease, Table
 from pods.supervisor.acts import remove_tree
 from pods.supervisor.adopt import adopt_pod
-from pods.supervisor.authority import Caller
+from pods.supervisor.authority import Caller, sees
 from pods.supervisor.core import Supervisor
 from pods.supervisor.orphans import end_keeper
 from pods.supervisor.probes import REHEARSAL
@@ -49,7 +49,10 @@ def found(code: str, message: str, fix: str, mend: Mend | None = None) -> Findin
 
 def is_known(supervisor: Supervisor, caller: Caller, pod_id: str) -> bool:
     """Whether the caller may hear of that pod, which may be another supervisor's."""
-    return caller.pod_id is None or caller.pod_id in supervisor.table.ancestors(pod_id)
+    if caller.is_owner:
+        return True
+    record = supervisor.table.get(pod_id)
+    return record is not None and sees(supervisor, caller, record)
 
 
 def find_in_configuration(supervisor: Supervisor) -> list[Finding]:

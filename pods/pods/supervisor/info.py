@@ -66,6 +66,7 @@ def pod_info(
         wake_on=record.wake_on,
         memory_bytes=memory_bytes(live.pod_pid) if live is not None and live.pod_pid else None,
         journal=directory,
+        session=record.session,
     )
 
 
@@ -108,7 +109,11 @@ def _newest(directory: str) -> int:
 def capacity(supervisor: Supervisor, caller: Caller) -> Capacity:
     """What room the caller has under each cap."""
     config = supervisor.options.config
-    children = sum(1 for child in supervisor.table.children(caller.pod_id) if child.living)
+    children = sum(
+        1
+        for child in supervisor.table.children(caller.pod_id)
+        if child.living and caller.owner_session in ("", child.session)
+    )
     return Capacity(
         depth=supervisor.table.depth(caller.pod_id),
         depth_limit=config.max_depth,

@@ -140,5 +140,6 @@ def _find_accepted(directory: str, message_id: str) -> RunResult | None:
 
 def _sender(supervisor: Supervisor, caller: Caller, claimed: str) -> str:
     if caller.pod_id is None:
-        return claimed or "owner"
+        own = f"session {caller.owner_session}" if caller.owner_session else "owner"
+        return claimed or own
     return f"pod {supervisor.known(caller.pod_id).name}"

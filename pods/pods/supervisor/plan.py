@@ -69,6 +69,7 @@ class Plan:
     cwd: str
     on_parent_exit: ParentExit
     replaces: str | None
+    session: str
 
 
 def make_plan(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> Plan:
@@ -120,6 +121,7 @@ def make_plan(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> Plan
         cwd=cwd,
         on_parent_exit=request.on_parent_exit or ("keep" if parent is None else "stop"),
         replaces=replaces,
+        session=caller.owner_session if parent is None else parent.session,
     )
 
 

@@ -154,4 +154,4 @@ def _reader(asked: str | None, caller: Caller) -> str:
             path="reader",
         )
     # One caller's named readers are its own: two parents do not share a cursor by accident.
-    return asked if caller.pod_id is None else f"{caller.pod_id}/{asked}"
+    return asked if caller.is_owner else f"{caller.reader}/{asked}"

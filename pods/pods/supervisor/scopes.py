@@ -8,7 +8,7 @@ import trio
 
 from pods.scope.registry import normalise_rules
 from pods.scope.rules import Lease, Table
-from pods.supervisor.authority import Caller, find_pod
+from pods.supervisor.authority import Caller, find_pod, sees
 from pods.supervisor.core import Supervisor
 from pods_protocol.errors import PodsError
 from pods_protocol.supervisor_messages import (
@@ -37,9 +37,16 @@ async def show(supervisor: Supervisor, caller: Caller, request: ShowScopes) -> S
             _holder(table, lease)
             for lease in table.leases.values()
             if (wanted is None or lease.pod_id == wanted)
-            and (caller.pod_id is None or caller.pod_id in supervisor.table.ancestors(lease.pod_id))
+            and _is_known(supervisor, caller, lease.pod_id)
         )
     )
+
+
+def _is_known(supervisor: Supervisor, caller: Caller, pod_id: str) -> bool:
+    if caller.is_owner:
+        return True  # those of other supervisors, too
+    record = supervisor.table.get(pod_id)
+    return record is not None and sees(supervisor, caller, record)
 
 
 def _holder(table: Table, lease: Lease) -> ScopeHolder:

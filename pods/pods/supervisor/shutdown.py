@@ -24,9 +24,10 @@ async def shutdown(
         PodRunning: pods live and `stop_pods` is not set.
     """
     grace = check_seconds(request.grace_seconds, "grace_seconds", longest=MAX_GRACE_SECONDS)
-    if caller.pod_id is not None:
+    if not caller.is_owner:
         raise NotAuthorized(
-            "cannot end the supervisor: only its owner may, not a pod; stop your own pods instead"
+            "cannot end the supervisor: only its owner may, not a pod or a session; stop your own "
+            "pods instead"
         )
     living = [record.name for record in supervisor.table.living()]
     if living and not request.stop_pods:

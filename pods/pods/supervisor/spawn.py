@@ -118,6 +118,7 @@ async def _spawn(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> S
             cwd=plan.cwd,
             on_parent_exit=plan.on_parent_exit,
             replaces=plan.replaces,
+            session=plan.session,
         ),
     )
     live = supervisor.add_live(pod_id, request.name, secrets.token_hex(32))

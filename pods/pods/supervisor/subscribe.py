@@ -5,7 +5,7 @@ from __future__ import annotations
 from pods.supervisor.authority import Caller
 from pods.supervisor.checks import check_count
 from pods.supervisor.core import Supervisor
-from pods_protocol.errors import InvalidRequest
+from pods_protocol.errors import InvalidRequest, NotSupported
 from pods_protocol.pod_messages import SubscribeResult
 from pods_protocol.supervisor_messages import SubscribeLifecycle
 
@@ -16,9 +16,15 @@ def subscribe(
     """Send `event` notifications from here on; with `since`, also what came after it.
 
     Raises:
+        NotSupported: a session of the owner's asks.
         InvalidRequest: this connection is subscribed already.
         InvalidParams: a cursor below zero.
     """
+    if caller.owner_session:
+        raise NotSupported(
+            "cannot subscribe for a session: lifecycle events are told to pods and to the owner; "
+            "use `wait` or `read`"
+        )
     last = supervisor.journal.last_seq
     since = last if request.since is None else check_count(request.since, "since", lowest=0)
     if caller.subscribed:

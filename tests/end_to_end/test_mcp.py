@@ -1,0 +1,238 @@
+"""`pods mcp` as a host has it: real pipes, a real supervisor, real pods."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from end_to_end_support import PODS, Door, open_door
+from mcp_support import Host
+from pods_tools import export
+
+pytestmark = pytest.mark.slow
+SCHEMAS = {tool["name"]: tool["outputSchema"] for tool in export("mcp")}
+
+
+@pytest.fixture(scope="module")
+def door() -> Iterator[Door]:
+    with open_door() as made:
+        yield made
+
+
+def good(host: Host, tool: str, **arguments: Any) -> Any:
+    result = host.tool(tool, **arguments)
+    assert result["isError"] is False, result
+    jsonschema.validate(result["structuredContent"], SCHEMAS[tool])
+    return result["structuredContent"]
+
+
+def refused(host: Host, tool: str, **arguments: Any) -> str:
+    result = host.tool(tool, **arguments)
+    assert result["isError"] is True
+    assert "structuredContent" not in result
+    (block,) = result["content"]
+    assert "Next: " in block["text"]
+    return str(result["_meta"]["pods/error"]["code"])
+
+
+def state_of(door: Door, pod: str) -> str:
+    return str(door.ask("inspect", pod)["pod"]["state"])
+
+
+def test_the_five_tools_do_what_they_say_with_right_and_with_wrong_arguments(door: Door) -> None:
+    with Host(door, "--session", "five") as host:
+        assert good(host, "SpawnPod", name="five", prompt="pwd")["cwd"] == door.work
+        assert good(host, "ReadPodOutput", pod="five")["text"] == f"{door.work}\n"
+        assert good(host, "SendToPod", pod="five", message="echo again")["state"] == "started"
+        assert good(host, "ReadPodOutput", pod="five")["text"] == "again\n"
+        (row,) = good(host, "ListPods")["pods"]
+        assert (row["pod"], row["unread"]) == ("five", 0)
+        assert refused(host, "SpawnPod", name="five") == "name_taken"
+        assert refused(host, "SpawnPod", title="x") == "invalid_params"
+        assert refused(host, "SendToPod", pod="five") == "invalid_params"
+        assert refused(host, "ReadPodOutput", pod="nobody") == "unknown_pod"
+        assert refused(host, "StopPod", pod="five", mode="never") == "invalid_params"
+        assert refused(host, "ListPods", pods=[]) == "invalid_params"
+        result = host.tool("Spawn")
+        assert result["isError"] is True
+        assert "SpawnPod" in result["content"][0]["text"]
+        assert good(host, "StopPod", pod="five")["state"] == "stopped"
+
+
+def test_a_session_has_its_own_pods_and_finds_them_again_by_its_name(door: Door) -> None:
+    with Host(door, "--session", "ours") as ours, Host(door, "--session", "theirs") as theirs:
+        assert "session ours" in ours.greeting["instructions"]
+        good(ours, "SpawnPod", name="mine", prompt="echo unread")
+        assert ours.names() == ["mine"]
+        assert theirs.names() == []
+        assert refused(theirs, "SendToPod", pod="mine", message="echo x") == "unknown_pod"
+        assert refused(theirs, "StopPod", pod="mine") == "unknown_pod"
+        assert refused(theirs, "SpawnPod", name="mine") == "name_taken"
+    assert door.ask("inspect", "mine")["pod"]["session"] == "ours"
+    with Host(door, "--session", "ours") as again:
+        assert again.names() == ["mine"]
+        assert good(again, "ReadPodOutput", pod="mine")["text"] == "unread\n"
+        assert refused_for_twin(door) == "busy"
+        good(again, "StopPod", pod="mine")
+
+
+def refused_for_twin(door: Door) -> str:
+    with Host(door, "--session", "ours") as twin:
+        return refused(twin, "ListPods")
+
+
+def test_hosts_in_one_directory_get_sessions_of_their_own(door: Door) -> None:
+    with Host(door) as first, Host(door) as second:
+        good(first, "SpawnPod", name="first")
+        assert second.names() == []
+        good(second, "SpawnPod", name="second")
+        assert first.names() == ["first"]
+        sessions = [door.ask("inspect", name)["pod"]["session"] for name in ("first", "second")]
+        assert sessions[1] == f"{sessions[0]}-2"
+        for host, name in ((first, "first"), (second, "second")):
+            good(host, "StopPod", pod=name)
+
+
+@pytest.mark.parametrize("end", ["hang up", "SIGTERM"])
+def test_pods_are_kept_or_stopped_when_the_host_goes_as_it_was_chosen(door: Door, end: str) -> None:
+    name = end.replace(" ", "-")
+    for choice, state in (("keep", "idle"), ("stop", "stopped")):
+        host = Host(door, "--session", name, "--on-exit", choice)
+        pod = f"{name}-{choice}"
+        good(host, "SpawnPod", name=pod)
+        if end == "SIGTERM":
+            host.process.send_signal(signal.SIGTERM)
+            host.wait()
+        else:
+            host.close()
+        assert state_of(door, pod) == state
+    assert state_of(door, f"{name}-keep") == "stopped", "it was of the same session"
+
+
+def test_a_cancelled_read_loses_nothing_and_others_are_served_meanwhile(door: Door) -> None:
+    gate = f"{door.work}/gate"
+    os.mkfifo(gate)
+    with Host(door, "--session", "cancel") as host:
+        good(host, "SpawnPod", name="slow", prompt=f"cat < {gate}", read=[gate])
+        asked = host.begin(
+            "tools/call",
+            {
+                "name": "ReadPodOutput",
+                "arguments": {"pod": "slow"},
+                "_meta": {"progressToken": "token"},
+            },
+        )
+        assert host.names() == ["slow"]
+        host.tell("notifications/cancelled", {"requestId": asked, "reason": "enough"})
+        Path(gate).write_text("at last\n")
+        read = good(host, "ReadPodOutput", pod="slow")
+        assert read["text"] == "at last\n"
+        good(host, "StopPod", pod="slow")
+
+
+def test_what_is_printed_beside_the_protocol_never_reaches_the_host(door: Door) -> None:
+    code = """
+import os, sys
+from pods.cli import main, mcp_relay
+real = mcp_relay.Relay.call
+def call(*given):
+    print("stray", flush=True)
+    os.system("echo stray; cat")
+    os.write(1, b"stray")
+    return real(*given)
+mcp_relay.Relay.call = call
+sys.exit(main(["mcp", "--session", "stray"]))
+"""
+    host = Host(door, argv=[sys.executable, "-P", "-c", code])
+    assert host.names() == []
+    assert host.close().count("stray") == 3
+
+
+def test_inside_a_pod_it_speaks_for_that_pod(door: Door) -> None:
+    calls = [
+        {"method": "initialize", "params": {"protocolVersion": "2025-06-18"}},
+        {"method": "tools/call", "params": {"name": "SpawnPod", "arguments": {"name": "child"}}},
+    ]
+    lines = [json.dumps({"jsonrpc": "2.0", "id": at, **one}) for at, one in enumerate(calls)]
+    script = f"printf '%s\\n' {shlex.join(lines)} | {shlex.join(PODS)} mcp"
+    door("spawn", "parent", "--call-back", "--prompt", script, "--wait")
+    pod = door.ask("inspect", "child")["pod"]
+    assert (pod["parent"], pod["session"]) == ("parent", "")
+    door("stop", "parent")
+
+
+def test_a_fault_of_ours_is_an_error_of_the_call_and_the_rest_goes_on(door: Door) -> None:
+    code = """
+import sys
+from pods.cli import main, mcp_relay
+real = mcp_relay.Relay.call
+def call(self, name, arguments, running):
+    if name == "StopPod":
+        raise RuntimeError("a fault")
+    return real(self, name, arguments, running)
+mcp_relay.Relay.call = call
+sys.exit(main(["mcp", "--session", "fault"]))
+"""
+    host = Host(door, argv=[sys.executable, "-P", "-c", code])
+    result = host.tool("StopPod", pod="x")
+    assert result["isError"] is True
+    assert "pods itself has a fault" in result["content"][0]["text"]
+    assert host.names() == []
+    assert "RuntimeError: a fault" in host.close(faulty=True)
+
+
+def test_every_configuration_starts_the_server_that_it_names(door: Door) -> None:
+    started: set[tuple[str, ...]] = set()
+    for host in ("claude", "codex", "opencode", "gemini", "qwen", "copilot", "json"):
+        answer = door("mcp", "--config", host, "--session", "s")
+        made = tomllib.loads(answer.out) if host == "codex" else json.loads(answer.out)
+        section = next(value for key, value in made.items() if key != "$schema")
+        entry = section["pods"]
+        words = entry["command"] if host == "opencode" else [entry["command"], *entry["args"]]
+        environ = entry.get("env") or entry.get("environment")
+        assert environ["PODS_STATE_DIR"] == door.environ["PODS_STATE_DIR"]
+        assert os.path.isabs(words[0])
+        assert "goes into" in answer.err
+        started.add(tuple(words))
+    (words,) = started
+    assert [*words] == [*PODS, "mcp", "--session", "s"]
+
+
+@pytest.mark.parametrize("name", ["claude", "codex", "gemini", "qwen"])
+def test_installing_runs_the_hosts_own_command(door: Door, name: str) -> None:
+    script = Path(door.directory, "bin", name)
+    script.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\nexit 3\n')
+    script.chmod(0o755)
+    answer = door("mcp", "--install", name, code=3)
+    words = answer.out.splitlines()
+    assert words[:2] == ["mcp", "add"]
+    assert [word for word in words if word != "--"][-4:] == ["-P", "-m", "pods", "mcp"]
+    assert f"PODS_STATE_DIR={door.environ['PODS_STATE_DIR']}" in words
+    script.unlink()
+
+
+def test_a_host_without_a_command_or_that_is_not_there_is_told_what_to_do(door: Door) -> None:
+    for name, words in (("opencode", "has no command for it"), ("codex", "no `codex` on the PATH")):
+        answer = door("mcp", "--install", name, code=1, environ={"PATH": f"{door.directory}/bin"})
+        assert words in answer.err
+        assert f"pods mcp --config {name}" in answer.err
+    answer = door("mcp", "--install", "codex", "--config", "codex", code=2)
+    assert "give --config or --install" in answer.err
+
+
+def test_it_starts_without_what_only_calls_need() -> None:
+    code = "import sys, pods.cli.mcp, pods.cli.mcp_stdio; print(*sys.modules)"
+    loaded = subprocess.check_output([sys.executable, "-P", "-c", code], text=True).split()
+    heavy = {"trio", "attr", "cattrs", "orjson", "jsonschema", "asyncio", "subprocess", "filelock"}
+    assert not heavy & {*loaded}
