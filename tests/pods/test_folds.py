@@ -12,7 +12,7 @@ from attrs import frozen
 
 from pods.folds import Fold, meaning, memory, restore
 from pods.journal.fold import PodFold
-from pods.lifecycle import PodTable
+from pods.records.table import PodTable
 from pods_protocol.events import Event
 
 

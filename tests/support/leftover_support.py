@@ -8,8 +8,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from pods.journal.store import Journal
-from pods.lifecycle import POD_ENDED, POD_RESERVED, POD_SPAWNED, reserved_data
 from pods.paths import Places, places_from
+from pods.records.events import POD_ENDED, POD_RESERVED, POD_SPAWNED, reserved_data
 from pods.scope.identity import identify
 from pods_protocol.codec import to_json
 from pods_protocol.supervisor_messages import SpawnPod

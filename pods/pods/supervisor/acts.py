@@ -21,7 +21,8 @@ from attrs import evolve, frozen
 
 from pods.journal.ending import end_of_the_dead
 from pods.journal.store import Journal
-from pods.lifecycle import (
+from pods.lifecycle import Command, Life, Trigger
+from pods.records.events import (
     POD_CRASHED,
     POD_ENDED,
     POD_PAUSED,
@@ -32,15 +33,12 @@ from pods.lifecycle import (
     POD_RESUMED,
     POD_SPAWNED,
     SPAWN_FAILED,
-    Command,
-    Life,
-    PodRecord,
-    Trigger,
     crashed_data,
     ended_data,
     restoring_data,
     spawned_data,
 )
+from pods.records.record import PodRecord
 from pods.scope.rules import Table
 from pods.supervisor import audited
 from pods.supervisor.core import Supervisor

@@ -15,7 +15,8 @@ from typing import Final
 import trio
 
 from pods.keeper.record import read_record
-from pods.lifecycle import Life, PodRecord, Trigger
+from pods.lifecycle import Life, Trigger
+from pods.records.record import PodRecord
 from pods.rpc.client import open_rpc
 from pods.scope.identity import boot_id, is_alive
 from pods.scope.rules import Lease

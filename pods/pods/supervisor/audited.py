@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from pods.lifecycle import Life, PodRecord
+from pods.lifecycle import Life
+from pods.records.record import PodRecord
 from pods.rpc.server import Session
 from pods.supervisor.authority import Caller
 from pods.supervisor.core import Supervisor

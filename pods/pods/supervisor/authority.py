@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 from attrs import define
 
 from pods import __version__
-from pods.lifecycle import Life, PodRecord
+from pods.lifecycle import Life
 from pods.paths import check_name
+from pods.records.record import PodRecord
 from pods.rpc.server import Session, check_token
 from pods.supervisor.core import Supervisor, token_digest
 from pods_protocol.bounds import MAX_NAME_LENGTH, PROTOCOL_VERSION

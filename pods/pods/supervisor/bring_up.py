@@ -20,8 +20,9 @@ from attrs import field, frozen
 from pods.keeper.main import STDERR_LOG
 from pods.keeper.record import FILE_NAME as EXIT_RECORD
 from pods.keeper.record import read_record
-from pods.lifecycle import PodRecord, Trigger
+from pods.lifecycle import Trigger
 from pods.paths import ENVIRONMENT_NAME, SECRETS_NAME
+from pods.records.record import PodRecord
 from pods.scope.rules import Lease, Table
 from pods.supervisor.acts import describe_exit
 from pods.supervisor.core import Supervisor

@@ -18,8 +18,10 @@ from attrs import define, evolve, field
 
 from pods.client.plain import PlainClient, read_token
 from pods.config import load_config
-from pods.lifecycle import Life, PodRecord, PodTable
+from pods.lifecycle import Life
 from pods.paths import JOURNAL_NAME, Places, SupervisorPlaces
+from pods.records.record import PodRecord
+from pods.records.table import PodTable
 from pods.scope import storage
 from pods.scope.identity import is_alive
 from pods.scope.locking import holder_of

@@ -16,8 +16,10 @@ import trio
 
 from pods.brakes import Brake
 from pods.journal.store import JournalWriter
-from pods.lifecycle import Command, Life, PodRecord, PodTable, Trigger, handle
+from pods.lifecycle import Command, Life, Trigger, handle
 from pods.paths import JOURNAL_NAME, SupervisorPlaces
+from pods.records.record import PodRecord
+from pods.records.table import PodTable
 from pods.scope.registry import RegistryWorker, ScopeRegistry
 from pods.supervisor.audit import Audit
 from pods.supervisor.hub import Hub

@@ -12,7 +12,7 @@ from typing import Final
 import trio
 from attrs import evolve
 
-from pods.lifecycle import PodRecord
+from pods.records.record import PodRecord
 from pods.scope.confine import shortfall, unenforced
 from pods.supervisor.core import Supervisor
 from pods_protocol.errors import NotEnforceable, PodsError

@@ -16,7 +16,8 @@ import trio
 from attrs import frozen
 
 from pods.config import load_config
-from pods.lifecycle import Life, PodRecord
+from pods.lifecycle import Life
+from pods.records.record import PodRecord
 from pods.scope.identity import is_alive, is_pid_free
 from pods.scope.rules import Lease, Table
 from pods.supervisor.acts import remove_tree

@@ -14,7 +14,8 @@ import trio
 from attrs import evolve
 
 from pods.journal.reader import read_events
-from pods.lifecycle import LIFECYCLE_KINDS, PodRecord
+from pods.records.events import LIFECYCLE_KINDS
+from pods.records.record import PodRecord
 from pods.rpc.server import Session
 from pods.supervisor.log import Log
 from pods_protocol.bounds import MAX_READ_BYTES

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from pods.journal.reader import last_seq
-from pods.lifecycle import PodRecord
+from pods.records.record import PodRecord
 from pods.scope.identity import memory_bytes
 from pods.supervisor.authority import Caller
 from pods.supervisor.core import Supervisor

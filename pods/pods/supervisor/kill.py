@@ -14,7 +14,7 @@ from typing import Final
 import trio
 
 from pods.keeper.record import read_record
-from pods.lifecycle import PodRecord
+from pods.records.record import PodRecord
 from pods.rpc.client import open_rpc
 from pods.scope.identity import identify, is_alive
 from pods.supervisor.core import Supervisor

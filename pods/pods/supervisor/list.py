@@ -9,7 +9,7 @@ from __future__ import annotations
 import orjson
 from attrs import evolve
 
-from pods.lifecycle import PodRecord
+from pods.records.record import PodRecord
 from pods.supervisor.authority import Caller, visible
 from pods.supervisor.checks import check_count
 from pods.supervisor.core import Supervisor

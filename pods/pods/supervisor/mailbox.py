@@ -13,7 +13,8 @@ import trio
 
 from pods.journal.fold import PodFold
 from pods.journal.reader import read_events
-from pods.lifecycle import Life, PodRecord
+from pods.lifecycle import Life
+from pods.records.record import PodRecord
 from pods.supervisor.authority import Caller, find_pod
 from pods.supervisor.core import Supervisor
 from pods.supervisor.freeze import awake

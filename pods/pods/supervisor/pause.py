@@ -12,7 +12,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any, Final
 
-from pods.lifecycle import Life, PodRecord, Trigger
+from pods.lifecycle import Life, Trigger
+from pods.records.record import PodRecord
 from pods.rpc.client import open_rpc
 from pods.supervisor.acts import Facts, perform
 from pods.supervisor.authority import Caller, find_pod

@@ -15,8 +15,9 @@ from typing import Final
 import orjson
 from attrs import frozen
 
-from pods.lifecycle import Life, PodRecord
+from pods.lifecycle import Life
 from pods.paths import check_name, check_socket_path
+from pods.records.record import PodRecord
 from pods.rpc.server import no_descriptors
 from pods.scope.registry import normalise_rules
 from pods.supervisor.authority import Caller, sees

@@ -17,8 +17,8 @@ from typing import Final
 
 from pods.journal.reader import iterate
 from pods.journal.snapshots import restore_state
-from pods.lifecycle import PodTable
 from pods.paths import JOURNAL_NAME, POD_ID_LENGTH, SupervisorPlaces
+from pods.records.table import PodTable
 from pods_protocol.errors import StorageFailed
 
 PROBE_SECONDS: Final = 5.0

@@ -13,7 +13,9 @@ from typing import Final
 import trio
 
 from pods.journal.reader import last_seq, read_events
-from pods.lifecycle import CURSOR_ADVANCED, Life, PodRecord
+from pods.lifecycle import Life
+from pods.records.events import CURSOR_ADVANCED
+from pods.records.record import PodRecord
 from pods.rpc.client import open_rpc
 from pods.supervisor.authority import Caller, find_pod
 from pods.supervisor.checks import check_count, check_seconds

@@ -17,7 +17,8 @@ import trio
 
 from pods.journal.children import READ_KINDS, Teller, Told, wakes
 from pods.journal.reader import read_events
-from pods.lifecycle import Life, PodRecord
+from pods.lifecycle import Life
+from pods.records.record import PodRecord
 from pods_protocol.bounds import DEFAULT_READ_LIMIT, MAX_READ_BYTES
 from pods_protocol.errors import NotConnected, PodEnded, PodsError, StorageFailed
 from pods_protocol.pod_messages import TellOfChild

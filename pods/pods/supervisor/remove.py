@@ -10,7 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from pods.lifecycle import Life, PodRecord, Trigger
+from pods.lifecycle import Life, Trigger
+from pods.records.record import PodRecord
 from pods.scope.identity import boot_id, is_alive
 from pods.supervisor.acts import Facts, perform
 from pods.supervisor.authority import Caller, find_pod, visible

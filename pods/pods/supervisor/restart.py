@@ -2,7 +2,7 @@
 
 Owns the way from a tree that is gone to a pod that answers once more on the same id, name, journal,
 token, lease and sockets, or to the facts of its burial. When and how often is `pods.restarts`; what
-is on record is `pods.lifecycle`. Called by `watch` and by adoption; a stop cancels it through
+is on record is `pods.records`. Called by `watch` and by adoption; a stop cancels it through
 `LivePod.restarting`.
 """
 
@@ -18,8 +18,9 @@ from attrs import evolve
 
 from pods.keeper.confined import read_enforcement
 from pods.keeper.record import read_record
-from pods.lifecycle import Life, PodRecord, Trigger
+from pods.lifecycle import Life, Trigger
 from pods.paths import ENVIRONMENT_NAME
+from pods.records.record import PodRecord
 from pods.restarts import LONGEST_PAUSE_SECONDS, Again, NoMore, after_crash
 from pods.supervisor.acts import LOST, Facts, describe_exit, perform
 from pods.supervisor.bring_up import Start, bring_up, take_lease

@@ -14,7 +14,9 @@ from contextlib import suppress
 import trio
 
 from pods.keeper.record import read_record
-from pods.lifecycle import POD_REPARENTED, Life, PodRecord, Trigger
+from pods.lifecycle import Life, Trigger
+from pods.records.events import POD_REPARENTED
+from pods.records.record import PodRecord
 from pods.supervisor.acts import LOST, Facts, perform
 from pods.supervisor.authority import Caller, find_pod
 from pods.supervisor.bring_up import Start, bring_up

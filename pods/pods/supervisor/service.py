@@ -24,8 +24,8 @@ import trio
 
 from pods.journal.retention import Retention
 from pods.journal.store import JournalWriter
-from pods.lifecycle import PodTable
 from pods.paths import SupervisorPlaces
+from pods.records.table import PodTable
 from pods.rpc.server import Handler, Session, serve_connection, serve_unix
 from pods.rpc.stream import UnixStream
 from pods.rpc.unix import bind_unix, ensure_private_directory, write_private_file

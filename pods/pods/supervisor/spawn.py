@@ -15,7 +15,9 @@ from typing import Final
 import trio
 
 from pods.keeper.confined import read_enforcement
-from pods.lifecycle import POD_RESERVED, Life, PodRecord, Trigger, reserved_data
+from pods.lifecycle import Life, Trigger
+from pods.records.events import POD_RESERVED, reserved_data
+from pods.records.record import PodRecord
 from pods.supervisor.acts import Facts, perform
 from pods.supervisor.authority import Caller, check_caller
 from pods.supervisor.bring_up import Start, bring_up

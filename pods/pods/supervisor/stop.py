@@ -15,14 +15,9 @@ from typing import Final
 
 import trio
 
-from pods.lifecycle import (
-    POD_STOPPING,
-    STOP_ASKED,
-    Command,
-    PodRecord,
-    Trigger,
-    stop_asked_data,
-)
+from pods.lifecycle import Command, Trigger
+from pods.records.events import POD_STOPPING, STOP_ASKED, stop_asked_data
+from pods.records.record import PodRecord
 from pods.supervisor.authority import Caller, find_pod
 from pods.supervisor.checks import check_message_id, check_seconds
 from pods.supervisor.core import Supervisor

@@ -14,8 +14,8 @@ from leftover_support import places_in, plant_row, sleeper
 from pods.journal.reader import iterate
 from pods.journal.retention import Retention
 from pods.journal.store import Journal, JournalWriter
-from pods.lifecycle import PodTable
 from pods.paths import Places, SupervisorPlaces
+from pods.records.table import PodTable
 from pods.scope.identity import is_alive
 from pods.scope.registry import ScopeRegistry
 from pods.supervisor import checkup

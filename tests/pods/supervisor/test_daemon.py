@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from pods.journal.store import Journal
-from pods.lifecycle import POD_RESERVED, reserved_data
+from pods.records.events import POD_RESERVED, reserved_data
 from pods.rpc.unix import ensure_private_directory
 from pods_protocol.errors import CapacityReached, ScopeConflict
 from pods_protocol.supervisor_messages import SpawnPod

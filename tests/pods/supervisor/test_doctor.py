@@ -14,7 +14,8 @@ from attrs import evolve
 from leftover_support import reserved, sleeper
 from pods.client import aio
 from pods.config import Config
-from pods.lifecycle import POD_RESERVED, Life
+from pods.lifecycle import Life
+from pods.records.events import POD_RESERVED
 from pods.supervisor.core import Supervisor
 from pods.supervisor.remove import may_live
 from pods_protocol.errors import NotAuthorized, PodRunning, QueueFull, StorageFailed

@@ -13,7 +13,8 @@ import trio
 from pods.client import aio
 from pods.journal.fold import PodFold
 from pods.journal.store import Journal, JournalWriter
-from pods.lifecycle import PodTable, reserved_data
+from pods.records.events import reserved_data
+from pods.records.table import PodTable
 from pods.rpc.client import RpcClient
 from pods.supervisor import spawn, watch
 from pods.supervisor.core import Supervisor

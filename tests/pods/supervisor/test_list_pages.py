@@ -10,15 +10,15 @@ import pytest
 import trio
 
 from pods.journal.store import Journal
-from pods.lifecycle import (
+from pods.records.events import (
     POD_ENDED,
     POD_REMOVED,
     POD_REPARENTED,
     POD_RESERVED,
-    PodTable,
     ended_data,
     reserved_data,
 )
+from pods.records.table import PodTable
 from pods.supervisor.acts import LOST
 from pods_protocol.bounds import DEFAULT_LIST_LIMIT, MAX_LIST_LIMIT
 from pods_protocol.errors import InvalidParams, InvalidScope
