@@ -22,8 +22,9 @@ import orjson
 from filelock import FileLock
 
 from pods.scope.identity import identify
+from pods.scope.leases import Lease
 from pods.scope.registry import ScopeRegistry
-from pods.scope.rules import Lease, Table
+from pods.scope.table import Table
 from pods_protocol.values import ProcessIdentity, ScopeGrant, ScopeRule
 
 ROUNDS = 60

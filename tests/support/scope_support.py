@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pods.scope.identity import identify
-from pods.scope.rules import Lease, Table
+from pods.scope.leases import Lease
+from pods.scope.table import Table
 from pods_protocol.values import ProcessIdentity, ScopeGrant, ScopeRule
 
 Operation = Callable[[Table], tuple[Table, Any]]

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeGuard, cast
 import attrs
 import orjson
 
-from pods.scope.rules import Lease
+from pods.scope.leases import Lease
 from pods_protocol import codec
 from pods_protocol.values import ProcessIdentity, ScopeGrant, ScopeRule
 

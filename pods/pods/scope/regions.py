@@ -4,7 +4,7 @@ Pure. A region is a set of paths seen from one target: the target alone, the tar
 entries, or the whole tree. Paths are canonical absolute strings (no `..`, no symlink, no slash at
 the end) and are compared by components. Every answer is exact for the infinite tree of possible
 names, so an overlap that is denied here cannot be made by a file that is created later. Must not
-know what a lease is; `rules` calls it.
+know what a lease is; `rules`, `leases`, `grounds` and `table` call it.
 """
 
 from __future__ import annotations

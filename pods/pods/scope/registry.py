@@ -1,7 +1,7 @@
 """The scope registry: the one table on disk of who holds which scope, shared by all supervisors.
 
 Owns the order of an act: lock, read, reclaim the dead, operate, write. Blocking: call it from a
-thread, or through `RegistryWorker`. The laws are `rules`, the file is `storage`, the lock is
+thread, or through `RegistryWorker`. The laws are `table`, the file is `storage`, the lock is
 `locking`. Must not know pods or sockets. The supervisor calls it.
 
 When a lease dies by itself:
@@ -33,9 +33,10 @@ from attrs import frozen
 
 from pods.scope import storage
 from pods.scope.identity import boot_id, is_alive, is_pid_free
+from pods.scope.leases import Lease
 from pods.scope.locking import RegistryLock
 from pods.scope.normalise import normalise_rules
-from pods.scope.rules import Lease, Table
+from pods.scope.table import Table
 from pods.scope.worker import RegistryWorker
 from pods_protocol.errors import InternalError, PodsError
 from pods_protocol.values import ProcessIdentity

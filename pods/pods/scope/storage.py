@@ -19,7 +19,8 @@ import orjson
 from attrs import field, frozen
 
 from pods.scope.lease_lines import decode_lease, encode_lease
-from pods.scope.rules import Lease, Table
+from pods.scope.leases import Lease
+from pods.scope.table import Table
 from pods_protocol import codec
 from pods_protocol.errors import PodsError, RegistryBroken, StorageFailed, UnsafeDirectory
 

@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol, TypeVar, cast
 import attrs
 import trio
 
-from pods.scope.rules import Table
+from pods.scope.table import Table
 from pods_protocol.errors import ClientClosed, InternalError, PodsError
 
 T = TypeVar("T")

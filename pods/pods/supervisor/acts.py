@@ -39,7 +39,7 @@ from pods.records.events import (
     spawned_data,
 )
 from pods.records.record import PodRecord
-from pods.scope.rules import Table
+from pods.scope.table import Table
 from pods.supervisor import audited
 from pods.supervisor.core import Supervisor
 from pods.supervisor.freeze import freeze, thaw

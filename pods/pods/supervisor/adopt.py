@@ -19,7 +19,7 @@ from pods.lifecycle import Life, Trigger
 from pods.records.record import PodRecord
 from pods.rpc.client import open_rpc
 from pods.scope.identity import boot_id, is_alive
-from pods.scope.rules import Lease
+from pods.scope.leases import Lease
 from pods.supervisor.acts import (
     LOST,
     Facts,

@@ -23,7 +23,8 @@ from pods.keeper.record import read_record
 from pods.lifecycle import Trigger
 from pods.paths import ENVIRONMENT_NAME, SECRETS_NAME
 from pods.records.record import PodRecord
-from pods.scope.rules import Lease, Table
+from pods.scope.leases import Lease
+from pods.scope.table import Table
 from pods.supervisor.acts import describe_exit
 from pods.supervisor.core import Supervisor
 from pods.supervisor.lending import tell_lent

@@ -24,9 +24,9 @@ from pods.records.record import PodRecord
 from pods.records.table import PodTable
 from pods.scope import storage
 from pods.scope.identity import is_alive
+from pods.scope.leases import Lease
 from pods.scope.locking import holder_of
 from pods.scope.registry import ScopeRegistry
-from pods.scope.rules import Lease
 from pods.supervisor.orphans import end_keeper
 from pods.supervisor.probes import (
     POD_ID,

@@ -13,7 +13,8 @@ import trio
 from attrs import evolve
 
 from pods import __version__
-from pods.scope.rules import Lease, Table
+from pods.scope.leases import Lease
+from pods.scope.table import Table
 from pods.supervisor.authority import Caller, visible
 from pods.supervisor.core import Supervisor
 from pods.supervisor.enforcement import machine_enforcement

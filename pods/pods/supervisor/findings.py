@@ -19,7 +19,8 @@ from pods.config import load_config
 from pods.lifecycle import Life
 from pods.records.record import PodRecord
 from pods.scope.identity import is_alive, is_pid_free
-from pods.scope.rules import Lease, Table
+from pods.scope.leases import Lease
+from pods.scope.table import Table
 from pods.supervisor.acts import remove_tree
 from pods.supervisor.adopt import adopt_pod
 from pods.supervisor.authority import Caller, sees

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pods.paths import LENT_NAME
 from pods.scope.confine import extra_places, switches_from
 from pods.scope.lending import Lending, read_lending, write_lending
-from pods.scope.rules import Table
+from pods.scope.table import Table
 from pods.supervisor.core import Supervisor
 from pods_protocol.values import LentScope
 

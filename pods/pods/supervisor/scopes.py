@@ -6,8 +6,9 @@ import time
 
 import trio
 
+from pods.scope.leases import Lease
 from pods.scope.registry import normalise_rules
-from pods.scope.rules import Lease, Table
+from pods.scope.table import Table
 from pods.supervisor.authority import Caller, find_pod, sees
 from pods.supervisor.core import Supervisor
 from pods_protocol.errors import PodsError

@@ -20,7 +20,7 @@ from pods.scope import registry as registry_module
 from pods.scope import storage
 from pods.scope.identity import identify
 from pods.scope.registry import ScopeRegistry
-from pods.scope.rules import Table
+from pods.scope.table import Table
 from pods_protocol.errors import (
     InternalError,
     NameTaken,

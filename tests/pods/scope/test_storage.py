@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from pods.scope import storage
 from pods.scope.lease_lines import decode_lease, encode_lease
-from pods.scope.rules import Lease, Table
+from pods.scope.leases import Lease
 from pods.scope.storage import EMPTY, ensure_directory, load, write
+from pods.scope.table import Table
 from pods_protocol import codec
 from pods_protocol.errors import InvalidParams, RegistryBroken, StorageFailed, UnsafeDirectory
 from scope_support import lease, pending, table_of

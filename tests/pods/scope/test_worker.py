@@ -13,7 +13,7 @@ import trio.testing
 
 from pods.scope import worker as worker_module
 from pods.scope.registry import RegistryWorker, ScopeRegistry
-from pods.scope.rules import Table
+from pods.scope.table import Table
 from pods_protocol.errors import ClientClosed, InternalError, ScopeConflict, TimedOut
 from scope_support import lease, lend, release
 

@@ -12,8 +12,9 @@ import trio
 from attrs import evolve
 
 from pods.scope.identity import identify
+from pods.scope.leases import Lease
 from pods.scope.registry import ScopeRegistry
-from pods.scope.rules import Lease, Table
+from pods.scope.table import Table
 from pods.supervisor import acts
 from pods.supervisor.core import Supervisor
 from pods.supervisor.kill import wait_process_gone

@@ -9,7 +9,8 @@ import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pods.scope.rules import Lease, Table
+from pods.scope.leases import Lease
+from pods.scope.table import Table
 from pods_protocol.errors import PodsError, ScopeConflict, ScopeNotDelegable
 from pods_protocol.values import ScopeGrant, ScopeRule
 from scope_model import PATHS, TARGETS, Holder, Model, paths_of

@@ -1,0 +1,136 @@
+"""What one pod holds, and where two pods would write the same path.
+
+Pure. Owns the lease: its territory, when it is over by itself, and how two of them clash. Must not
+know the other leases, the registry file, clocks or processes; `table` keeps many of them apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import frozen
+
+from pods.scope.regions import Region, contains, has_path, intersect, is_cut, region_of
+from pods.scope.rules import rule_to_data
+from pods_protocol.values import ProcessIdentity, ScopeGrant, ScopeRule
+
+
+@frozen(kw_only=True)
+class Lease:
+    """What one pod holds, and who answers for it.
+
+    Attributes:
+        pod_id: unique for ever.
+        name: unique within `supervisor`.
+        parent_id: the lease that this one is lent from; None for a pod that a person asked for.
+        grant: canonical rules. In a table, `deny` includes the denies of all ancestors.
+        holder: the process that keeps the lease alive. It should be the keeper, which ends only
+            after the pod's whole tree has. While the lease is pending: who took it, or None.
+        pending_nonce: what `adopt` must show; None once adopted.
+        pending_deadline: seconds since the epoch after which a pending lease lapses.
+        spawner: the process that took the lease, where `holder` does not say so.
+        guardian: who gets, and kills, what a killed holder leaves of the pod's tree. While it lives
+            the tree may still be dying; None where nobody does that.
+    """
+
+    pod_id: str
+    name: str
+    supervisor: str
+    parent_id: str | None
+    grant: ScopeGrant
+    holder: ProcessIdentity | None
+    pending_nonce: str | None
+    pending_deadline: float | None
+    spawner: ProcessIdentity | None = None
+    guardian: ProcessIdentity | None = None
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether its process has not adopted it yet."""
+        return self.pending_nonce is not None
+
+    @property
+    def territory(self) -> tuple[ScopeRule, ...]:
+        """The rules whose ground no stranger may write on; the denies still cut holes into it."""
+        return tuple(
+            rule
+            for rule in (*self.grant.allow, *self.grant.delegable)
+            if rule.permission == "write"
+        )
+
+    def is_over(self, now: float, boot: str, is_gone: Callable[[ProcessIdentity], bool]) -> bool:
+        """Whether the lease has died by itself: nothing of its pod can be alive any more.
+
+        A holder that was killed proves nothing while its guardian lives: who is to kill what the
+        holder kept may not have begun. The guardian's supervisor releases such a lease, once the
+        guardian has said that nothing is left.
+
+        Args:
+            now: seconds since the epoch.
+            boot: of the machine, now. Of another boot nothing lives.
+            is_gone: says of a process of this boot whether it has ended.
+        """
+        process = self.holder or self.spawner
+        if process is not None and process.boot_id != boot:
+            return True
+        if self.is_pending:
+            return (self.pending_deadline or 0.0) <= now
+        return all(
+            process is None or process.boot_id != boot or is_gone(process)
+            for process in (self.holder or self.spawner, self.guardian)
+        )
+
+    def is_holding(self, path: str) -> bool:
+        """Whether the path is on this lease's territory."""
+        return any(has_path(region_of(rule), path) for rule in self.territory) and not any(
+            has_path(region_of(rule), path) for rule in self.grant.deny
+        )
+
+
+@frozen(kw_only=True)
+class Conflict:
+    """Who would write where somebody else wants to, by which rule, and against which."""
+
+    owner: Lease
+    owned: ScopeRule
+    requested: ScopeRule
+
+    @property
+    def owner_data(self) -> dict[str, Any]:
+        """The owner as an error carries it."""
+        return {
+            "owner": self.owner.name,
+            "owner_id": self.owner.pod_id,
+            "owner_supervisor": self.owner.supervisor,
+            "owner_rule": rule_to_data(self.owned),
+        }
+
+
+def clash(first: Lease, second: Lease) -> tuple[ScopeRule, ScopeRule] | None:
+    """The first pair of rules by which both leases would write the same path, if there is one."""
+    theirs = [(rule, region_of(rule)) for rule in second.territory]
+    holes: list[Region] | None = None
+    for rule in first.territory:
+        region = region_of(rule)
+        for other, other_region in theirs:
+            shared = intersect(region, other_region)
+            if shared is None:
+                continue
+            if holes is None:
+                holes = [region_of(deny) for deny in (*first.grant.deny, *second.grant.deny)]
+            if not is_cut(shared, holes):
+                return rule, other
+    return None
+
+
+def takes_all(rule: ScopeRule, denied: list[Region], lease: Lease) -> bool:
+    """Whether a descendant's lease leaves nothing of a rule that `denied` does not take anyway."""
+    region = region_of(rule)
+    if not any(contains(region_of(other), region) for other in lease.territory):
+        return False
+    for deny in lease.grant.deny:
+        spared = intersect(region_of(deny), region)
+        if spared is not None and not is_cut(spared, denied):
+            return False
+    return True

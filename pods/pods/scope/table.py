@@ -1,0 +1,376 @@
+"""The table of leases and its laws: who holds what, what may be lent, who stands in the way.
+
+Pure: a table is a value and every act returns another one or raises and changes nothing. Paths are
+canonical absolute strings (`normalise` makes them so). Must not know the registry file, clocks or
+processes. `registry` runs these acts under its lock; the supervisor asks `may_read`, `may_write`,
+`effective_write` and `lent`.
+
+Two decisions that the laws rest on:
+
+- A pod's territory is what it may write and what it may lend for writing (`allow` and `delegable`
+  of permission write, less its denies). All of it is exclusive against pods that are neither
+  ancestors nor descendants. So an orchestrator that writes nothing itself keeps the ground that it
+  lends from.
+- A lease stores the denies of its ancestors beside its own. So they hold for its children too, and
+  still hold when the ancestor has ended and the lease has a new parent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cached_property
+
+from attrs import evolve, field, frozen
+
+from pods.scope.grounds import enter, neighbours, strike
+from pods.scope.leases import Conflict, Lease, clash, takes_all
+from pods.scope.regions import is_canonical, is_cut, region_of
+from pods.scope.rules import covers, describe, holes_for, permits, rule_to_data, widest
+from pods_protocol.errors import (
+    InvalidScope,
+    NameTaken,
+    NotAuthorized,
+    ScopeConflict,
+    ScopeNotDelegable,
+    UnknownPod,
+)
+from pods_protocol.values import ProcessIdentity, ScopeRule
+
+
+@frozen
+class Table:
+    """Every lease of the user, by pod id. A value: acts return another table."""
+
+    leases: Mapping[str, Lease] = field(factory=dict[str, Lease])
+    _by_target: Mapping[str, tuple[str, ...]] = field(
+        factory=dict[str, tuple[str, ...]], eq=False, repr=False, alias="by_target"
+    )
+    """Who has ground where: kept and asked by `grounds`."""
+
+    @classmethod
+    def of(cls, leases: Iterable[Lease]) -> Table:
+        """The table of these leases, as read from disk.
+
+        Raises:
+            ValueError: two have one id, a parent is missing, or parents go in a circle.
+        """
+        return cls().patched((), tuple(leases))
+
+    def patched(self, gone: Collection[str], come: Collection[Lease]) -> Table:
+        """This table as somebody else has changed it: without some leases, with others.
+
+        Raises:
+            ValueError: as `of`.
+        """
+        leases = dict(self.leases)
+        index = dict(self._by_target)
+        for pod_id in gone:
+            strike(index, leases.pop(pod_id))
+        for lease in come:
+            if lease.pod_id in leases:
+                raise ValueError(f"two leases have the id {lease.pod_id}")
+            leases[lease.pod_id] = lease
+            enter(index, lease)
+        table = Table(leases, index)
+        gone_ids = frozenset(gone)
+        for lease in leases.values() if gone_ids else come:
+            if lease.parent_id is not None and lease.parent_id not in leases:
+                raise ValueError(f"the parent of {lease.pod_id} is missing")
+        for lease in come:
+            table._check_chain(lease)
+        return table
+
+    def _check_chain(self, lease: Lease) -> None:
+        steps = 0
+        at = lease.parent_id
+        while at is not None:
+            steps += 1
+            if steps > len(self.leases):
+                raise ValueError(f"the parents of {lease.pod_id} go in a circle")
+            at = self.leases[at].parent_id
+
+    def ancestors(self, pod_id: str) -> Iterator[Lease]:
+        """The parent, its parent, and so on."""
+        at = self._lease(pod_id).parent_id
+        while at is not None:
+            lease = self.leases[at]
+            yield lease
+            at = lease.parent_id
+
+    def descendants(self, pod_id: str) -> Iterator[Lease]:
+        """Everything lent from this pod, nearest first."""
+        waiting = list(self._children.get(pod_id, ()))
+        for child in waiting:
+            yield self.leases[child]
+            waiting.extend(self._children.get(child, ()))
+
+    def lend(self, lease: Lease) -> Table:
+        """The table with one lease more.
+
+        The lease that is stored has its ancestors' denies added to its own.
+
+        Raises:
+            InvalidScope: a target is not canonical (`normalise_rules` was not asked).
+            ValueError: neither pending nor held, which is a bug of the caller.
+            NameTaken: a lease of that id exists.
+            ScopeNotDelegable: the parent has ended, or may not lend one of the rules.
+            ScopeConflict: a pod that is no ancestor holds some of it; the deepest one is named.
+        """
+        for rule in (*lease.grant.allow, *lease.grant.deny, *lease.grant.delegable):
+            if not is_canonical(rule.target):
+                raise InvalidScope(
+                    f"cannot lend {describe(rule)} to {lease.name!r}: the path is not canonical; "
+                    "resolve it before it is compared",
+                    target=rule.target,
+                )
+        if lease.is_pending != (lease.pending_deadline is not None):
+            raise ValueError("a pending lease has a nonce and a deadline, any other has neither")
+        if lease.holder is None and not lease.is_pending:
+            raise ValueError("a lease that is not pending has a holder")
+        if lease.pod_id in self.leases:
+            taken = self.leases[lease.pod_id]
+            raise NameTaken(
+                f"cannot lend a scope to {lease.name!r}: the pod {taken.name!r} has its id "
+                f"{lease.pod_id}; use a new id",
+                name=taken.name,
+                id=taken.pod_id,
+                state="starting" if taken.is_pending else "idle",
+            )
+        if lease.parent_id is not None:
+            lease = self._inherit(lease)
+        self._refuse_conflict(lease)
+        index = dict(self._by_target)
+        enter(index, lease)
+        return Table({**self.leases, lease.pod_id: lease}, index)
+
+    def retake(self, lease: Lease) -> Table:
+        """The table with a pod's lease pending once more, for the pod's next process.
+
+        The rules of a lease that is there stay as they are, and what is lent from it stays lent:
+        between two processes of one pod its scope is never free. One that is gone is lent anew.
+
+        Raises:
+            InvalidScope, ScopeNotDelegable, ScopeConflict: as `lend`, where it is gone.
+        """
+        held = self.leases.get(lease.pod_id)
+        if held is None:
+            return self.lend(lease)
+        return self._replaced(
+            evolve(
+                held,
+                holder=None,
+                pending_nonce=lease.pending_nonce,
+                pending_deadline=lease.pending_deadline,
+                spawner=lease.spawner,
+            )
+        )
+
+    def adopt(
+        self,
+        pod_id: str,
+        nonce: str,
+        holder: ProcessIdentity,
+        guardian: ProcessIdentity | None = None,
+    ) -> Table:
+        """The table with a pending lease made firm; repeating it for the same holder is harmless.
+
+        Args:
+            pod_id: whose lease.
+            nonce: what the lease was taken with.
+            holder: who keeps it alive from here on.
+            guardian: who answers for what a killed holder leaves.
+
+        Raises:
+            UnknownPod: no such lease: it was released or has lapsed. The process must not run on.
+            NotAuthorized: another nonce, or the lease has another holder.
+        """
+        lease = self._lease(pod_id)
+        if lease.holder == holder and not lease.is_pending:
+            return self
+        if not lease.is_pending or lease.pending_nonce != nonce:
+            raise NotAuthorized(
+                f"cannot adopt the scope of {lease.name!r}: it was taken for another process; end "
+                "this one",
+                pod=lease.name,
+            )
+        return self._replaced(
+            evolve(
+                lease,
+                holder=holder,
+                guardian=guardian,
+                pending_nonce=None,
+                pending_deadline=None,
+            )
+        )
+
+    def release(self, pod_id: str) -> Table:
+        """The table without a lease; its children go to its parent. Unknown ids change nothing."""
+        return self.reclaim((pod_id,))
+
+    def reclaim(self, dead: Collection[str]) -> Table:
+        """The table without these leases; what is lent from them goes to the nearest that lives."""
+        gone = {pod_id for pod_id in dead if pod_id in self.leases}
+        if not gone:
+            return self
+        leases: dict[str, Lease] = {}
+        index = dict(self._by_target)
+        for pod_id, lease in self.leases.items():
+            if pod_id in gone:
+                strike(index, lease)
+                continue
+            parent_id = lease.parent_id
+            while parent_id in gone:
+                parent_id = self.leases[parent_id].parent_id
+            leases[pod_id] = (
+                lease if parent_id == lease.parent_id else evolve(lease, parent_id=parent_id)
+            )
+        return Table(leases, index)
+
+    def children(self, pod_id: str) -> Iterator[Lease]:
+        """The leases right below one."""
+        for child in self._children.get(pod_id, ()):
+            yield self.leases[child]
+
+    def lent(self, pod_id: str) -> tuple[ScopeRule, ...]:
+        """What living descendants hold of this pod's ground: their widest rules, each once.
+
+        Raises:
+            UnknownPod: it holds no lease.
+        """
+        self._lease(pod_id)
+        rules = [rule for lease in self.descendants(pod_id) for rule in lease.territory]
+        return widest(rules)
+
+    def effective_write(self, pod_id: str) -> tuple[ScopeRule, ...]:
+        """The pod's own write rules that leave it anything; `lent` and its denies cut into them.
+
+        Raises:
+            UnknownPod: it holds no lease.
+        """
+        lease = self._lease(pod_id)
+        denied = [region_of(rule) for rule in lease.grant.deny]
+        return tuple(
+            rule
+            for rule in lease.grant.allow
+            if rule.permission == "write"
+            and not is_cut(region_of(rule), denied)
+            and not any(takes_all(rule, denied, other) for other in self.descendants(pod_id))
+        )
+
+    def may_write(self, pod_id: str, path: str) -> bool:
+        """Whether the pod may write a canonical path now.
+
+        Raises:
+            UnknownPod: it holds no lease.
+        """
+        grant = self._lease(pod_id).grant
+        return (
+            any(rule.permission == "write" and covers(rule, path) for rule in grant.allow)
+            and not any(covers(rule, path) for rule in grant.deny)
+            and not any(lease.is_holding(path) for lease in self.descendants(pod_id))
+        )
+
+    def may_read(self, pod_id: str, path: str) -> bool:
+        """Whether the pod may read a canonical path; what is lent stays readable.
+
+        Raises:
+            UnknownPod: it holds no lease.
+        """
+        grant = self._lease(pod_id).grant
+        return any(covers(rule, path) for rule in grant.allow) and not any(
+            rule.permission == "read" and covers(rule, path) for rule in grant.deny
+        )
+
+    def depth(self, pod_id: str) -> int:
+        """1 for a pod that a person asked for, 2 for its children, and so on."""
+        return 1 + sum(1 for _ in self.ancestors(pod_id))
+
+    @cached_property
+    def _children(self) -> dict[str, list[str]]:
+        children: dict[str, list[str]] = {}
+        for lease in self.leases.values():
+            if lease.parent_id is not None:
+                children.setdefault(lease.parent_id, []).append(lease.pod_id)
+        return children
+
+    def _lease(self, pod_id: str) -> Lease:
+        lease = self.leases.get(pod_id)
+        if lease is None:
+            raise UnknownPod(
+                f"cannot use the scope of {pod_id}: it holds none; it has ended or its start took "
+                "too long, so start it anew",
+                pod=pod_id,
+                known=[],
+            )
+        return lease
+
+    def _replaced(self, lease: Lease) -> Table:
+        # Only for a lease with the same grant: the index stays.
+        return Table({**self.leases, lease.pod_id: lease}, self._by_target)
+
+    def _inherit(self, lease: Lease) -> Lease:
+        parent = self.leases.get(lease.parent_id or "")
+        if parent is None:
+            raise ScopeNotDelegable(
+                f"cannot lend a scope to {lease.name!r}: its parent holds none any more; ask a pod "
+                "that runs",
+                parent=lease.parent_id,
+                requested=None,
+                delegable=[],
+            )
+        lendable = parent.grant.delegable
+        for rule in (*lease.grant.allow, *lease.grant.delegable):
+            within = any(permits(outer, rule) for outer in lendable)
+            if within and not is_cut(
+                region_of(rule), holes_for(rule.permission, parent.grant.deny)
+            ):
+                continue
+            why = "a deny takes all of it" if within else "that is outside what it may lend"
+            offer = ", ".join(describe(outer) for outer in lendable) or "nothing"
+            # To a pod that wants what its sibling has, the sibling's name says the most.
+            conflict = self._find_conflict(lease)
+            held = f"the pod {conflict.owner.name!r} holds it; " if conflict else ""
+            raise ScopeNotDelegable(
+                f"cannot lend {describe(rule)} to {lease.name!r}: {held}{why}; its parent "
+                f"{parent.name!r} may lend {offer}",
+                parent=parent.name,
+                requested=rule_to_data(rule),
+                delegable=[rule_to_data(outer) for outer in lendable],
+                **(conflict.owner_data if conflict else {}),
+            )
+        inherited = tuple(rule for rule in parent.grant.deny if rule not in lease.grant.deny)
+        if not inherited:
+            return lease
+        return evolve(lease, grant=evolve(lease.grant, deny=(*lease.grant.deny, *inherited)))
+
+    def _find_conflict(self, lease: Lease) -> Conflict | None:
+        """The deepest pod, no ancestor, that would write where the lease would."""
+        related: set[str] = set()
+        at = lease.parent_id
+        while at is not None:
+            related.add(at)
+            at = self.leases[at].parent_id
+        deepest: tuple[tuple[int, int], Conflict] | None = None
+        for pod_id in sorted(neighbours(self._by_target, lease) - related):
+            owner = self.leases[pod_id]
+            pair = clash(lease, owner)
+            if pair is None:
+                continue
+            requested, owned = pair
+            rank = (self.depth(pod_id), len(owned.target))
+            if deepest is None or rank > deepest[0]:
+                deepest = (rank, Conflict(owner=owner, owned=owned, requested=requested))
+        return None if deepest is None else deepest[1]
+
+    def _refuse_conflict(self, lease: Lease) -> None:
+        conflict = self._find_conflict(lease)
+        if conflict is None:
+            return
+        owner, requested = conflict.owner, conflict.requested
+        raise ScopeConflict(
+            f"cannot lend {describe(requested)} to {lease.name!r}: the pod {owner.name!r} holds "
+            f"{describe(conflict.owned)}; choose another place, ask for read, or wait until "
+            f"{owner.name!r} has ended",
+            requested=rule_to_data(requested),
+            **conflict.owner_data,
+        )
