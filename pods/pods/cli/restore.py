@@ -6,8 +6,9 @@ import argparse
 import sys
 
 from pods.cli import options, render
+from pods.cli.environment import add_environment, joined
 from pods.cli.follow import open_for
-from pods.cli.spawn import environment_entry, tell
+from pods.cli.spawn import tell
 from pods.client.plain import ANSWER_SECONDS
 from pods_protocol.errors import ExitCode
 
@@ -16,14 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     options.add_pod(parser)
     parser.add_argument("--prompt", metavar="TEXT", help="its next message; `-` reads it")
-    parser.add_argument(
-        "--env",
-        metavar="NAME[=VALUE]",
-        action="append",
-        default=[],
-        type=environment_entry,
-        help="a variable that it was spawned with: the values are kept nowhere",
-    )
+    add_environment(parser, "a variable that it was spawned with: the values are kept nowhere")
     options.add_json(parser, "the pod, its scope and capacity")
 
 
@@ -36,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     params = {
         "pod": args.pod,
         "prompt": sys.stdin.read() if args.prompt == "-" else args.prompt,
-        "env": dict(args.env),
+        "env": joined(args.env),
     }
     with open_for(args.pod, args.supervisor) as client:
         answer = client.call("restore", params, timeout=ANSWER_SECONDS)

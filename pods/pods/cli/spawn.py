@@ -7,6 +7,7 @@ import os
 import sys
 
 from pods.cli import options, render
+from pods.cli.environment import add_environment, joined
 from pods.cli.turn_output import fate, wait_for_turn
 from pods.client.open import open_plain
 from pods.client.plain import ANSWER_SECONDS, Json, PlainClient
@@ -34,14 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--cwd", metavar="DIR", help="where it works (default: here)"),
         options.FILES,
     )
-    parser.add_argument(
-        "--env",
-        metavar="NAME[=VALUE]",
-        action="append",
-        default=[],
-        type=environment_entry,
-        help="a variable for its processes; without a value, yours",
-    )
+    add_environment(parser, "a variable for its processes; without a value, yours")
     parser.add_argument("--description", metavar="TEXT", default="", help="shown in lists")
     parser.add_argument(
         "--limit",
@@ -93,22 +87,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     options.add_timeout(parser, "with --wait: exit 3 after this; the pod goes on")
     options.add_json(parser, "the pod, its scope and capacity")
     parser.set_defaults(argv=None)
-
-
-def environment_entry(word: str) -> tuple[str, str]:
-    """`NAME=VALUE`, or `NAME` for the value that it has here.
-
-    Raises:
-        argparse.ArgumentTypeError: no name, or no value.
-    """
-    name, given, value = word.partition("=")
-    if not name:
-        raise argparse.ArgumentTypeError("a variable needs a name: NAME=VALUE")
-    if given:
-        return name, value
-    if name not in os.environ:
-        raise argparse.ArgumentTypeError(f"{name} is not set here; write {name}=VALUE")
-    return name, os.environ[name]
 
 
 def restart_policy(word: str) -> Json:
@@ -165,7 +143,7 @@ def _params(args: argparse.Namespace) -> Json:
         "allow": args.allow or [],
         "deny": args.deny or [],
         "cwd": os.path.abspath(args.cwd) if args.cwd else os.getcwd(),
-        "env": dict(args.env),
+        "env": joined(args.env),
         "limits": {"turn_seconds": args.turn_timeout, **dict(args.limit)},
         "description": args.description,
         "on_parent_exit": args.on_parent_exit,

@@ -32,7 +32,7 @@ from pods.keeper.system import (
     reset_signals,
     set_process_name,
 )
-from pods.paths import SECRETS_NAME
+from pods.paths import SECRETS_NAME, places_from
 from pods.pod.life import RunPod
 from pods_protocol.codec import to_json
 from pods_protocol.process_messages import PodSpec
@@ -47,7 +47,7 @@ EXIT_CANNOT_START: Final = 127
 INHERITED_VARIABLES: Final = frozenset(
     {
         "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TERM", "TZ",
-        "PODS_RUNTIME_DIR", "PODS_STATE_DIR", "XDG_RUNTIME_DIR", "XDG_STATE_HOME",
+        "PODS_RUNTIME_DIR", "PODS_STATE_DIR", "XDG_STATE_HOME",
         "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG",
     }
 )  # fmt: skip
@@ -194,12 +194,19 @@ def default_run_pod() -> RunPod:
 
 
 def inherited_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """The short list of what pods see of the launcher's environment."""
-    return {
+    """The short list of what pods see of the launcher's environment.
+
+    Not `XDG_RUNTIME_DIR`, by which programs find the session bus and agents' sockets: what pods
+    need of it is said by `PODS_RUNTIME_DIR`.
+    """
+    kept = {
         name: value
         for name, value in environ.items()
         if name in INHERITED_VARIABLES or name.startswith(INHERITED_PREFIX)
     }
+    if environ.get("XDG_RUNTIME_DIR"):
+        kept["PODS_RUNTIME_DIR"] = places_from(environ, os.getuid()).runtime
+    return kept
 
 
 def own_environ(spec: PodSpec) -> dict[str, str]:

@@ -172,6 +172,7 @@ def _forget_strange_variables() -> None:
     kept = inherited_environ(os.environ)
     for name in os.environ.keys() - kept.keys():
         del os.environ[name]
+    os.environ.update(kept)
 
 
 def _read_token(path: str) -> str:

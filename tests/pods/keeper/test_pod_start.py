@@ -25,6 +25,13 @@ def test_keys_and_sockets_of_the_launcher_are_not_inherited() -> None:
     assert inherited_environ(inherited) == {"PATH": "/bin", "LC_TIME": "C"}
 
 
+def test_the_way_to_the_session_bus_is_not_inherited_and_pods_are_found_all_the_same() -> None:
+    inherited = {"XDG_RUNTIME_DIR": "/run/user/7", "DBUS_SESSION_BUS_ADDRESS": "unix:path=/x"}
+    assert inherited_environ(inherited) == {"PODS_RUNTIME_DIR": "/run/user/7/pods"}
+    asked = {**inherited, "PODS_RUNTIME_DIR": "/r/"}
+    assert inherited_environ(asked) == {"PODS_RUNTIME_DIR": "/r"}
+
+
 def test_each_pod_has_its_own_temporary_directory_and_knows_who_it_is() -> None:
     assert own_environ(spec_with({})) == {
         "TMPDIR": "/r/d/p/tmp",
