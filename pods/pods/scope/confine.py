@@ -44,6 +44,9 @@ there, so the record warns of those that may be written."""
 TRUNCATE_SINCE: Final = 3
 """Below this version of Landlock any process empties any file of its user."""
 
+MAX_GIT_FILE_BYTES: Final = 4096 + 16
+"""Of a file of git's that holds one path."""
+
 HANDLED: Final = ~Access.RESOLVE_UNIX
 """All file rights are refused unless given, but for connecting to sockets: that is open, and a gap
 of the record."""
@@ -188,6 +191,7 @@ def prepare(
         gaps=_gaps(abi, filtered=instructions is not None),
         warnings=(
             *_warnings(grant, environ.get("HOME", "")),
+            *worktree_warnings(grant),
             *(
                 f"every pod may write {path} (PODS_EXTRA_WRITE)"
                 for path, permission in extra
@@ -295,6 +299,50 @@ def _warnings(grant: ScopeGrant, home: str) -> tuple[str, ...]:
             ):
                 found.append(f"the write scope {rule.target} holds {path}")
     return tuple(found)
+
+
+def worktree_warnings(grant: ScopeGrant) -> tuple[str, ...]:
+    """Which write scopes are working trees of git whose repository lies elsewhere.
+
+    There `.git` is a file that names a directory within the repository's own, where git writes its
+    index and its objects. It is never given unasked: who may write there may write the hooks that
+    others run.
+    """
+    found: list[str] = []
+    for rule in grant.allow:
+        if rule.permission != "write":
+            continue
+        common = _common_directory(rule.target)
+        if common and not any(
+            other.permission == "write" and other.recursive and (is_below(common, other.target))
+            for other in grant.allow
+        ):
+            found.append(
+                f"{rule.target} is a git worktree and its repository {common} is outside of the "
+                f"write scope, so git cannot commit; --write {common} adds it, with its hooks"
+            )
+    return tuple(found)
+
+
+def _common_directory(tree: str) -> str:
+    """The repository's directory that a linked worktree shares; empty where this is none."""
+    try:
+        word, _, rest = _read_line(f"{tree}/.git").partition(b": ")
+        if word != b"gitdir":
+            return ""
+        own = os.path.join(tree, os.fsdecode(rest))
+        return os.path.realpath(os.path.join(own, os.fsdecode(_read_line(f"{own}/commondir"))))
+    except (OSError, ValueError):  # no file, no worktree, or none that can be told
+        return ""
+
+
+def _read_line(path: str) -> bytes:
+    # Others write there: what is a pipe by now must not be waited for.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, MAX_GIT_FILE_BYTES).rstrip(b"\n")
+    finally:
+        os.close(descriptor)
 
 
 def _why_not_more(abi: int, *, filtered: bool) -> str:
