@@ -16,8 +16,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from end_to_end_support import PODS, Door, open_door
+from end_to_end_support import PODS, Door, code_of, open_door
 from mcp_support import Host
+from pods_protocol.bounds import PROTOCOL_VERSION
 from pods_tools import export
 
 pytestmark = pytest.mark.slow
@@ -85,6 +86,29 @@ def test_a_session_has_its_own_pods_and_finds_them_again_by_its_name(door: Door)
         assert good(again, "ReadPodOutput", pod="mine")["text"] == "unread\n"
         assert refused_for_twin(door) == "busy"
         good(again, "StopPod", pod="mine")
+
+
+def test_a_session_may_not_do_what_concerns_everybody_and_a_pod_has_none(door: Door) -> None:
+    door("spawn", "outside")
+    greet = {"protocol": PROTOCOL_VERSION, "session": "narrow"}
+    with door.wire() as wire:
+        wire.ask("hello", token=door.token(), **greet)
+        assert code_of(wire.ask("shutdown")) == "not_authorized"
+        assert code_of(wire.ask("doctor", fix=True)) == "not_authorized"
+        assert code_of(wire.ask("subscribe")) == "not_supported"
+        assert code_of(wire.ask("inspect", pod="outside")) == "unknown_pod"
+        assert wire.ask("scope.show")["result"]["holders"] == []
+        assert wire.ask("list")["result"]["pods"] == []
+        assert wire.ask("list")["result"]["capacity"]["children"] == 0
+    with door.wire() as wire:
+        wire.hello(door.token())
+        token = wire.ask("connect", pod="outside")["result"]["token"]
+    with door.wire() as wire:
+        assert code_of(wire.ask("hello", token=token, **greet)) == "not_authorized"
+    with door.wire() as wire:
+        greet["session"] = "../x"
+        assert code_of(wire.ask("hello", token=door.token(), **greet)) == "invalid_name"
+    door("stop", "outside")
 
 
 def refused_for_twin(door: Door) -> str:

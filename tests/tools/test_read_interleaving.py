@@ -279,3 +279,16 @@ class ReadingParent(RuleBasedStateMachine):
 
 TestReadingParent = ReadingParent.TestCase
 TestReadingParent.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+
+
+async def test_what_the_host_never_got_is_read_again_and_nothing_before_it() -> None:
+    supervisor = FakeSupervisor()
+    pod = supervisor.add("api")
+    pod.say("one\n")
+    tools = Toolset(FakeClient(supervisor))
+    assert await read(tools) == "one"
+    pod.say("two\n")
+    assert await read(tools) == "two"
+    tools.bookmarks.forget(pod.id)
+    assert await read(tools) == "two"
+    assert await read(tools) == ""

@@ -78,6 +78,13 @@ class Bookmarks:
         while len(self._marks) > MAX_REMEMBERED:
             self._marks.popitem(last=False)
 
+    def forget(self, pod_id: str) -> None:
+        """What was returned last of that pod was never shown: go by the supervisor's cursor again.
+
+        That stands where it stood before: it is moved at the beginning of the next call.
+        """
+        self._marks.pop(pod_id, None)
+
     def settle(self) -> Plan[None]:
         """Move the supervisor's cursors to what was shown.
 

@@ -92,9 +92,9 @@ def _serve(args: argparse.Namespace) -> int:
         tools, version=pods.__version__, instructions=_instructions(relay, args.on_exit)
     )
     reading, writing = take_standard_streams()
-    Bridge(server, relay, reading, writing).run()
+    shown = Bridge(server, relay, reading, writing).run()
     try:
-        relay.close()
+        relay.close(shown=shown)
         if args.on_exit == "stop":
             relay.stop_pods()
     except PodsError as error:

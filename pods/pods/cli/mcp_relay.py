@@ -186,9 +186,20 @@ class Relay:
         with self._step:
             return self._tools().call(name, arguments)
 
-    def close(self) -> None:
-        """Say how far was read, and hang up. What fails is shown again to the next session."""
-        if self._toolset is not None and self._idle:
+    def unshown(self, result: ToolResult) -> None:
+        """The host never got this result: what it read is read again, by whoever reads next."""
+        pod_id = result.data.get("id")
+        if self._toolset is not None and "last_seq" in result.data and isinstance(pod_id, str):
+            with self._step:
+                self._toolset.bookmarks.forget(pod_id)
+
+    def close(self, *, shown: bool) -> None:
+        """Say how far was read, and hang up. What fails is shown again to the next session.
+
+        Args:
+            shown: the host got what was sent to it, as far as can be known.
+        """
+        if shown and self._toolset is not None and self._idle:
             self._local.running = RunningCall(FLUSH_SECONDS)
             with contextlib.suppress(PodsError), self._step:
                 self._toolset.flush()

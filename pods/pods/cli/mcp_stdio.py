@@ -38,9 +38,14 @@ PROGRESS_SECONDS: Final = 10.0
 ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
+CALL_END_SECONDS: Final = 1.0
+"""For a call that was hung up to notice; one that just starts a supervisor does not."""
+
+
 class _Call(NamedTuple):
     name: str
     running: RunningCall
+    thread: threading.Thread
     began: float
     wants_progress: bool
 
@@ -67,16 +72,26 @@ class Bridge:
         self._told = 0.0  # when progress was last spoken of
         self._ending = False
 
-    def run(self) -> None:
-        """Serve until the host hangs up or a signal says to end; calls do not outlive it."""
+    def run(self) -> bool:
+        """Serve until the host hangs up or a signal says to end; calls do not outlive it.
+
+        Returns:
+            Whether all that was sent could be written.
+        """
         before = [(number, signal.signal(number, self._on_signal)) for number in ENDING_SIGNALS]
         try:
             self._serve()
-        except BrokenPipeError:
-            pass  # the host is gone; there is nobody to tell
+            return True
+        except BrokenPipeError:  # the host is gone; there is nobody to tell
+            return False
         finally:
             for call in self._calls.values():
                 call.running.cancel()
+            for call in self._calls.values():
+                call.thread.join(CALL_END_SECONDS)
+            for _, _, result in self._done:
+                if result is not None:
+                    self._relay.unshown(result)
             for number, handler in before:
                 signal.signal(number, handler)
 
@@ -106,25 +121,32 @@ class Bridge:
         while (event := self._server.next_event()) is not None:
             match event:
                 case CallTool():
-                    call = _Call(event.name, RunningCall(), time.monotonic(), event.wants_progress)
-                    self._calls[event.request_id] = call
-                    # Not waited for at the exit of the process: a call ends with its connection.
-                    threading.Thread(target=self._work, args=(event, call), daemon=True).start()
+                    self._begin(event)
                 case CancelCall():
                     self._calls.pop(event.request_id).running.cancel()
                 case Closed():
                     return True
         return False
 
-    def _work(self, event: CallTool, call: _Call) -> None:
+    def _begin(self, event: CallTool) -> None:
+        running = RunningCall()
+        # Never the last to keep the process: one that starts a supervisor cannot be hung up.
+        thread = threading.Thread(target=self._work, args=(event, running), daemon=True)
+        began = time.monotonic()
+        self._calls[event.request_id] = _Call(
+            event.name, running, thread, began, event.wants_progress
+        )
+        thread.start()
+
+    def _work(self, event: CallTool, running: RunningCall) -> None:
         result: ToolResult | None = None
         try:
-            result = self._relay.call(event.name, event.arguments, call.running)
+            result = self._relay.call(event.name, event.arguments, running)
         except Exception:
             import traceback
 
             traceback.print_exc()  # to standard error, which hosts keep
-        self._done.append((event.request_id, call.running, result))
+        self._done.append((event.request_id, running, result))
         self._wake_up()
 
     def _finish(self) -> None:
@@ -132,7 +154,10 @@ class Bridge:
             request_id, running, result = self._done.popleft()
             call = self._calls.get(request_id)
             if call is None or call.running is not running:
-                continue  # cancelled; its id may be another call's by now
+                # Cancelled; its id may be another call's by now.
+                if result is not None:
+                    self._relay.unshown(result)
+                continue
             del self._calls[request_id]
             if result is None:
                 text = (

@@ -89,7 +89,7 @@ def refused(
             "token_refused", session.peer_pid, {"by": by, "code": error.CODE}
         )
         return
-    hidden = isinstance(error, UnknownPod) and session.caller.pod_id is not None
+    hidden = isinstance(error, UnknownPod) and not session.caller.is_owner
     if error.EXIT_CODE != ExitCode.REFUSED and not (
         hidden or isinstance(error, Busy | InvalidScope)
     ):
@@ -140,7 +140,8 @@ def ended(supervisor: Supervisor, record: PodRecord, data: dict[str, Any]) -> No
 def _who(supervisor: Supervisor, session: Session) -> dict[str, Any]:
     caller: Caller = session.caller
     if caller.pod_id is None:
-        return {"who": "owner", "pid": session.peer_pid}
+        named = {"session": caller.owner_session} if caller.owner_session else {}
+        return {"who": "owner", **named, "pid": session.peer_pid}
     record = supervisor.table.get(caller.pod_id)
     name = "" if record is None else record.name
     return {"who": "pod", "pod": name, "id": caller.pod_id, "pid": session.peer_pid}

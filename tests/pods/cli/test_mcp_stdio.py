@@ -1,0 +1,111 @@
+"""The edge of `pods mcp` on real pipes, with tools that answer as a test wants them to."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+
+from pods.cli.mcp_relay import Relay, RunningCall, default_session
+from pods.cli.mcp_stdio import Bridge
+from pods.paths import check_name
+from pods_protocol.errors import NotConnected
+from pods_tools.mcp import McpServer
+from pods_tools.result import ToolResult
+
+
+class FakeRelay:
+    """Answers at once, `Last` after all others; keeps what never got to the host."""
+
+    def __init__(self) -> None:
+        self.lost: list[str] = []
+        self.first: queue.SimpleQueue[threading.Thread] = queue.SimpleQueue()
+
+    def call(self, name: str, _arguments: Any, _running: RunningCall) -> ToolResult:
+        if name == "Last":
+            self.first.get(timeout=5).join()
+        else:
+            self.first.put(threading.current_thread())
+        return ToolResult(summary=name)
+
+    def unshown(self, result: ToolResult) -> None:
+        self.lost.append(result.summary)
+
+
+class Pipes:
+    """Both ends of both pipes."""
+
+    def __init__(self) -> None:
+        self.reading, self.host_writes = os.pipe()
+        self.host_reads, self.writing = os.pipe()
+        self.relay = FakeRelay()
+
+    def serve(self, *messages: Any) -> bool:
+        """Say these, hang up, and serve to the end."""
+        lines = (json.dumps({"jsonrpc": "2.0", **message}) + "\n" for message in messages)
+        os.write(self.host_writes, "".join(lines).encode())
+        os.close(self.host_writes)
+        server = McpServer([], version="0", instructions="")
+        relay = cast("Relay", self.relay)
+        return Bridge(server, relay, self.reading, self.writing).run()
+
+    def answers(self) -> list[Any]:
+        """What the host has been told."""
+        os.close(self.writing)
+        with open(self.host_reads, closefd=False) as file:
+            return [json.loads(line) for line in file]
+
+
+@pytest.fixture
+def pipes() -> Iterator[Pipes]:
+    made = Pipes()
+    yield made
+    for descriptor in (made.reading, made.host_writes, made.host_reads, made.writing):
+        try:
+            os.close(descriptor)
+        except OSError:
+            continue
+
+
+HELLO = {"id": 0, "method": "initialize", "params": {"protocolVersion": "2025-06-18"}}
+CALL = {"id": 1, "method": "tools/call", "params": {"name": "Say"}}
+
+
+def test_what_was_asked_before_the_host_hung_up_is_answered(pipes: Pipes) -> None:
+    assert pipes.serve(HELLO, CALL)
+    assert [answer["id"] for answer in pipes.answers()] == [0, 1]
+    assert pipes.relay.lost == []
+
+
+def test_a_result_that_a_cancellation_overtook_counts_as_never_shown(pipes: Pipes) -> None:
+    cancel = {"method": "notifications/cancelled", "params": {"requestId": 1}}
+    last = {**CALL, "id": 2, "params": {"name": "Last"}}
+    pipes.serve(HELLO, CALL, cancel, last)
+    assert [answer["id"] for answer in pipes.answers()] == [0, 2]
+    assert pipes.relay.lost == ["Say"]
+
+
+def test_a_host_that_does_not_read_any_more_ends_it(pipes: Pipes) -> None:
+    os.close(pipes.host_reads)
+    assert not pipes.serve(HELLO)
+
+
+def test_a_call_that_was_cancelled_asks_for_nothing_more() -> None:
+    running = RunningCall()
+    running.cancel()
+    with pytest.raises(NotConnected, match="cancelled"), running.using(cast("Any", None)):
+        pass
+
+
+@pytest.mark.parametrize(
+    "directory", ["/", "/home/me/My Project", "/x/" + "long" * 60, "/x/été", "/x/--", "/x/a\udcff"]
+)
+def test_every_directory_gives_a_session_a_name_of_its_own(directory: str) -> None:
+    name = default_session(directory)
+    assert check_name(f"{name}-9") == f"{name}-9"
+    assert name != default_session(directory + "x")
