@@ -28,7 +28,7 @@ from pods_protocol.errors import NotConnected, PodsError, TimedOut
 from pods_protocol.events import Event
 from pods_protocol.pod_messages import Request
 from pods_protocol.supervisor_messages import ConnectPod, SpawnPod, StopPod
-from pods_protocol.values import ScopeRule
+from pods_protocol.values import RestartPolicy, ScopeRule
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -111,6 +111,16 @@ class Actors:
             case plan.Stop(name, mode):
                 request = StopPod(pod=name, mode=mode, grace_seconds=0.5)
                 await self.insist(lambda: self.ask(request, seconds=6.0), _no_doubt)
+            case plan.Restore(name):
+                restore = supervisor_messages.RestorePod(pod=name)
+                await self.insist(lambda: self.ask(restore, seconds=8.0), _no_doubt)
+            case plan.Hold(name, pause):
+                hold = (
+                    supervisor_messages.PausePod(pod=name)
+                    if pause
+                    else supervisor_messages.ResumePod(pod=name)
+                )
+                await self.insist(lambda: self.ask(hold), _no_doubt)
             case plan.Kill(role):
                 self._kill(role)
             case plan.Wait(name, until):
@@ -147,6 +157,7 @@ class Actors:
             cwd=directory,
             on_parent_exit="keep" if step.keep else "stop",
             wake_on=step.wake_on,
+            restart=RestartPolicy(when="on-failure" if step.restart else "never"),
             message_id=step.message_id,
         )
         answer = await self.insist(lambda: self.ask(request, parent=parent_id, seconds=8.0),

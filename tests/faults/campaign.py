@@ -97,6 +97,10 @@ def main() -> int:
             plan = without_faults(plan)
         try:
             outcome = perform(plan, keep=given.keep)
+        except BaseExceptionGroup as group:
+            if group.subgroup(KeyboardInterrupt) is None:
+                raise
+            break
         except KeyboardInterrupt:
             break
         outcomes.append(outcome)

@@ -36,6 +36,7 @@ class Spawn:
     message_id: str
     keep: bool
     wake_on: Literal["none", "ended"]
+    restart: bool
 
 
 @frozen
@@ -83,6 +84,21 @@ class Stop:
 
 
 @frozen
+class Restore:
+    """Start it again, if it has ended."""
+
+    name: str
+
+
+@frozen
+class Hold:
+    """Pause it, or let it go on."""
+
+    name: str
+    pause: bool
+
+
+@frozen
 class Kill:
     """SIGKILL from outside."""
 
@@ -104,7 +120,9 @@ class Look:
     name: str
 
 
-Step: TypeAlias = Spawn | Send | Notify | Withdraw | Cancel | Stop | Kill | Wait | Look
+Step: TypeAlias = (
+    Spawn | Send | Notify | Withdraw | Cancel | Stop | Restore | Hold | Kill | Wait | Look
+)
 
 
 @frozen
@@ -148,7 +166,8 @@ class _Draw:
         self.names.append(name)
         keep = self.random.random() < 0.5
         wake_on: Literal["none", "ended"] = self.random.choice(("none", "ended"))
-        return Spawn(name, parent, directory, self.message_id(), keep, wake_on)
+        restart = self.random.random() < 0.4
+        return Spawn(name, parent, directory, self.message_id(), keep, wake_on, restart)
 
     def name(self) -> str:
         return self.random.choice(self.names)
@@ -169,9 +188,12 @@ class _Draw:
 
     def step(self) -> Step:
         kind = self.random.choices(
-            ("send", "spawn", "notify", "withdraw", "cancel", "stop", "kill", "wait", "look"),
-            (40, 12, 6, 6, 4, 8, 5, 8, 8),
-        )[0]
+            (
+                "send", "spawn", "notify", "withdraw", "cancel", "stop", "kill", "wait", "look",
+                "restore", "hold",
+            ),
+            (40, 12, 6, 6, 4, 8, 6, 8, 6, 6, 6),
+        )[0]  # fmt: skip
         if kind == "spawn":
             parent = self.random.choice([None, *self.names])
             return self.spawn(f"c{len(self.names)}", parent)
@@ -185,6 +207,10 @@ class _Draw:
         if kind == "stop":
             mode: Literal["finish", "now", "kill"] = self.random.choice(("finish", "now", "kill"))
             return Stop(self.name(), mode)
+        if kind == "restore":
+            return Restore(self.name())
+        if kind == "hold":
+            return Hold(self.name(), self.random.random() < 0.6)
         if kind == "kill":
             return Kill(self.role())
         if kind == "wait":

@@ -23,7 +23,7 @@ from plan import Phase, Plan
 from world import World
 
 from pods_protocol.errors import PodsError
-from pods_protocol.supervisor_messages import ListPods, ShutdownSupervisor, WaitPods
+from pods_protocol.supervisor_messages import ListPods, ResumePod, ShutdownSupervisor, WaitPods
 
 HEALED_SECONDS: Final = 20.0
 """After the last fault everything must be right within this: what a full disk refused is tried
@@ -148,6 +148,9 @@ class Round:
         try:
             rows = (await self.actors.ask(ListPods())).pods
             living = {row.id: row.name for row in rows if row.state not in ENDED}
+            for row in rows:
+                if row.state == "paused":
+                    await self.actors.ask(ResumePod(pod=row.name))
             names = tuple(living.values())
             if names:
                 wait = WaitPods(pods=names, until="idle", timeout_seconds=HEALED_SECONDS)

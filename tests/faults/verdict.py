@@ -193,26 +193,35 @@ def judge_children(journals: Mapping[str, Sequence[Event]], followed: Iterable[s
     return wrong
 
 
+_RUNS: Final = ("pod_spawned", "pod_restarted", "pod_resumed")
+FOLLOWS: Final[Mapping[str, tuple[str, ...]]] = {
+    "pod_reserved": ("",),
+    "pod_spawned": ("pod_reserved",),
+    "spawn_failed": ("pod_reserved",),
+    "pod_paused": _RUNS,
+    "pod_resumed": ("pod_paused",),
+    "pod_crashed": (*_RUNS, "pod_paused", "pod_crashed"),
+    "pod_restoring": ("pod_ended",),
+    "pod_restarted": ("pod_crashed", "pod_restoring"),
+    "pod_stopping": (*_RUNS, "pod_paused", "pod_crashed"),
+    "pod_ended": (*_RUNS, "pod_paused", "pod_crashed", "pod_restoring", "pod_stopping"),
+    "pod_removed": ("pod_ended",),
+}
+"""What may be written of a pod -> what was written of it last before that."""
+
+
 def judge_lives(events: Sequence[Event], ledger: Ledger) -> list[str]:
     """The supervisor's journal: each pod has one life, and each spawn made one pod."""
     wrong = holes(events)
     life: dict[str, str] = {}
     by_message: dict[str, list[str]] = {}
-    follows = {
-        "pod_reserved": ("",),
-        "pod_spawned": ("pod_reserved", "pod_ended"),
-        "spawn_failed": ("pod_reserved",),
-        "pod_stopping": ("pod_spawned",),
-        "pod_ended": ("pod_spawned", "pod_stopping"),
-        "pod_removed": ("pod_ended",),
-    }
     for event in events:
         kind, data = event["type"], event["data"]
-        if kind not in follows:
+        if kind not in FOLLOWS:
             continue
         pod_id = data["id"]
         before = life.get(pod_id, "")
-        if before not in follows[kind]:
+        if before not in FOLLOWS[kind]:
             wrong.append(f"pod {pod_id}: {kind} came after {before or 'nothing'}")
         life[pod_id] = kind
         if kind == "pod_reserved" and data["message_id"] is not None:
@@ -233,10 +242,10 @@ def open_lives(events: Iterable[Event]) -> set[str]:
     """The pods that the supervisor's journal takes for living."""
     living: set[str] = set()
     for event in events:
-        if event["type"] in ("pod_reserved", "pod_spawned"):
-            living.add(event["data"]["id"])
-        elif event["type"] in ("spawn_failed", "pod_ended", "pod_removed"):
+        if event["type"] in ("spawn_failed", "pod_ended", "pod_removed"):
             living.discard(event["data"]["id"])
+        elif event["type"] in FOLLOWS:
+            living.add(event["data"]["id"])
     return living
 
 
