@@ -43,20 +43,27 @@ class Pipes:
     def __init__(self) -> None:
         self.reading, self.host_writes = os.pipe()
         self.host_reads, self.writing = os.pipe()
+        self.open = {self.reading, self.host_writes, self.host_reads, self.writing}
         self.relay = FakeRelay()
+
+    def close(self, *descriptors: int) -> None:
+        """Close these, each once: a number may be the bridge's own afterwards."""
+        for descriptor in descriptors:
+            self.open.remove(descriptor)
+            os.close(descriptor)
 
     def serve(self, *messages: Any) -> bool:
         """Say these, hang up, and serve to the end."""
         lines = (json.dumps({"jsonrpc": "2.0", **message}) + "\n" for message in messages)
         os.write(self.host_writes, "".join(lines).encode())
-        os.close(self.host_writes)
+        self.close(self.host_writes)
         server = McpServer([], version="0", instructions="")
         relay = cast("Relay", self.relay)
         return Bridge(server, relay, self.reading, self.writing).run()
 
     def answers(self) -> list[Any]:
         """What the host has been told."""
-        os.close(self.writing)
+        self.close(self.writing)
         with open(self.host_reads, closefd=False) as file:
             return [json.loads(line) for line in file]
 
@@ -65,11 +72,7 @@ class Pipes:
 def pipes() -> Iterator[Pipes]:
     made = Pipes()
     yield made
-    for descriptor in (made.reading, made.host_writes, made.host_reads, made.writing):
-        try:
-            os.close(descriptor)
-        except OSError:
-            continue
+    made.close(*made.open)
 
 
 HELLO = {"id": 0, "method": "initialize", "params": {"protocolVersion": "2025-06-18"}}
@@ -91,7 +94,7 @@ def test_a_result_that_a_cancellation_overtook_counts_as_never_shown(pipes: Pipe
 
 
 def test_a_host_that_does_not_read_any_more_ends_it(pipes: Pipes) -> None:
-    os.close(pipes.host_reads)
+    pipes.close(pipes.host_reads)
     assert not pipes.serve(HELLO)
 
 
