@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import socket
 from collections.abc import Callable, Mapping
@@ -33,6 +34,16 @@ from pods_protocol.process_messages import PodSpec
 
 SPARE_NAME: Final = "pods-spare"
 """What `ps` shows of both until they are somebody's."""
+
+
+def scratch_of(scratch: str, keeper: int) -> str:
+    """Where the pod of a spare rehearses: named for its keeper, which lives longer."""
+    return f"{scratch}/spare-{keeper}"
+
+
+def clear_scratch(scratch: str, keeper: int) -> None:
+    """Remove what a pod leaves that was killed while it rehearsed; there is mostly nothing."""
+    shutil.rmtree(scratch_of(scratch, keeper), ignore_errors=True)
 
 
 @frozen(kw_only=True)
@@ -64,6 +75,12 @@ def keep_spare(channel: socket.socket, *, switches: Mapping[str, str], life: Spa
 
 
 def _keep_spare(channel: socket.socket, switches: Mapping[str, str], life: SpareLife) -> int:
+    status = _be_keeper(channel, switches, life)
+    clear_scratch(life.scratch, os.getpid())
+    return status
+
+
+def _be_keeper(channel: socket.socket, switches: Mapping[str, str], life: SpareLife) -> int:
     keeper.become_keeper(keep=(channel.fileno(),))
     set_process_name(SPARE_NAME)
     own = os.getpid()
@@ -149,7 +166,7 @@ def _enter_spare_pod(
 
     def live() -> int:
         settle(parent, keep=channel.fileno(), forked=True)
-        life.rehearse(f"{life.scratch}/spare-{os.getpid()}")
+        life.rehearse(scratch_of(life.scratch, parent))
         written = write_spec(example_spec("/"))
         read_spec(written)
         os.close(written)

@@ -162,6 +162,7 @@ class Launcher:
         """Close every socket; whoever waits for this process's last word gets its end of file."""
         self._spares.close()
         sweep((), lambda pid, status: None, set())
+        self._spares.clear()
         self._server.close()
         self._wakeup.close()
 
@@ -297,6 +298,7 @@ class Launcher:
             self._unproven.append((pid, kept, os.waitstatus_to_exitcode(status)))
             return
         if self._spares.ended(pid):
+            self._stray_seen = True  # its pod may still be on its way out
             return
         self._stray_seen = True
         if pid in self._struck:
@@ -325,6 +327,7 @@ class Launcher:
         self._stray_seen = False
         self._retry = FIRST_RETRY_SECONDS
         self._tell_proven()
+        self._spares.clear(*(pid for pid, _, _ in self._unproven))
         # Which stray was whose cannot be known; they are told with the first that may own them.
         for end in self._unproven:
             abandon(*end[1].sockets)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from pods.keeper.handover import hand_over, write_spec
-from pods.keeper.spare import SpareLife, keep_spare
+from pods.keeper.spare import SpareLife, clear_scratch, keep_spare
 from pods.keeper.system import ALL_SIGNALS
 from pods_protocol.process_messages import PodSpec
 
@@ -54,6 +54,7 @@ class Spares:
         self._life = life
         self._log = log
         self._spare: _Spare | None = None
+        self._dead: list[int] = []
         self.due = False
 
     @property
@@ -113,8 +114,22 @@ class Spares:
         if self._spare is None or self._spare.pid != pid:
             return False
         self._spare.channel.close()
+        self._dead.append(pid)
         self._spare = None
         return True
+
+    def clear(self, *killed: int) -> None:
+        """Remove what is left of the rehearsals of pods whose keepers were killed.
+
+        Call it once everything below those keepers has ended.
+
+        Args:
+            killed: keepers that were somebody's; unused spares that ended are known here.
+        """
+        if self._life is not None:
+            for pid in (*killed, *self._dead):
+                clear_scratch(self._life.scratch, pid)
+        self._dead.clear()
 
     def close(self) -> None:
         """End the spare, and its pod with it."""
@@ -123,4 +138,5 @@ class Spares:
             os.kill(self._spare.pid, signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(self._spare.pid, 0)
+            self._dead.append(self._spare.pid)
             self._spare = None

@@ -16,7 +16,15 @@ from pods.keeper.tree import children_of
 from pods_protocol.api import POD_API
 from pods_protocol.pod_messages import GetStatus
 from pods_protocol.process_messages import PodSpec, ShutdownLauncher
-from process_support import BlockingClient, RunningLauncher, alive, ended, wait_for
+from process_support import (
+    BlockingClient,
+    RunningLauncher,
+    alive,
+    descriptors_of,
+    end_keepers,
+    ended,
+    wait_for,
+)
 
 
 @pytest.fixture
@@ -166,3 +174,31 @@ def test_a_spare_whose_pod_cannot_start_says_why(real_launcher: RunningLauncher)
         with open(f"{second.state_directory}/stderr.log") as file:
             assert "cannot start" in file.read()
         end(client, first)
+
+
+def test_a_spare_that_is_killed_while_it_rehearses_leaves_no_directory(
+    real_launcher: RunningLauncher,
+) -> None:
+    def cut_off_in_rehearsal() -> tuple[int, str]:
+        """The spare, with what lies there in the few milliseconds that a rehearsal takes."""
+        spare = wait_for_spare(real_launcher)
+        (pod,) = pods_of(spare)
+        wait_for(lambda: "anon_inode:[eventpoll]" in descriptors_of(pod).values(), "no loop runs")
+        scratch = f"{real_launcher.places.runtime}/spare-{spare}"
+        os.makedirs(f"{scratch}/journal")
+        return spare, scratch
+
+    with real_launcher.connect() as client:
+        launch(real_launcher, client, a_pod(real_launcher))
+        for killed in ("keeper", "pod"):
+            spare, scratch = cut_off_in_rehearsal()
+            used = a_pod(real_launcher)
+            assert launch(real_launcher, client, used) == spare
+            os.kill(spare if killed == "keeper" else pods_of(spare)[0], signal.SIGKILL)
+            ended(client, used)
+            assert not os.path.exists(scratch), killed
+        _, scratch = cut_off_in_rehearsal()
+        end_keepers(real_launcher)
+        client.ask(ShutdownLauncher())
+    assert real_launcher.process.wait(5) == 0
+    assert not os.path.exists(scratch)
