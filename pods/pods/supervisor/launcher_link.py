@@ -137,10 +137,14 @@ class LauncherLink:
                     step="launcher",
                     detail="ending",
                 )
-            # We hold the life lock, so nobody else starts one or listens here.
-            with suppress(FileNotFoundError):
-                os.unlink(self._places.launcher_socket)
-            await self._start()
+            try:
+                await self._start()
+            except StartFailed:
+                # A supervisor that was killed may have started one, too, and that was faster.
+                found = await self._find()
+                if found is None:
+                    raise
+                return found
             self._rpc = await self._greet(await self._connect())
             return self._rpc
 

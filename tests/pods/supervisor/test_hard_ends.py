@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from pods.client import aio
+from pods.client.start import answers
 from pods.journal.fold import PodFold
 from pods.journal.store import Journal, JournalWriter
 from pods.records.events import reserved_data
@@ -159,6 +160,31 @@ async def test_a_dead_pods_journal_is_ended_once_the_disk_takes_it(
             kinds = [event.type for event in (await client.read("one", since=0)).events]
             assert kinds[-2:] == ["turn_ended", "stopped"]
             assert (await client.inspect("one")).pod.state == "failed"
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_launcher_that_a_killed_supervisor_had_just_started_is_taken_over(
+    pods_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_process, others = trio.lowlevel.open_process, list[trio.Process]()
+    socket = places_of(pods_environ, "test").launcher_socket
+
+    async def beaten(command: list[str], **named: Any) -> trio.Process:
+        monkeypatch.setattr(trio.lowlevel, "open_process", open_process)
+        at = command.index("--ready-fd")
+        others.append(
+            await open_process([*command[:at], *command[at + 2 :]], env=named["env"], cwd="/")
+        )
+        while not answers(socket):
+            await trio.lowlevel.checkpoint()
+        return await open_process(command, **named)
+
+    monkeypatch.setattr(trio.lowlevel, "open_process", beaten)
+    with trio.fail_after(WAIT_SECONDS):
+        async with supervisor_and_client(pods_environ) as (supervisor, client):
+            assert supervisor.launcher.pid == others[0].pid
+            await client.spawn("one")
+        await others[0].wait()
     assert left_in(pods_environ) == NOTHING
 
 
