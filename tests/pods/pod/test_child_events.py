@@ -61,6 +61,14 @@ def test_a_queued_message_takes_the_news_along_and_nothing_is_woken_twice() -> N
     assert rig.give(Finished(2, "end_turn")).commands == ()
 
 
+def test_a_parent_that_has_no_turn_left_is_told_and_not_woken() -> None:
+    rig = opened_rig(max_turns=1)
+    rig.give(Run("go", "fail", None))
+    rig.give(Finished(1, "end_turn"))
+    assert rig.give(tell(1, wake=True)).commands == ()
+    assert [one["seq"] for one in rig.fold.inbox.pending()] == [1]
+
+
 def test_a_parent_that_died_is_told_again_and_woken_by_what_came_since() -> None:
     rig = opened_rig()
     started(rig, tell(1, wake=True))

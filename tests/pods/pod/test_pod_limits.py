@@ -8,7 +8,7 @@ import trio
 from pod_support import connected, living_pod, opened_rig, until_idle
 from pods.agents.echo import EchoAgent
 from pods.pod.limit_keeper import LimitKeeper
-from pods.pod.stimuli import EndPod, Finished, LimitReached, Shutdown
+from pods.pod.stimuli import EndPod, Finished, Hold, HoldTurn, LimitReached, Shutdown
 from pods.pod.stimuli import Run as Give
 from pods_protocol.errors import Busy, CapacityReached
 from pods_protocol.pod_messages import Run
@@ -85,6 +85,19 @@ def test_a_limit_ends_the_turn_then_the_pod_and_the_journal_says_so_at_each_step
     assert rig.fold.end_message == "over the limit"
     assert rig.fold.last_turn is not None
     assert (rig.fold.last_turn.stop_reason, rig.fold.last_turn.limit) == ("limit", "wall_seconds")
+
+
+def test_a_paused_pod_over_its_limit_lets_the_turn_that_it_holds_go_on_to_its_end() -> None:
+    over = LimitReached("wall_seconds", "over the limit")
+    rig = opened_rig()
+    rig.give(Give("work", "fail", None))
+    rig.give(Hold("pause", whole=True))
+    assert rig.give(over).commands[0] == HoldTurn(False)
+    assert rig.give(Finished(1, "limit", limit="wall_seconds")).commands == (EndPod(),)
+    rig = opened_rig()
+    rig.give(Hold("pause", whole=True))
+    assert rig.give(over).commands == (EndPod(),)
+    assert (rig.fold.state, rig.fold.limit) == ("failed", "wall_seconds")
 
 
 def test_a_pod_that_was_asked_to_stop_has_stopped_even_where_a_limit_hurries_it() -> None:

@@ -234,6 +234,14 @@ def test_a_rule_of_which_the_child_denies_itself_a_part_stays_effective() -> Non
     assert table.may_write("boss", "/p/doc/x")
 
 
+def test_a_deny_of_the_child_that_lies_elsewhere_leaves_nothing_of_a_rule_that_is_lent() -> None:
+    table = table_of(
+        lease("boss", ["w /p/**"], delegable=["w /p/**"]),
+        lease("child", ["w /p/**"], deny=["w /q/**"], parent="boss"),
+    )
+    assert table.effective_write("boss") == ()
+
+
 def test_a_rule_that_the_pod_is_denied_is_not_effective() -> None:
     table = table_of(lease("pod", ["w /p/**"], deny=["w /p/**"]))
     assert table.effective_write("pod") == ()
