@@ -206,9 +206,10 @@ class JournalWriter(Generic[F]):
                 size = keeper.take_snapshot(self.last_seq, self.last_time)
             else:
                 made, size = keeper.rotate(self._descriptor, self.last_seq, self.last_time)
-                self._files.close(self._descriptor)
+                old = self._descriptor
                 self._descriptor, self._path, self._size = made.descriptor, made.path, 0
                 self._unsynced_directory = not made.synced
+                self._files.close(old)  # last: where it fails the number is free all the same
         except Exception as error:
             # A bug in a shortcut for later must not end a pod either.
             self._upkeep_at = self._size + UPKEEP_RETRY_BYTES

@@ -119,9 +119,14 @@ def _wait(channel: socket.socket, wakeup: Wakeup) -> list[int]:
     waiting = select.poll()
     waiting.register(channel, select.POLLIN)
     waiting.register(wakeup.reader, select.POLLIN)
-    ready = {descriptor for descriptor, _ in waiting.poll()}
-    # A spec that has come goes first: somebody counts on this keeper, and gets the pod's end told.
-    return take_over(channel) if channel.fileno() in ready else []
+    waiting.poll()
+    # A spec that has come goes first, also one that came since: somebody counts on this keeper, and
+    # gets the pod's end told.
+    channel.setblocking(False)
+    try:
+        return take_over(channel)
+    except BlockingIOError:
+        return []
 
 
 def _rehearse() -> None:

@@ -71,7 +71,11 @@ class Spares:
         self.due = False
         if self._life is None or self._spare is not None:
             return
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            self._log(f"no spare pod: {os.strerror(error.errno or 0)}")
+            return
         before = signal.pthread_sigmask(signal.SIG_BLOCK, ALL_SIGNALS)
         try:
             pid = self._fork()

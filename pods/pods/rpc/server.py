@@ -60,8 +60,13 @@ _NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 def check_token(given: str, expected: str) -> bool:
-    """Whether the tokens are equal, in time that tells nothing of where they differ."""
-    return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), expected.encode())
+    """Whether the tokens are equal, in time that tells nothing of where they differ.
+
+    An empty one is no token: it never matches.
+    """
+    return bool(expected) and hmac.compare_digest(
+        given.encode("utf-8", "surrogatepass"), expected.encode()
+    )
 
 
 def no_descriptors(act: str) -> CapacityReached:

@@ -7,6 +7,7 @@ the control socket answers, so that no client ever sees a table that is not true
 
 from __future__ import annotations
 
+import secrets
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
@@ -100,7 +101,8 @@ def _is_living(supervisor: Supervisor, pod_id: str) -> bool:
 async def adopt_pod(supervisor: Supervisor, record: PodRecord, lease: Lease | None) -> None:
     """Settle one pod that the journal calls living and that nobody holds; what fails is logged."""
     token = read_token(supervisor.places.pod_token(record.id))
-    live = supervisor.add_live(record.id, record.name, token or "")
+    # Where the file is gone nobody has it; an empty one would be everybody's.
+    live = supervisor.add_live(record.id, record.name, token or secrets.token_hex(32))
     live.pod_pid = record.pid
     live.keeper_identity = record.keeper
     live.launch_asked = True

@@ -183,6 +183,17 @@ class LauncherLink:
         if self._process is not None:  # the one before ended; it is a zombie until it is waited for
             await self._process.wait()
             self._process = None
+        try:
+            await self._start_process()
+        except OSError as error:
+            raise StartFailed(
+                f"cannot start the launcher: {error.strerror or error}; free some memory, files or "
+                "processes, then try again",
+                step="launcher",
+                detail=str(error),
+            ) from error
+
+    async def _start_process(self) -> None:
         reader, writer = os.pipe()
         try:
             log = os.open(

@@ -17,6 +17,7 @@ import trio
 
 from pods.journal.children import READ_KINDS, Teller, Told, wakes
 from pods.journal.reader import read_events
+from pods.journal.segments import failed
 from pods.lifecycle import Life
 from pods.records.record import PodRecord
 from pods_protocol.bounds import DEFAULT_READ_LIMIT, MAX_READ_BYTES
@@ -158,7 +159,7 @@ class Relay:
 
         Raises:
             NotConnected, PodEnded: the parent is not there to be told.
-            StorageFailed: its disk refuses.
+            StorageFailed: its disk refuses, or the child's journal cannot be read just now.
         """
         supervisor = self._supervisor
         child = supervisor.table.get(child_id)
@@ -183,9 +184,13 @@ class Relay:
                     limit=DEFAULT_READ_LIMIT,
                     max_bytes=MAX_READ_BYTES,
                 )
-            except (OSError, StorageFailed) as error:
+            except StorageFailed as error:
+                if error.data.get("errno") is not None:
+                    raise  # the system refuses to read it, and may not the next time
                 supervisor.log(f"cannot tell pod {parent.name} of {child.name}: {error}")
                 return True  # the rest of its journal is damaged: there is nothing to tell from
+            except OSError as error:
+                raise failed("read", supervisor.journal_of(child_id), error) from error
             told_any = False
             for event in piece.events:
                 told = teller.take(event)

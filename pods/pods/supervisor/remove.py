@@ -74,8 +74,9 @@ def _untold(supervisor: Supervisor, record: PodRecord) -> TimedOut:
 
 
 async def remove_record(supervisor: Supervisor, record: PodRecord) -> None:
-    """Remove one ended pod; one that another has removed meanwhile is fine."""
-    if supervisor.table.get(record.id) is None or record.id in supervisor.removing:
+    """Remove one ended pod; one that another has removed or restored meanwhile is left alone."""
+    now = supervisor.table.get(record.id)
+    if now is None or now.living or record.id in supervisor.removing:
         return
     supervisor.removing.add(record.id)
     try:

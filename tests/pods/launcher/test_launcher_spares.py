@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import socket
 import sys
 from collections.abc import Generator
 from typing import Any
@@ -11,8 +13,9 @@ from typing import Any
 import attrs
 import pytest
 
-from pods.keeper.spare import SPARE_NAME
+from pods.keeper.spare import SPARE_NAME, SpareLife
 from pods.keeper.tree import children_of
+from pods.launcher.spares import Spares
 from pods_protocol.api import POD_API
 from pods_protocol.pod_messages import GetStatus
 from pods_protocol.process_messages import PodSpec, ShutdownLauncher
@@ -202,3 +205,17 @@ def test_a_spare_that_is_killed_while_it_rehearses_leaves_no_directory(
         client.ask(ShutdownLauncher())
     assert real_launcher.process.wait(5) == 0
     assert not os.path.exists(scratch)
+
+
+def test_a_system_that_refuses_a_spare_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    def refuse() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    life = SpareLife(run=lambda take: 0, rehearse=lambda directory: None, scratch="/nowhere")
+    spares = Spares(os.fork, switches={}, life=life, log=said.append)
+    monkeypatch.setattr(socket, "socketpair", refuse)
+    spares.make()
+    assert spares.pids == ()
+    assert said == ["no spare pod: Too many open files"]

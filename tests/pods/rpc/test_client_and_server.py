@@ -512,3 +512,9 @@ async def test_an_accept_that_fails_for_good_ends_the_listener(short_dir: str) -
 def test_tokens_never_show_in_a_repr() -> None:
     assert TOKEN not in repr(Hello(token=TOKEN, protocol=1))
     assert TOKEN not in repr(attrs.asdict(Hello(token="", protocol=1)))
+
+
+def test_an_empty_token_is_nobodys() -> None:
+    assert check_token("secret", "secret")
+    assert not check_token("", "secret")
+    assert not check_token("", "")
