@@ -1,16 +1,41 @@
-"""The end of a verb that did the same to several pods.
+"""A verb that does the same to several pods.
 
 Owns how partial failure is told: what worked on standard output, what did not on standard error,
-the exit code of the first failure. Used by `stop` and `rm`.
+the exit code of the first failure. Used by `stop`, `rm`, `pause` and `resume`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+from collections.abc import Callable, Sequence
 
 from pods.cli import render
+from pods.cli.follow import open_for
 from pods.client.plain import Json
 from pods_protocol.errors import ExitCode, PodsError, error_to_wire
+
+
+def ask_each(
+    args: argparse.Namespace, method: str, done_field: str, line: Callable[[Json], str]
+) -> int:
+    """Ask the same of each of `args.pods`, tell what came of it, and return the exit code.
+
+    Args:
+        args: with `pods`, `supervisor` and `json`.
+        method: the wire name; its one parameter is the pod.
+        done_field: as in `report_errors`.
+        line: what to say of an answer.
+
+    Raises:
+        PodsError: nothing could be asked at all.
+    """
+    with open_for(args.pods[0], args.supervisor) as client:
+        outcomes = client.call_many(method, [{"pod": name} for name in args.pods])
+    done = [outcome for outcome in outcomes if not isinstance(outcome, PodsError)]
+    if not args.json:
+        for answer in done:
+            render.say(line(answer))
+    return report_errors(done_field, done, outcomes, as_json=args.json)
 
 
 def report_errors(

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from pods.cli import options, render
-from pods.cli.batch import report_errors
-from pods.cli.follow import open_for
+from pods.cli import options
+from pods.cli.batch import ask_each
 from pods.client.plain import Json
-from pods_protocol.errors import PodsError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -23,13 +21,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         PodsError: nothing could be asked at all.
     """
-    with open_for(args.pods[0], args.supervisor) as client:
-        outcomes = client.call_many("pause", [{"pod": name} for name in args.pods])
-    done = [outcome for outcome in outcomes if not isinstance(outcome, PodsError)]
-    if not args.json:
-        for answer in done:
-            render.say(_line(answer))
-    return report_errors("paused", done, outcomes, as_json=args.json)
+    return ask_each(args, "pause", "paused", _line)
 
 
 def _line(answer: Json) -> str:

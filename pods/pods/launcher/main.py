@@ -29,7 +29,7 @@ from pods.keeper.system import (
     set_process_name,
 )
 from pods.launcher.loop import IDLE_EXIT_SECONDS, Launcher
-from pods.launcher.preload import PRELOAD, preload
+from pods.launcher.preload import PRELOAD, freeze, preload
 from pods.paths import SupervisorPlaces, places_from
 from pods.pod.life import RunPod
 from pods.rpc.unix import bind_unix, ensure_private_directory
@@ -81,10 +81,12 @@ def main(
         forbidden = (places.places.state, places.places.runtime)
         # What all pods get besides their scopes is found here once, and every fork has the answer.
         baseline(os.environ, python=None, forbidden=forbidden)
+        preload(modules)
         # A pod's life that is not the real one needs no rehearsal of the real one, and no spares.
         life = _real_life(places.runtime, forbidden) if run_pod is None else None
-        rehearse = None if life is None else partial(_rehearse_all, life)
-        held = preload(modules, rehearse=rehearse)
+        if life is not None:
+            _rehearse(life)
+        held = freeze()
         listener = _listen(places)
     except PodsError as error:
         _log(error.message)
@@ -119,7 +121,7 @@ def main(
 
 
 def _real_life(scratch: str, forbidden: tuple[str, str]) -> SpareLife:
-    """How real pods live. The imports are those that `preload` makes anyway, and names."""
+    """How real pods live. Imported here: `preload` has said which module cannot be."""
     from pods.pod.main import run_spare_pod
     from pods.pod.rehearsal import rehearse
 
@@ -128,9 +130,13 @@ def _real_life(scratch: str, forbidden: tuple[str, str]) -> SpareLife:
     )
 
 
-def _rehearse_all(life: SpareLife) -> None:
-    for _ in range(REHEARSALS):
-        life.rehearse(f"{life.scratch}/rehearsal-{os.getpid()}")
+def _rehearse(life: SpareLife) -> None:
+    """Go through a pod's start; where the disk refuses, pods only start a little slower."""
+    try:
+        for _ in range(REHEARSALS):
+            life.rehearse(f"{life.scratch}/rehearsal-{os.getpid()}")
+    except (OSError, PodsError) as error:
+        _log(f"a pod's start could not be rehearsed: {error}")
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

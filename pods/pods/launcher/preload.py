@@ -10,7 +10,6 @@ from __future__ import annotations
 import gc
 import importlib
 import sys
-from collections.abc import Callable
 from typing import Final
 
 from pods.scope.identity import boot_id
@@ -34,20 +33,8 @@ HOLE_BYTES: Final = 32 * 1024
 """What is filled of each kind of pool: two pools, three times what was found free on average."""
 
 
-def preload(
-    modules: tuple[str, ...] = PRELOAD, *, rehearse: Callable[[], None] | None = None
-) -> object:
-    """Import what pods need, generate the codec, and put all of it out of the collector's reach.
-
-    The collector stays off here, so that no pass of it ever writes to the pages that every pod
-    shares; a pod turns it on again for what it makes itself.
-
-    Args:
-        modules: what to import.
-        rehearse: goes through a pod's start, once everything is imported.
-
-    Returns:
-        What must be held as long as pods are forked (`_fill_holes`).
+def preload(modules: tuple[str, ...] = PRELOAD) -> None:
+    """Import what pods need, and generate the codec.
 
     Raises:
         StartFailed: a module cannot be imported; `data` names it.
@@ -64,8 +51,17 @@ def preload(
             ) from error
     codec.warm()
     boot_id()
-    if rehearse is not None:
-        rehearse()
+
+
+def freeze() -> object:
+    """Put everything that there is out of the collector's reach; last, before the first fork.
+
+    The collector stays off here, so that no pass of it ever writes to the pages that every pod
+    shares; a pod turns it on again for what it makes itself.
+
+    Returns:
+        What must be held as long as pods are forked (`_fill_holes`).
+    """
     gc.collect()
     gc.freeze()
     gc.disable()

@@ -27,8 +27,10 @@ from pods_protocol.pod_messages import (
     GetHistory,
     GetHistoryResult,
     HistoryEntry,
+    NotifyResult,
     ReadEvents,
     ReadEventsResult,
+    RunResult,
     TellOfChild,
     WaitFor,
     WaitForResult,
@@ -102,6 +104,15 @@ def history(fold: PodFold, request: GetHistory) -> GetHistoryResult:
         entries.append(kept)
     return GetHistoryResult(
         entries=tuple(entries), next=entries[-1].seq if entries else request.since
+    )
+
+
+def noted(result: RunResult) -> NotifyResult:
+    """What became of a note, from what became of it as a message."""
+    return NotifyResult(
+        message_id=result.message_id,
+        state="started" if result.state == "started" else "noted",
+        turn=result.turn,
     )
 
 

@@ -341,12 +341,7 @@ class PodServer:
         sender = message.sender or session.caller.name
         self._check_loop(sender, message.message, message.message_id)
         notify = Notify(message.message, message.wake, message.message_id, sender)
-        result = cast("messages.RunResult", self._apply(notify))
-        return messages.NotifyResult(
-            message_id=result.message_id,
-            state="started" if result.state == "started" else "noted",
-            turn=result.turn,
-        )
+        return answers.noted(cast("messages.RunResult", self._apply(notify)))
 
     def _cancel(self, _: Session, __: messages.Cancel) -> messages.CancelResult:
         return messages.CancelResult(turn=self._apply(Cancel()))

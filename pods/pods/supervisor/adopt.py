@@ -18,7 +18,6 @@ import trio
 from pods.keeper.record import read_record
 from pods.lifecycle import Life, Trigger
 from pods.records.record import PodRecord
-from pods.rpc.client import open_rpc
 from pods.scope.identity import boot_id, is_alive
 from pods.scope.leases import Lease
 from pods.supervisor.acts import (
@@ -31,7 +30,8 @@ from pods.supervisor.acts import (
 )
 from pods.supervisor.core import Supervisor
 from pods.supervisor.freeze import freeze
-from pods.supervisor.keeper_link import CONNECT_SECONDS
+from pods.supervisor.keeper_link import ask_keeper
+from pods.supervisor.leftovers import remove_stale, stale_directories
 from pods.supervisor.live import LivePod
 from pods.supervisor.records import read_token
 from pods.supervisor.restart import came_down
@@ -39,7 +39,6 @@ from pods.supervisor.restore import end_again
 from pods.supervisor.spawn import roll_back_later
 from pods.supervisor.stop import ask_stop
 from pods.supervisor.watch import bury, watch
-from pods_protocol.api import KEEPER_API
 from pods_protocol.bounds import DEFAULT_GRACE_SECONDS
 from pods_protocol.errors import PodsError, StorageFailed
 from pods_protocol.process_messages import GetKeeperStatus
@@ -61,6 +60,7 @@ async def adopt_pods(supervisor: Supervisor) -> None:
         for record in supervisor.table.living():
             nursery.start_soon(adopt_pod, supervisor, record, leases.get(record.id))
     _settle_orphans(supervisor)
+    await _remove_left_over(supervisor)
     supervisor.relay.may_have_news(supervisor.table)
 
 
@@ -80,6 +80,16 @@ async def _release_left_over(supervisor: Supervisor, leases: Mapping[str, Lease]
         except PodsError as error:
             supervisor.log(f"cannot release the leases of pods that have ended: {error.message}")
             supervisor.nursery.start_soon(release_later, supervisor, left)
+
+
+async def _remove_left_over(supervisor: Supervisor) -> None:
+    """Remove the runtime directories of pods that have ended: tokens and secrets are in there."""
+    for name in stale_directories(supervisor):
+        if supervisor.table.get(name) is not None:  # what nobody knows is for `doctor` to show
+            try:
+                await remove_stale(supervisor, name)
+            except StorageFailed as error:
+                supervisor.log(error.message)
 
 
 def _settle_orphans(supervisor: Supervisor) -> None:
@@ -189,15 +199,7 @@ async def _find_half_started(supervisor: Supervisor, live: LivePod, lease: Lease
         live.keeper_identity = lease.holder
     path = supervisor.places.keeper_socket(live.id)
     try:
-        async with open_rpc(
-            path,
-            KEEPER_API,
-            token=supervisor.token,
-            client="supervisor",
-            peer=f"the keeper of {live.name}",
-            timeout_seconds=CONNECT_SECONDS,
-        ) as rpc:
-            status = await rpc.request(GetKeeperStatus(), timeout_seconds=CONNECT_SECONDS)
+        status = await ask_keeper(path, supervisor.token, live.name, GetKeeperStatus())
     except PodsError:
         return  # it never was, it has ended, or the launcher knows it
     live.hold_keeper(supervisor.nursery, status.keeper, path, supervisor.token)

@@ -18,17 +18,16 @@ from attrs import frozen
 from pods.config import load_config
 from pods.lifecycle import Life
 from pods.records.record import PodRecord
-from pods.scope.identity import is_alive, is_pid_free
+from pods.scope.identity import is_alive
 from pods.scope.leases import Lease
 from pods.scope.table import Table
-from pods.supervisor.acts import remove_tree
 from pods.supervisor.adopt import adopt_pod
 from pods.supervisor.authority import Caller, sees
 from pods.supervisor.core import Supervisor
+from pods.supervisor.leftovers import remove_stale, stale_directories
 from pods.supervisor.orphans import end_keeper
-from pods.supervisor.probes import REHEARSAL
 from pods.supervisor.remove import remove_record
-from pods_protocol.errors import InvalidParams, StorageFailed, TimedOut
+from pods_protocol.errors import InvalidParams, TimedOut
 from pods_protocol.supervisor_messages import Problem
 from pods_protocol.values import ProcessIdentity
 
@@ -100,27 +99,11 @@ def find_in_directories(supervisor: Supervisor) -> list[Finding]:
             "stale_runtime_directory",
             f"{places.runtime}/{name} belongs to no living pod",
             f"remove it: rm -r {places.runtime}/{name}",
-            partial(_remove, f"{places.runtime}/{name}"),
+            partial(_remove, supervisor, name),
         )
-        for name in _stale(supervisor)
+        for name in stale_directories(supervisor)
     ]
     return findings
-
-
-def _stale(supervisor: Supervisor) -> list[str]:
-    """Directories beside those of living pods, and of processes that rehearse a pod's start."""
-    living = {record.id for record in supervisor.table.living()} | supervisor.pods.keys()
-    try:
-        with os.scandir(supervisor.places.runtime) as entries:
-            names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except OSError:
-        return []  # reported as missing
-    return sorted(name for name in names if name not in living and not _is_rehearsing(name))
-
-
-def _is_rehearsing(name: str) -> bool:
-    match = REHEARSAL.match(name)
-    return match is not None and not is_pid_free(int(match[1]))
 
 
 async def _close_to_others(path: str) -> str:
@@ -128,15 +111,10 @@ async def _close_to_others(path: str) -> str:
     return f"chmod 0700 {path}"
 
 
-async def _remove(path: str) -> str:
-    await remove_tree(path)
-    if _is_there(path):
-        raise StorageFailed(f"cannot remove {path}: something in it refuses", path=path, errno=None)
-    return f"removed {path}"
-
-
-def _is_there(path: str) -> bool:
-    return os.path.lexists(path)
+async def _remove(supervisor: Supervisor, name: str) -> str:
+    path = f"{supervisor.places.runtime}/{name}"
+    removed = await remove_stale(supervisor, name)
+    return f"removed {path}" if removed else f"left {path}: it is a living pod's by now"
 
 
 def find_in_launcher(supervisor: Supervisor) -> list[Finding]:

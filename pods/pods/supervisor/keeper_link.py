@@ -28,6 +28,30 @@ CONNECT_SECONDS: Final = 5.0
 """A keeper answers in a few milliseconds, also on a busy machine; one that does not is stopped."""
 
 
+async def ask_keeper(socket: str, token: str, name: str, message: Request[R]) -> R:
+    """Ask whatever keeper listens at a path.
+
+    Args:
+        socket: the path.
+        token: the supervisor's.
+        name: the pod's, for errors.
+        message: what to ask.
+
+    Raises:
+        NotConnected: none does.
+        TimedOut: it does not answer.
+    """
+    async with open_rpc(
+        socket,
+        KEEPER_API,
+        token=token,
+        client="supervisor",
+        peer=f"the keeper of {name}",
+        timeout_seconds=CONNECT_SECONDS,
+    ) as rpc:
+        return await rpc.request(message, timeout_seconds=CONNECT_SECONDS)
+
+
 class KeeperLink:
     """One keeper.
 
@@ -46,11 +70,11 @@ class KeeperLink:
         self._identity = identity
         self._socket = socket
         self._token = token
-        self._peer = f"the keeper of {name}"
+        self._name = name
         self._watching = trio.CancelScope()
 
     def __repr__(self) -> str:
-        return f"<KeeperLink of {self._peer}>"
+        return f"<KeeperLink of {self._name}>"
 
     async def run(self) -> None:
         """Wait for the end of the process; cancelled by `close`."""
@@ -93,15 +117,7 @@ class KeeperLink:
         Raises:
             NotConnected, TimedOut: it does not answer.
         """
-        async with open_rpc(
-            self._socket,
-            KEEPER_API,
-            token=self._token,
-            client="supervisor",
-            peer=self._peer,
-            timeout_seconds=CONNECT_SECONDS,
-        ) as rpc:
-            return await rpc.request(message, timeout_seconds=CONNECT_SECONDS)
+        return await ask_keeper(self._socket, self._token, self._name, message)
 
     def close(self) -> None:
         """Watch no longer; idempotent."""

@@ -7,7 +7,6 @@ it. Used by the last step of a stop, by the roll back of a spawn and by adoption
 from __future__ import annotations
 
 import os
-import signal
 from contextlib import suppress
 from typing import Final
 
@@ -15,11 +14,11 @@ import trio
 
 from pods.keeper.record import read_record
 from pods.records.record import PodRecord
-from pods.rpc.client import open_rpc
 from pods.scope.identity import identify, is_alive
 from pods.supervisor.core import Supervisor
+from pods.supervisor.keeper_link import ask_keeper
 from pods.supervisor.live import LivePod
-from pods_protocol.api import KEEPER_API
+from pods.supervisor.orphans import end_keeper
 from pods_protocol.errors import NotConnected, PodsError, TimedOut
 from pods_protocol.process_messages import GetKeeperStatus, SignalTree
 from pods_protocol.values import ProcessIdentity
@@ -87,7 +86,8 @@ async def _by_launcher(
     if keeper is None or not is_alive(keeper):
         await _unknown_keeper(supervisor, record)  # also of a start again that was cut off
     else:
-        await wait_process_gone(keeper, kill=True)
+        # It alone can end what is below it: killed, it would leave that to nobody.
+        return await trio.to_thread.run_sync(end_keeper, keeper, abandon_on_cancel=True)
     return True
 
 
@@ -100,23 +100,14 @@ async def _unknown_keeper(supervisor: Supervisor, record: PodRecord) -> None:
     Raises:
         TimedOut: it is there and does not answer.
     """
-    path = supervisor.places.keeper_socket(record.id)
-    peer = f"the keeper of {record.name}"
+    place = supervisor.places.keeper_socket(record.id), supervisor.token, record.name
     try:
-        async with open_rpc(
-            path,
-            KEEPER_API,
-            token=supervisor.token,
-            client="supervisor",
-            peer=peer,
-            timeout_seconds=KILL_SECONDS,
-        ) as rpc:
-            keeper = (await rpc.request(GetKeeperStatus(), timeout_seconds=KILL_SECONDS)).keeper
-            with suppress(PodsError):  # no answer is needed: its end is the answer
-                await rpc.request(SignalTree(signal="kill"), timeout_seconds=KILL_SECONDS)
-            await wait_process_gone(keeper)
+        keeper = (await ask_keeper(*place, GetKeeperStatus())).keeper
     except NotConnected:
         return
+    with suppress(PodsError):  # no answer is needed: its end is the answer
+        await ask_keeper(*place, SignalTree(signal="kill"))
+    await wait_process_gone(keeper)
 
 
 async def wait_child_gone(keeper: ProcessIdentity, pid: int | None) -> None:
@@ -133,8 +124,8 @@ async def wait_child_gone(keeper: ProcessIdentity, pid: int | None) -> None:
             await wait_process_gone(found)
 
 
-async def wait_process_gone(identity: ProcessIdentity, *, kill: bool = False) -> None:
-    """Wait until this very process has ended, whoever its parent is; with `kill`, end it first."""
+async def wait_process_gone(identity: ProcessIdentity) -> None:
+    """Wait until this very process has ended, whoever its parent is."""
     try:
         descriptor = os.pidfd_open(identity.pid)
     except ProcessLookupError:
@@ -144,9 +135,6 @@ async def wait_process_gone(identity: ProcessIdentity, *, kill: bool = False) ->
         # another that got its pid.
         if not is_alive(identity):
             return
-        if kill:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         await trio.lowlevel.wait_readable(descriptor)
     finally:
         os.close(descriptor)

@@ -14,6 +14,7 @@ import trio
 from pods.journal.fold import PodFold
 from pods.journal.reader import read_events
 from pods.lifecycle import Life
+from pods.pod.answers import noted
 from pods.records.record import PodRecord
 from pods.supervisor.authority import Caller, find_pod
 from pods.supervisor.core import Supervisor
@@ -51,11 +52,8 @@ async def send(supervisor: Supervisor, caller: Caller, request: SendMessage) -> 
     )
     try:
         answer: RunResult = await _ask(supervisor, record, "send to", run)
-    except PodEnded:
-        known = await _accepted(supervisor, record, request.message_id)
-        if known is None:
-            raise
-        return known
+    except PodEnded as ended:
+        return await _accepted(supervisor, record, request.message_id, ended)
     return answer
 
 
@@ -76,15 +74,8 @@ async def notify(supervisor: Supervisor, caller: Caller, request: NotifyPod) -> 
     )
     try:
         answer: NotifyResult = await _ask(supervisor, record, "notify", message)
-    except PodEnded:
-        known = await _accepted(supervisor, record, request.message_id)
-        if known is None:
-            raise
-        return NotifyResult(
-            message_id=known.message_id,
-            state="started" if known.state == "started" else "noted",
-            turn=known.turn,
-        )
+    except PodEnded as ended:
+        return noted(await _accepted(supervisor, record, request.message_id, ended))
     return answer
 
 
@@ -116,14 +107,21 @@ async def _ask(
 
 
 async def _accepted(
-    supervisor: Supervisor, record: PodRecord, message_id: str | None
-) -> RunResult | None:
-    """The answer that an ended pod gave when it accepted this message, if it did."""
+    supervisor: Supervisor, record: PodRecord, message_id: str | None, ended: PodEnded
+) -> RunResult:
+    """The answer that an ended pod gave when it accepted this message.
+
+    Raises:
+        PodEnded: `ended`, where it did not.
+    """
     if message_id is None:
-        return None
-    return await trio.to_thread.run_sync(
+        raise ended
+    known = await trio.to_thread.run_sync(
         _find_accepted, supervisor.journal_of(record.id), message_id
     )
+    if known is None:
+        raise ended
+    return known
 
 
 def _find_accepted(directory: str, message_id: str) -> RunResult | None:

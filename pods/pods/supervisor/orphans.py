@@ -1,8 +1,9 @@
-"""Keepers that nobody knows any more: ended by their identity, never by a name or a number alone.
+"""Keepers that no launcher knows any more: ended by their identity, never by a name or a number.
 
-Owns the only way in which doctor ends a process: pid, start time and boot id from our own records
-prove it, a process descriptor holds it. The keeper is asked first, because it alone ends its whole
-tree; only one that does not go is killed. Blocking: call it in a thread from an event loop.
+Owns the only way in which `doctor` and the hard end of a pod end such a process: pid, start time
+and boot id from our own records prove it, a process descriptor holds it. The keeper is told to end,
+because it alone ends its whole tree; one that does not go is never killed, since what is below it
+would then be nobody's. Blocking: call it in a thread from an event loop.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ ASK_SECONDS: Final = 2.0
 """After each SIGTERM: at the first the keeper asks its pod, at the second it makes it."""
 
 KILL_SECONDS: Final = 5.0
-"""SIGKILL to gone: a few milliseconds, but for processes in uninterruptible sleep."""
+"""From the keeper's SIGKILL to its tree's end: a few milliseconds, but for processes in
+uninterruptible sleep."""
 
 STEPS: Final = (
     (signal.SIGTERM, ASK_SECONDS),
     (signal.SIGTERM, KILL_SECONDS),
-    (signal.SIGKILL, KILL_SECONDS),
 )
 
 

@@ -8,7 +8,6 @@ there is of it under a shield. The restore is a task of its asker's connection, 
 from __future__ import annotations
 
 import secrets
-import traceback
 from contextlib import suppress
 
 import trio
@@ -30,16 +29,15 @@ from pods.supervisor.plan import (
     check_prompt,
     is_being_replaced,
 )
-from pods.supervisor.restart import STORAGE_RETRY_SECONDS, record_running
+from pods.supervisor.restart import record_running
 from pods.supervisor.spawn import ROLLBACK_SECONDS, answer
-from pods.supervisor.watch import watch
+from pods.supervisor.watch import bury, watch
 from pods_protocol.errors import (
     InvalidParams,
     NameTaken,
     PodRunning,
     PodsError,
     StartFailed,
-    StorageFailed,
 )
 from pods_protocol.process_messages import Revival
 from pods_protocol.supervisor_messages import RestorePod, SpawnPodResult
@@ -160,34 +158,10 @@ def _living_parent(supervisor: Supervisor, record: PodRecord) -> str | None:
 
 
 async def end_again(supervisor: Supervisor, live: LivePod) -> None:
-    """End a pod that did not come back; where the disk refuses, in the background until it does."""
-    if not await _try_to_end(supervisor, live):
-        supervisor.nursery.start_soon(_end_later, supervisor, live)
-
-
-async def _end_later(supervisor: Supervisor, live: LivePod) -> None:
-    while True:
-        await trio.sleep(STORAGE_RETRY_SECONDS)
-        if await _try_to_end(supervisor, live):
-            return
-
-
-async def _try_to_end(supervisor: Supervisor, live: LivePod) -> bool:
-    """Whether it is done; False where the disk refused and it is worth another try."""
+    """End a pod that did not come back, as it had ended before."""
     record = supervisor.known(live.id)
     facts = Facts(
         exit_record=read_record(live.directory) or record.exit or LOST,
         why=record.reason or "it was restored and did not start",
     )
-    try:
-        await perform(supervisor, live.id, Trigger.SPAWN_FAILED, facts)
-    except StorageFailed as error:
-        supervisor.log(f"cannot write the end of pod {live.name}: {error.message}")
-        return False
-    except Exception:
-        supervisor.log(f"cannot end pod {live.name} again:\n{traceback.format_exc()}")
-    supervisor.drop_live(live)
-    live.tree_gone.set()
-    live.ended.set()
-    live.changed()
-    return True
+    await bury(supervisor, live, facts, Trigger.SPAWN_FAILED)

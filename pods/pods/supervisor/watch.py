@@ -55,34 +55,47 @@ async def watch(supervisor: Supervisor, live: LivePod) -> None:
     await bury(supervisor, live, facts)
 
 
-async def bury(supervisor: Supervisor, live: LivePod, facts: Facts) -> None:
-    """Do all that follows from a pod's end; what cannot be done is in the log."""
-    live.tree_gone.set()
-    if not await _try_to_bury(supervisor, live, facts):
+async def bury(
+    supervisor: Supervisor, live: LivePod, facts: Facts, trigger: Trigger = Trigger.TREE_GONE
+) -> None:
+    """Do all that follows from a pod's end; what cannot be done is in the log.
+
+    Args:
+        trigger: what brought the end about. Where that is not the tree's own end, the tree is
+            ended first.
+    """
+    if trigger is Trigger.TREE_GONE:
+        live.tree_gone.set()
+    if not await _try_to_bury(supervisor, live, facts, trigger):
         # In the background: a supervisor that comes up on a full disk serves all the same.
-        supervisor.nursery.start_soon(_bury_later, supervisor, live, facts)
+        supervisor.nursery.start_soon(_bury_later, supervisor, live, facts, trigger)
 
 
-async def _bury_later(supervisor: Supervisor, live: LivePod, facts: Facts) -> None:
+async def _bury_later(
+    supervisor: Supervisor, live: LivePod, facts: Facts, trigger: Trigger
+) -> None:
     """Try until the disk takes it: a pod whose end is not written is not forgotten either."""
     deadline = trio.current_time() + JOURNAL_SECONDS
     while True:
         await trio.sleep(STORAGE_RETRY_SECONDS)
         insist = trio.current_time() < deadline
-        if await _try_to_bury(supervisor, live, evolve(facts, insist=insist)):
+        if await _try_to_bury(supervisor, live, evolve(facts, insist=insist), trigger):
             return
 
 
-async def _try_to_bury(supervisor: Supervisor, live: LivePod, facts: Facts) -> bool:
+async def _try_to_bury(
+    supervisor: Supervisor, live: LivePod, facts: Facts, trigger: Trigger
+) -> bool:
     """Whether it is done; False where the disk refused and it is worth another try."""
     try:
-        await perform(supervisor, live.id, Trigger.TREE_GONE, facts)
+        await perform(supervisor, live.id, trigger, facts)
     except StorageFailed as error:
         supervisor.log(f"cannot write the end of pod {live.name}: {error.message}")
         return False
     except Exception:
         supervisor.log(f"cannot bury pod {live.name} as it should be:\n{traceback.format_exc()}")
     supervisor.drop_live(live)
+    live.tree_gone.set()
     live.ended.set()
     live.changed()
     if supervisor.options.config.keep_ended_seconds is not None:

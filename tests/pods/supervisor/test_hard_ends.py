@@ -17,7 +17,7 @@ from pods.journal.store import Journal, JournalWriter
 from pods.records.events import reserved_data
 from pods.records.table import PodTable
 from pods.rpc.client import RpcClient
-from pods.supervisor import spawn, watch
+from pods.supervisor import kill, spawn, watch
 from pods.supervisor.core import Supervisor
 from pods.supervisor.live import LivePod
 from pods_protocol.errors import NotConnected, StorageFailed
@@ -52,6 +52,27 @@ async def test_a_pod_of_an_earlier_launcher_is_buried_when_its_keeper_is_killed(
             os.kill(keeper.pid, signal.SIGKILL)
             await client.wait("old", until="ended")
             assert (await client.inspect("old")).pod.state == "lost"
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_the_keeper_of_an_earlier_launcher_ends_its_tree_itself_however_late_it_hears(
+    pods_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kill, "KILL_SECONDS", 2.0)
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        with trio.fail_after(WAIT_SECONDS):
+            await client.spawn("old", prompt="setsid sleep 1000 > /dev/null 2>&1 & echo $!")
+            await client.wait("old")
+            stray = int(await client.read_text("old", since=0))
+            keeper, launcher = _live(supervisor, "old").keeper_identity, supervisor.launcher.pid
+            assert keeper is not None
+            assert launcher is not None
+            os.kill(launcher, signal.SIGKILL)
+            await client.spawn("new")
+            os.kill(keeper.pid, signal.SIGSTOP)
+            assert (await client.stop("old", mode="kill")).step == "kill"
+            with pytest.raises(ProcessLookupError):
+                os.kill(stray, 0)
     assert left_in(pods_environ) == NOTHING
 
 

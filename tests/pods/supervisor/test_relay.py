@@ -17,6 +17,7 @@ from pods.supervisor.core import Supervisor
 from pods.supervisor.live import LivePod
 from pods_protocol.errors import InvalidParams, TimedOut
 from pods_protocol.events import Event
+from pods_protocol.values import RestartPolicy
 from supervisor_support import (
     BUSY,
     NOTHING,
@@ -148,6 +149,29 @@ async def test_a_killed_child_is_an_event_of_its_parent_within_a_second(
                 assert done.timed_out is not any_of_them
                 assert done.ready[0].last_turn is not None
                 assert done.ready[0].last_turn.stop_reason == "lost"
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_parent_that_is_started_again_is_told_what_it_missed_and_nothing_twice(
+    pods_environ: dict[str, str],
+) -> None:
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        with trio.fail_after(WAIT_SECONDS):
+            again = RestartPolicy(when="on-failure", limit=2)
+            boss = await client.spawn("boss", agent="echo", restart=again)
+            async with acting_as(supervisor.places.socket, boss) as as_boss:
+                await as_boss.spawn("kid", agent="echo", prompt="one", on_parent_exit="keep")
+            assert await told(client, "boss", ("kid", "turn_ended")) == [("kid", "turn_ended")]
+            os.kill(pid_of(boss), signal.SIGSTOP)
+            await client.send("kid", "two")
+            await client.wait("kid")
+            os.kill(pid_of(boss), signal.SIGKILL)
+            await client.stop("kid")
+            assert await told(client, "boss", ("kid", "stopped")) == [
+                *[("kid", "turn_ended")] * 2, ("kid", "stopped"),
+            ]  # fmt: skip
+            restarts = (await client.inspect("boss")).restarts
+            assert restarts.total == 1
     assert left_in(pods_environ) == NOTHING
 
 

@@ -1,0 +1,49 @@
+"""What pods that are gone have left in the supervisor's runtime directory.
+
+Owns the judgement that a directory there is nobody's, and its removal. Used by adoption, which
+finishes what a killed supervisor was at, and by `doctor`.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pods.scope.identity import is_pid_free
+from pods.supervisor.acts import remove_tree
+from pods.supervisor.core import Supervisor
+from pods.supervisor.probes import REHEARSAL
+
+
+def stale_directories(supervisor: Supervisor) -> list[str]:
+    """Names beside those of living pods, and of processes that rehearse a pod's start."""
+    living = {record.id for record in supervisor.table.living()} | supervisor.pods.keys()
+    try:
+        with os.scandir(supervisor.places.runtime) as entries:
+            names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []  # reported as missing
+    return sorted(name for name in names if name not in living and not _is_rehearsing(name))
+
+
+def _is_rehearsing(name: str) -> bool:
+    match = REHEARSAL.match(name)
+    return match is not None and not is_pid_free(int(match[1]))
+
+
+async def remove_stale(supervisor: Supervisor, name: str) -> bool:
+    """Remove one, if it still is nobody's: a pod may have been restored since it was looked at.
+
+    Returns:
+        Whether it was removed.
+
+    Raises:
+        StorageFailed: something in it cannot be removed.
+    """
+    if name not in stale_directories(supervisor):
+        return False
+    path = f"{supervisor.places.runtime}/{name}"
+    aside = f"{path}.gone"
+    # Out of the way in one step: from here on the name is free for a pod that comes back.
+    os.rename(path, aside)
+    await remove_tree(aside)
+    return True
