@@ -54,8 +54,9 @@ def test_words_and_files_come_together_and_the_last_one_holds(
 ) -> None:
     file = tmp_path / "env"
     file.write_text("A=file\nB=file\n")
-    answer = {"pod": pod_info(), "socket": "", "token": "t", "message": None, "capacity": {}}
-    answer["enforcement"] = answer["pod"]["enforcement"]  # type: ignore[index]
+    pod = pod_info()
+    answer = {"pod": pod, "socket": "", "token": "t", "message": None, "capacity": {}}
+    answer["enforcement"] = pod["enforcement"]
     fake.supervisor.answers["spawn"] = always(answer)
     assert (
         pods("spawn", "api", "--env", "A=word", "--env-file", str(file), "--env", "B=word")[0] == 0

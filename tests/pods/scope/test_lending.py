@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,7 @@ def outcomes(tree: str, lent: Lending, names: list[str]) -> dict[str, str]:
     def act() -> dict[str, Any]:
         with layer_without(ScopeGrant(allow=(write(tree),)), lent) as layer:
             layer.restrict_self()
-        return {
-            name: outcome(
-                lambda name=name: Path(f"{tree}/{name}").write_text("y")  # type: ignore[misc]
-            )
-            for name in names
-        }
+        return {name: outcome(partial(Path(tree, name).write_text, "y")) for name in names}
 
     found: dict[str, str] = in_child(act)
     return found
@@ -116,7 +112,7 @@ async def test_a_held_program_is_held_and_its_starter_is_not(tree: str) -> None:
     assert b"denied" in told
     assert (_content(f"{tree}/a/f"), _content(f"{tree}/b/f")) == ("x", "y\n")
     assert _write(f"{tree}/a/f")  # this process, and its next programs, are not held
-    subprocess.run([sys.executable, "-ISc", f"open({tree + '/a/f'!r}, 'w')"], check=True)  # noqa: ASYNC221
+    subprocess.run([sys.executable, "-ISc", f"open({tree + '/a/f'!r}, 'w')"], check=True)  # noqa: ASYNC221 - short
 
 
 async def test_a_held_program_that_cannot_start_says_so(tree: str) -> None:

@@ -143,7 +143,12 @@ async def test_a_spawn_that_was_cut_off_is_rolled_back_though_the_disk_refused_a
         journal.append("pod_reserved", data, durable=True)
     append, left = JournalWriter[PodTable].append, ["spawn_failed"]
 
-    def refusing(journal: JournalWriter[PodTable], type: str, *given: Any, **named: Any) -> Event:  # noqa: A002
+    def refusing(
+        journal: JournalWriter[PodTable],
+        type: str,  # noqa: A002 - its name
+        *given: Any,
+        **named: Any,
+    ) -> Event:
         if type in left:
             left.remove(type)
             raise StorageFailed("cannot write: the disk is full; free some", path="", errno=28)

@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from pods_protocol.errors import PodEnded, PodPaused, UnknownMessage
+from pods_protocol.values import StopMode
 from supervisor_support import (
     BUSY,
     NOTHING,
@@ -79,7 +80,7 @@ async def test_a_paused_pod_stands_still_keeps_its_mailbox_and_goes_on(
 
 @pytest.mark.parametrize("mode", ["now", "finish", "kill"])
 async def test_a_paused_pod_is_stopped_without_waiting_for_a_grace(
-    pods_environ: dict[str, str], mode: str
+    pods_environ: dict[str, str], mode: StopMode
 ) -> None:
     async with supervisor_and_client(pods_environ) as (_, client):
         with trio.fail_after(WAIT_SECONDS):
@@ -87,7 +88,7 @@ async def test_a_paused_pod_is_stopped_without_waiting_for_a_grace(
             await wait_text(client, "one", "up")
             await pod.pause()
             await pod.send("echo never", if_busy="queue", message_id="m")
-            stopped = await pod.stop(mode=mode)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+            stopped = await pod.stop(mode=mode)
             assert (stopped.previous_state, stopped.state) == ("paused", "stopped")
             assert stopped.step == ("kill" if mode == "kill" else "shutdown")
             assert [one.message_id for one in (await pod.inspect()).undelivered] == ["m"]
