@@ -29,6 +29,9 @@ JOURNAL_NAME: Final = "journal"
 SECRETS_NAME: Final = "secrets"
 """The file in a new pod's runtime directory with its token and the values of its `env`."""
 
+ENFORCEMENT_NAME: Final = "enforcement.json"
+"""In a pod's state directory: what the kernel held it to at its newest start."""
+
 LENT_NAME: Final = "lent.json"
 """In a pod's state directory: what it has lent to its children, while that is something."""
 

@@ -63,7 +63,7 @@ def as_json(grant: ScopeGrant) -> str:
     size = left_out = 0
     for name, rules in _titles(grant):
         for rule in rules:
-            pattern = _pattern(rule)
+            pattern = pattern_of(rule)
             size += len(os.fsencode(pattern)) + 4
             if size <= MAX_SCOPE_BYTES - 128:
                 lists[name].append(pattern)
@@ -82,7 +82,7 @@ def as_text(grant: ScopeGrant, *, name: str, cwd: str) -> str:
             continue
         lines.append(_WORDS[title])
         for at, rule in enumerate(rules):
-            pattern = _pattern(rule)
+            pattern = pattern_of(rule)
             size += len(os.fsencode(pattern)) + 3
             if size > MAX_SCOPE_BYTES:
                 lines.append(f"- and {len(rules) - at} more")
@@ -115,7 +115,8 @@ def _titles(grant: ScopeGrant) -> Sequence[tuple[str, Sequence[ScopeRule]]]:
     ]
 
 
-def _pattern(rule: ScopeRule) -> str:
+def pattern_of(rule: ScopeRule) -> str:
+    """What a rule covers, as a pattern: `/a/**` for a tree, `/a/*` for direct entries."""
     if not os.path.isdir(rule.target):
         return rule.target
     return f"{'' if rule.target == '/' else rule.target}/{'**' if rule.recursive else '*'}"

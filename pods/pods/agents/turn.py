@@ -24,6 +24,7 @@ from pods_protocol.pod_messages import HistoryEntry
 from pods_protocol.values import ScopeGrant
 
 if TYPE_CHECKING:
+    from pods.agents.briefing import Place
     from pods.client.aio import PodsClient
     from pods.scope.landlock import Ruleset
     from pods.scope.lending import Lending
@@ -69,6 +70,10 @@ class Host(Protocol):
     @property
     def options(self) -> Mapping[str, Any]:
         """What it was spawned with for its agent."""
+        ...
+
+    def place(self) -> Place:
+        """Where the agent is, for what it is told of that."""
         ...
 
     @property
@@ -170,6 +175,10 @@ class Turn:
     def scope_text(self) -> str:
         """The scope in words for a model's prompt, at most `scope.MAX_SCOPE_BYTES` long."""
         return scope.as_text(self.scope, name=self.name, cwd=self.cwd)
+
+    def place(self) -> Place:
+        """Where the agent is; `pods.agents.briefing` makes words of it for a model."""
+        return self._host.place()
 
     @property
     def options(self) -> Mapping[str, Any]:

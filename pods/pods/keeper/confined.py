@@ -15,6 +15,7 @@ from typing import Final, Literal
 import orjson
 from attrs import evolve
 
+from pods.paths import ENFORCEMENT_NAME
 from pods.scope.confine import OwnPlaces, prepare, shortfall
 from pods.scope.grants import TargetChanged
 from pods.scope.landlock import LandlockError
@@ -26,9 +27,6 @@ from pods_protocol.process_messages import PodSpec
 from pods_protocol.values import Enforcement
 
 Kill = Literal["landlock_domain", "subreaper_loop"]
-
-RECORD: Final = "enforcement.json"
-"""In the pod's state directory: what it was held to at its newest start."""
 
 MAX_RECORD_BYTES: Final = 4 * 1024 * 1024
 """A few hundred rules with paths of a few thousand bytes; what is bigger is no record."""
@@ -90,7 +88,7 @@ def hold(
 def read_enforcement(state_directory: str) -> Enforcement | None:
     """What the pod was held to at its newest start; None where nothing was asked, or not yet."""
     try:
-        with open(f"{state_directory}/{RECORD}", "rb", buffering=0) as file:
+        with open(f"{state_directory}/{ENFORCEMENT_NAME}", "rb", buffering=0) as file:
             return from_json_lenient(Enforcement, orjson.loads(file.read(MAX_RECORD_BYTES)))
     except (OSError, ValueError, PodsError):
         return None
@@ -107,7 +105,7 @@ def _outside(spec: PodSpec) -> tuple[str, ...]:
 
 
 def _new_record(state_directory: str) -> int:
-    path = f"{state_directory}/{RECORD}"
+    path = f"{state_directory}/{ENFORCEMENT_NAME}"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

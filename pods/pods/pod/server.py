@@ -64,6 +64,7 @@ from pods_protocol.process_messages import PodSpec
 from pods_protocol.values import ScopeGrant
 
 if TYPE_CHECKING:
+    from pods.agents.briefing import Place
     from pods.client.aio import PodsClient
     from pods.pod.limit_keeper import LimitKeeper
     from pods.scope.lending import Lending
@@ -466,6 +467,12 @@ class PodServer:
         from pods.scope.lending import read_lending  # most pods lend nothing
 
         return read_lending(path)
+
+    def place(self) -> Place:
+        """Where it is, for what a model is told."""
+        from pods.pod.place import place_of  # most pods ask no model
+
+        return place_of(self.spec)
 
     @property
     def options(self) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ import http.client
 import json
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -80,14 +80,14 @@ def ask(
     return [json.loads(line) for line in lines if line != "[DONE]"]
 
 
-def found(value: Any, name: str) -> list[Any]:
+def found(value: object, name: str) -> list[Any]:
     """Every value under that name, in order."""
     if isinstance(value, list):
-        items: list[Any] = value
+        items = cast("list[object]", value)
         return [one for inner in items for one in found(inner, name)]
     if not isinstance(value, dict):
         return []
-    fields: Json = value
+    fields = cast("dict[str, object]", value)
     here = [fields[name]] if name in fields else []
     return here + [one for inner in fields.values() for one in found(inner, name)]
 
