@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pods.client import aio as aio
     from pods.client.results import TurnResult as TurnResult
     from pods.client.sync import connect as connect
-    from pods.supervisor import open_supervisor as open_supervisor
+    from pods.supervisor.embedded import open_supervisor as open_supervisor
     from pods_protocol.errors import PodsError as PodsError
     from pods_protocol.values import Limits as Limits
     from pods_protocol.values import PodInfo as PodInfo
@@ -42,7 +42,7 @@ __all__ = [
 _HOMES = {
     "connect": "pods.client.sync",
     "aio": "pods.client",
-    "open_supervisor": "pods.supervisor",
+    "open_supervisor": "pods.supervisor.embedded",
     "PodsError": "pods_protocol.errors",
     "Limits": "pods_protocol.values",
     "PodInfo": "pods_protocol.values",

@@ -1,7 +1,8 @@
-"""Which requests each kind of socket answers: four literal tables.
+"""Which requests the sockets of pods, keepers and launchers answer: literal tables.
 
-Owns the tables. `Connection`, the schemas, the reference in the README and the servers' dispatch
-are all driven by them.
+Owns these tables, and what a table is. `Connection`, the schemas, the reference in the README and
+the servers' dispatch are all driven by them. The supervisor's is in `supervisor_api`: its messages
+are the most, and no pod without children has a use for them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from attrs import frozen
 
 from pods_protocol import pod_messages as pod
 from pods_protocol import process_messages as process
-from pods_protocol import supervisor_messages as supervisor
 from pods_protocol import values
 from pods_protocol.events import Event
 
@@ -43,7 +43,8 @@ class Api:
     notifications: Mapping[str, type[Any]]
 
 
-def _methods(pairs: Mapping[RequestClass, type[Any]]) -> dict[str, Method]:
+def methods_of(pairs: Mapping[RequestClass, type[Any]]) -> dict[str, Method]:
+    """Request class -> class of its answer, as the table by wire names."""
     return {
         request.METHOD: Method(request=request, result=result) for request, result in pairs.items()
     }
@@ -51,7 +52,7 @@ def _methods(pairs: Mapping[RequestClass, type[Any]]) -> dict[str, Method]:
 
 POD_API: Final = Api(
     name="pod",
-    methods=_methods(
+    methods=methods_of(
         {
             pod.Hello: pod.HelloResult,
             pod.Run: pod.RunResult,
@@ -74,41 +75,9 @@ POD_API: Final = Api(
     notifications={"event": Event},
 )
 
-SUPERVISOR_API: Final = Api(
-    name="supervisor",
-    methods=_methods(
-        {
-            pod.Hello: pod.HelloResult,
-            supervisor.SpawnPod: supervisor.SpawnPodResult,
-            supervisor.StopPod: supervisor.StopPodResult,
-            supervisor.PausePod: supervisor.PausePodResult,
-            supervisor.ResumePod: supervisor.ResumePodResult,
-            supervisor.SendMessage: pod.RunResult,
-            supervisor.NotifyPod: pod.NotifyResult,
-            supervisor.WithdrawMessage: pod.Empty,
-            supervisor.ListPods: supervisor.ListPodsResult,
-            supervisor.InspectPod: supervisor.InspectPodResult,
-            supervisor.ConnectPod: supervisor.ConnectPodResult,
-            supervisor.ReadOutput: supervisor.ReadOutputResult,
-            supervisor.AdvanceCursor: pod.Empty,
-            supervisor.WaitPods: supervisor.WaitPodsResult,
-            supervisor.SubscribeLifecycle: pod.SubscribeResult,
-            supervisor.RestorePod: supervisor.SpawnPodResult,
-            supervisor.RemovePod: supervisor.RemovePodResult,
-            supervisor.PrunePods: supervisor.PrunePodsResult,
-            supervisor.ShowScopes: supervisor.ShowScopesResult,
-            supervisor.CheckScope: supervisor.CheckScopeResult,
-            supervisor.Doctor: supervisor.DoctorResult,
-            supervisor.ShutdownSupervisor: supervisor.ShutdownSupervisorResult,
-            pod.Ping: pod.Empty,
-        }
-    ),
-    notifications={"event": Event},
-)
-
 KEEPER_API: Final = Api(
     name="keeper",
-    methods=_methods(
+    methods=methods_of(
         {
             pod.Hello: pod.HelloResult,
             process.GetKeeperStatus: process.KeeperStatus,
@@ -120,7 +89,7 @@ KEEPER_API: Final = Api(
 
 LAUNCHER_API: Final = Api(
     name="launcher",
-    methods=_methods(
+    methods=methods_of(
         {
             pod.Hello: pod.HelloResult,
             process.LaunchPod: process.LaunchPodResult,
@@ -133,7 +102,3 @@ LAUNCHER_API: Final = Api(
     ),
     notifications={"keeper_ended": process.KeeperEnded},
 )
-
-APIS: Final[Mapping[str, Api]] = {
-    api.name: api for api in (POD_API, SUPERVISOR_API, KEEPER_API, LAUNCHER_API)
-}

@@ -8,12 +8,12 @@ near. Knows nothing of sockets or of the order of messages (`connection` does). 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar, cast
 
 import orjson
 
-from pods_protocol.api import APIS
+from pods_protocol.api import Api
 from pods_protocol.errors import InternalError, InvalidParams, ParseError, PodsError, error_to_wire
 from pods_protocol.faults import find_fault, quote
 from pods_protocol.hooks import Refused, make_lenient_converter, make_strict_converter
@@ -190,23 +190,18 @@ def encode_event_notification(event_json: bytes) -> bytes:
     return b"%b%b}\n" % (_EVENT_HEAD, event_json)
 
 
-def warm() -> None:
-    """Generate the code for every message of every table.
+def warm(served: Iterable[Api]) -> None:
+    """Generate the code for what a server of these sockets reads and writes.
 
     The launcher calls it before it forks, so that pods share it instead of each making its own.
+    What only the other side of these sockets needs is made where it is first used.
     """
-    for api in APIS.values():
+    for api in served:
         for method in api.methods.values():
-            _warm_kind(method.request)
-            _warm_kind(method.result)
+            _strict_hooks[method.request] = _STRICT.get_structure_hook(method.request)
+            _writer(method.result)
         for kind in api.notifications.values():
-            _warm_kind(kind)
-
-
-def _warm_kind(kind: type[Any]) -> None:
-    _strict_hooks[kind] = _STRICT.get_structure_hook(kind)
-    _lenient_hooks[kind] = _LENIENT.get_structure_hook(kind)
-    _writer(kind)
+            _writer(kind)
 
 
 def _writer(kind: type[Any]) -> Callable[[Any], Any]:

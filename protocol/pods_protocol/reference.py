@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NotRequired, assert_never, get_args, get_origin, get_type_hints
 
 from pods_protocol import errors, states
-from pods_protocol.api import APIS, Api
+from pods_protocol.api import Api
 from pods_protocol.descriptions import describe
 from pods_protocol.events import EVENT_KINDS
 from pods_protocol.schema import defaults_of
@@ -29,6 +29,7 @@ from pods_protocol.shapes import (
     fields_of,
     shape_of,
 )
+from pods_protocol.supervisor_api import APIS
 
 README = Path(__file__).parents[1] / "README.md"
 

@@ -17,7 +17,7 @@ from typing import Any, NotRequired, TypeAlias, assert_never, get_args, get_orig
 import attrs
 
 from pods_protocol import codec
-from pods_protocol.api import APIS, Api
+from pods_protocol.api import Api
 from pods_protocol.bounds import PROTOCOL_VERSION
 from pods_protocol.connection import MAX_ID_CHARACTERS
 from pods_protocol.descriptions import describe
@@ -34,6 +34,7 @@ from pods_protocol.shapes import (
     fields_of,
     shape_of,
 )
+from pods_protocol.supervisor_api import APIS
 
 DIRECTORY = Path(__file__).with_name("schema")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -58,7 +58,7 @@ def _apply(directory: str) -> None:
 
 
 async def _spawns(directory: str, number: int) -> None:
-    from pods.supervisor import open_supervisor
+    from pods.supervisor.embedded import open_supervisor
 
     times: dict[str, list[float]] = {level: [] for level in LEVELS}
     stops: dict[str, list[float]] = {level: [] for level in LEVELS}

@@ -27,11 +27,11 @@ from measure import Row, print_table, row
 from pods.client import aio
 from pods.paths import places_from
 from pods.rpc.client import open_rpc
-from pods.supervisor import open_supervisor
+from pods.supervisor.embedded import open_supervisor
 from pods.supervisor.records import read_token
-from pods_protocol.api import SUPERVISOR_API
 from pods_protocol.events import Event
 from pods_protocol.pod_messages import GetStatus
+from pods_protocol.supervisor_api import SUPERVISOR_API
 from pods_protocol.supervisor_messages import ConnectPod, SubscribeLifecycle
 from pods_protocol.values import RestartPolicy
 

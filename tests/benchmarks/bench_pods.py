@@ -23,7 +23,7 @@ from measure import Row, interleaved, print_table, row, timed
 
 from pods.client.aio import PodsClient
 from pods.rpc.client import RpcClient, open_rpc
-from pods.supervisor import open_supervisor
+from pods.supervisor.embedded import open_supervisor
 from pods_protocol.api import POD_API
 from pods_protocol.pod_messages import GetStatus, ReadEvents, Run, WaitFor
 from pods_protocol.supervisor_messages import ListPods, SpawnPod, SpawnPodResult, StopPod

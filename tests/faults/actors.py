@@ -22,11 +22,12 @@ from world import World
 from pods.rpc.client import RpcClient, open_rpc
 from pods.rpc.stream import connect_unix
 from pods_protocol import pod_messages, supervisor_messages
-from pods_protocol.api import POD_API, SUPERVISOR_API, Api
+from pods_protocol.api import POD_API, Api
 from pods_protocol.codec import to_json
 from pods_protocol.errors import NotConnected, PodsError, TimedOut
 from pods_protocol.events import Event
 from pods_protocol.pod_messages import Request
+from pods_protocol.supervisor_api import SUPERVISOR_API
 from pods_protocol.supervisor_messages import ConnectPod, SpawnPod, StopPod
 from pods_protocol.values import RestartPolicy, ScopeRule
 

@@ -19,7 +19,6 @@ from attrs import frozen
 from pods.client import aio
 from pods.keeper.tree import read_stat
 from pods.rpc.client import open_rpc
-from pods_protocol.api import SUPERVISOR_API
 from pods_protocol.errors import (
     AgentError,
     NotConnected,
@@ -29,6 +28,7 @@ from pods_protocol.errors import (
     UnknownPod,
 )
 from pods_protocol.events import ASSISTANT_TEXT_KINDS
+from pods_protocol.supervisor_api import SUPERVISOR_API
 from pods_protocol.supervisor_messages import SpawnPod
 from pods_protocol.values import ENDED_STATES, RestartPolicy, ScopeRule
 

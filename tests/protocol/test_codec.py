@@ -12,9 +12,9 @@ from pods_protocol import codec
 from pods_protocol import pod_messages as pod
 from pods_protocol import supervisor_messages as supervisor
 from pods_protocol import values as v
+from pods_protocol.api import POD_API
 from pods_protocol.errors import AlreadyRunning, InternalError, InvalidParams, ParseError, PodsError
 from pods_protocol.events import Event
-from protocol_support import message_classes
 
 SPAWN: dict[str, Any] = {"name": "api"}
 RULE = {"target": "/srv", "permission": "write"}
@@ -349,11 +349,10 @@ def test_a_class_with_a_hint_of_no_shape_is_refused_whatever_the_value() -> None
         codec.from_json(Loose, {"either": 1})
 
 
-def test_warm_makes_the_hooks_of_every_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("_strict_hooks", "_lenient_hooks", "_writers"):
+def test_warm_makes_what_a_server_reads_and_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_strict_hooks", "_writers"):
         monkeypatch.setattr(codec, name, {})
-    codec.warm()
-    for cls in message_classes():
-        assert cls in vars(codec)["_strict_hooks"]
-        assert cls in vars(codec)["_lenient_hooks"]
-        assert cls in vars(codec)["_writers"]
+    codec.warm([POD_API])
+    hooks, writers = vars(codec)["_strict_hooks"], vars(codec)["_writers"]
+    assert hooks.keys() == {method.request for method in POD_API.methods.values()}
+    assert writers.keys() == {method.result for method in POD_API.methods.values()} | {Event}

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from pods_protocol import pod_messages as pod
-from pods_protocol.api import APIS, KEEPER_API, POD_API, Api
+from pods_protocol.api import KEEPER_API, POD_API, Api
 from pods_protocol.connection import (
     MAX_ID_CHARACTERS,
     NEED_DATA,
@@ -35,6 +35,7 @@ from pods_protocol.errors import (
 )
 from pods_protocol.events import Event
 from pods_protocol.states import State
+from pods_protocol.supervisor_api import APIS
 from protocol_support import TOKEN, ConnectionPair, drain, example_exchanges, hello_result
 
 HELLO = pod.Hello(token=TOKEN, protocol=1)

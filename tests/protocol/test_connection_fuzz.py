@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pods_protocol import pod_messages as pod
-from pods_protocol.api import APIS, POD_API, Api
+from pods_protocol.api import POD_API, Api
 from pods_protocol.connection import (
     BadRequest,
     Connection,
@@ -24,6 +24,7 @@ from pods_protocol.connection import (
 from pods_protocol.errors import PodsError
 from pods_protocol.shapes import shape_of
 from pods_protocol.states import State
+from pods_protocol.supervisor_api import APIS
 from protocol_support import (
     JSON,
     ConnectionPair,

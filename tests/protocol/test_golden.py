@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from pods_protocol import schema
-from pods_protocol.api import APIS
 from pods_protocol.codec import decode_line, from_json, from_json_lenient, to_json
 from pods_protocol.connection import (
     Connection,
@@ -18,6 +17,7 @@ from pods_protocol.connection import (
     ResultReceived,
 )
 from pods_protocol.pod_messages import Hello
+from pods_protocol.supervisor_api import APIS
 from protocol_support import (
     GOLDEN,
     TOKEN,

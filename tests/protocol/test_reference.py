@@ -8,10 +8,10 @@ import re
 import pytest
 
 from pods_protocol import bounds, codec, connection, reference, states
-from pods_protocol.api import APIS
 from pods_protocol.descriptions import describe
 from pods_protocol.errors import ERROR_CLASSES, PodsError, error_from_wire, error_to_wire
 from pods_protocol.events import EVENT_KINDS
+from pods_protocol.supervisor_api import APIS
 
 README = reference.README.read_text("utf-8")
 

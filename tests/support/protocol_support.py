@@ -20,7 +20,7 @@ from pods_protocol import pod_messages as pod
 from pods_protocol import process_messages as process
 from pods_protocol import supervisor_messages as supervisor
 from pods_protocol import values as v
-from pods_protocol.api import APIS, KEEPER_API, LAUNCHER_API, POD_API, SUPERVISOR_API, Api
+from pods_protocol.api import KEEPER_API, LAUNCHER_API, POD_API, Api
 from pods_protocol.connection import (
     NEED_DATA,
     Connection,
@@ -42,6 +42,7 @@ from pods_protocol.shapes import (
     Table,
     fields_of,
 )
+from pods_protocol.supervisor_api import APIS, SUPERVISOR_API
 
 GOLDEN = Path(__file__).parents[1] / "protocol" / "golden"
 

@@ -27,7 +27,7 @@ from pods.client import aio
 from pods.paths import SupervisorPlaces, places_from
 from pods.scope.registry import ScopeRegistry
 from pods.supervisor.core import Supervisor
-from pods.supervisor.embedded import launcher_environment
+from pods.supervisor.launcher_process import launcher_environment
 from pods.supervisor.options import Options
 from pods.supervisor.records import read_token
 from pods.supervisor.service import serve

@@ -131,7 +131,7 @@ def _subject(known: Json, holders: list[Json]) -> Any:
 
 
 def _situation(known: Json, holders: list[Json], subject: Any, trial: Any) -> Any:
-    from pods.keeper.pod_start import inherited_environ
+    from pods.keeper.environ import inherited_environ
     from pods.scope.baseline import baseline
     from pods.scope.refusals import Holding, Situation
     from pods_protocol.codec import from_json

@@ -229,8 +229,8 @@ class Relay:
 
     def request(self, message: Request[R]) -> R:
         """Ask the supervisor."""
-        from pods_protocol.api import SUPERVISOR_API
         from pods_protocol.codec import from_json_lenient, to_json
+        from pods_protocol.supervisor_api import SUPERVISOR_API
 
         params = to_json(message)
         if message.METHOD == "spawn" and params["cwd"] is None and self.session is not None:

@@ -23,7 +23,6 @@ from pods.client.pod_handle import Pod
 from pods.client.session import Session
 from pods.client.stream import EventStream
 from pods.rpc.client import RpcClient, open_rpc
-from pods_protocol.api import SUPERVISOR_API
 from pods_protocol.bounds import (
     DEFAULT_GRACE_SECONDS,
     DEFAULT_READ_BYTES,
@@ -41,6 +40,7 @@ from pods_protocol.pod_messages import (
     RunResult,
     Withdraw,
 )
+from pods_protocol.supervisor_api import SUPERVISOR_API
 from pods_protocol.supervisor_messages import (
     AdvanceCursor,
     CheckScope,

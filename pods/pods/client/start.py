@@ -19,8 +19,6 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-from filelock import FileLock, Timeout
-
 from pods.paths import SupervisorPlaces
 from pods.rpc.unix import ensure_private_directory, require_unix_sockets
 from pods_protocol.errors import StartFailed, TimedOut
@@ -59,6 +57,11 @@ def start_supervisor(
         PathTooLong: no socket could be bound in the runtime directory.
         PlatformUnsupported: no Unix sockets here.
     """
+    from filelock import (
+        FileLock,
+        Timeout,
+    )  # a supervisor, which asks here what answers, needs it later
+
     require_unix_sockets()
     places.check_socket_paths()
     check_config(places.places.config)

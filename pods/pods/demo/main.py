@@ -22,7 +22,7 @@ from rich.console import Console
 
 from pods.demo.tree import Tree, copy_tree
 from pods.demo.view import PLAIN_WIDTH, View
-from pods.supervisor import open_supervisor
+from pods.supervisor.embedded import open_supervisor
 from pods_protocol.errors import ExitCode, PodsError
 from pods_protocol.values import StopReason
 

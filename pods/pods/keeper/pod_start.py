@@ -1,6 +1,6 @@
 """From the fork to the first line of the pod's own code: what the new process is and is not given.
 
-Owns the pod's environment, descriptors, limits and signals, what the kernel holds it to, and the
+Owns the pod's descriptors, limits and signals, what the kernel holds it to, and the
 two ways to go on: stay in the forked image, or exec another interpreter. Runs in the pod's process
 only; never returns to the keeper's code. What goes wrong here ends up as a line in the pod's
 `stderr.log`.
@@ -24,6 +24,7 @@ import orjson
 
 from pods.keeper.backstop import data_ceiling
 from pods.keeper.confined import Kill, PodNotHeld, hold
+from pods.keeper.environ import inherited_environ, own_environ
 from pods.keeper.system import (
     LOOP_IGNORES,
     LOOP_SIGNALS,
@@ -32,7 +33,7 @@ from pods.keeper.system import (
     reset_signals,
     set_process_name,
 )
-from pods.paths import SECRETS_NAME, places_from
+from pods.paths import SECRETS_NAME
 from pods.pod.life import RunPod
 from pods_protocol.codec import to_json
 from pods_protocol.process_messages import PodSpec
@@ -44,22 +45,10 @@ sysexits.h."""
 EXIT_CANNOT_START: Final = 127
 """No such interpreter or working directory, or the system refused; what a shell says for it."""
 
-INHERITED_VARIABLES: Final = frozenset(
-    {
-        "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TERM", "TZ",
-        "PODS_RUNTIME_DIR", "PODS_STATE_DIR", "XDG_STATE_HOME",
-        "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG",
-    }
-)  # fmt: skip
-"""What a pod sees of the launcher's environment. Not the rest: keys and sockets that lie in it were
-not meant for every pod. Coverage's two carry the measurement of our own tests."""
-
 PROCESS_NAME: Final = "pods-pod"
 
 MAX_SECRETS_BYTES: Final = 4 * 1024 * 1024
 """Token and variables of one pod: what came in a line of 1 MiB, with room for its escapes."""
-
-INHERITED_PREFIX: Final = "LC_"
 
 OOM_SCORE: Final = 300
 """Added to a pod's badness when memory runs out: its keeper, which proves the end of whatever the
@@ -191,40 +180,6 @@ def default_run_pod() -> RunPod:
     from pods.pod.main import run_pod
 
     return run_pod
-
-
-def inherited_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """The short list of what pods see of the launcher's environment.
-
-    Not `XDG_RUNTIME_DIR`, by which programs find the session bus and agents' sockets: what pods
-    need of it is said by `PODS_RUNTIME_DIR`.
-    """
-    kept = {
-        name: value
-        for name, value in environ.items()
-        if name in INHERITED_VARIABLES or name.startswith(INHERITED_PREFIX)
-    }
-    if environ.get("XDG_RUNTIME_DIR"):
-        kept["PODS_RUNTIME_DIR"] = places_from(environ, os.getuid()).runtime
-    return kept
-
-
-def own_environ(spec: PodSpec) -> dict[str, str]:
-    """What each pod has beside that."""
-    temporary = f"{spec.runtime_directory}/tmp"
-    caches = (
-        {}
-        if spec.enforce == "off"
-        # The user's own caches are outside of every scope; programs want one that they can write.
-        else {"XDG_CACHE_HOME": f"{temporary}/cache", "npm_config_cache": f"{temporary}/cache/npm"}
-    )
-    return {
-        "TMPDIR": temporary,
-        **caches,
-        **spec.env,
-        "PODS_NAME": spec.name,
-        "PODS_ID": spec.id,
-    }
 
 
 def _set_limits(spec: PodSpec) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Final, NoReturn
 import orjson
 from attrs import asdict, frozen
 
-from pods.keeper.pod_start import inherited_environ
+from pods.keeper.environ import inherited_environ
 from pods.keeper.system import die_with_parent, redirect_standard_streams, reset_signals
 from pods.paths import LENT_NAME
 from pods.scope.confine import OwnPlaces, prepare, switches_from

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from pods.keeper.pod_start import inherited_environ
+from pods.keeper.environ import inherited_environ
 from pods.keeper.rpc_loop import digest_of
 from pods.keeper.spare import SpareLife
 from pods.keeper.system import (

@@ -1,6 +1,7 @@
 """`python -P -m pods.supervisor`: the daemon that clients start on demand.
 
-Owns its command line, its readiness line and its exit code. Everything else is `service`.
+Owns its command line and what is done before anything heavy is imported: limits, places, and the
+head start of its launcher. Everything else is `daemon`, imported last for that reason.
 """
 
 from __future__ import annotations
@@ -11,16 +12,16 @@ import resource
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Final
 
-import trio
-
-from pods.config import load_config, with_caps
 from pods.paths import places_from
-from pods.supervisor.core import Supervisor
-from pods.supervisor.embedded import launcher_environment
-from pods.supervisor.options import DEFAULT_IDLE_EXIT_SECONDS, Options
-from pods.supervisor.service import serve
-from pods_protocol.errors import ExitCode, PodsError
+from pods.supervisor.head_start import take_head_start
+from pods.supervisor.launcher_process import launcher_environment
+from pods_protocol.errors import PodsError
+
+DEFAULT_IDLE_EXIT_SECONDS: Final = 10.0
+"""With no pod alive and nobody connected the daemon ends after this: long enough that a person who
+types one command after the other meets the same one, short enough to leave a machine clean."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,23 +43,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     open_files = _raise_open_files()
     try:
         places = places_from(os.environ, os.geteuid())
-        options = Options(
-            places=places.supervisor(given.name),
-            environ=launcher_environment(os.environ, places),
-            idle_exit_seconds=given.idle_exit_seconds or None,
-            open_files=open_files,
-            config=with_caps(
-                load_config(places.config),
-                max_depth=given.max_depth,
-                max_children=given.max_children,
-                max_pods=given.max_pods,
-            ),
-        )
-        trio.run(_run, options, given.ready_fd)
+        own = places.supervisor(given.name)
     except PodsError as error:
         print(error.message, file=sys.stderr)  # noqa: T201 - the log, where a client started us
         return error.EXIT_CODE
-    return ExitCode.OK
+    environ = launcher_environment(os.environ, places)
+    head_start = take_head_start(own, environ, open_files)
+    from pods.supervisor.daemon import run
+
+    return run(given, own, environ, open_files, head_start)
 
 
 def _raise_open_files() -> int:
@@ -70,29 +63,6 @@ def _raise_open_files() -> int:
     with suppress(OSError, ValueError):  # a ceiling above what the kernel allows: it stays
         resource.setrlimit(resource.RLIMIT_NOFILE, (ceiling, ceiling))
     return before
-
-
-async def _run(options: Options, ready_fd: int | None) -> None:
-    async with trio.open_nursery() as nursery:
-        failure: PodsError | None = None
-
-        async def run(
-            *, task_status: trio.TaskStatus[Supervisor] = trio.TASK_STATUS_IGNORED
-        ) -> None:
-            nonlocal failure
-            try:
-                await serve(options, signals=True, task_status=task_status)
-            except PodsError as error:
-                failure = error
-
-        with suppress(RuntimeError):  # it ended before it was ready; `failure` says why
-            await nursery.start(run)
-            if ready_fd is not None:
-                with suppress(OSError):  # who started us has gone: others will connect
-                    os.write(ready_fd, b"ready\n")
-                os.close(ready_fd)
-    if failure is not None:
-        raise failure
 
 
 if __name__ == "__main__":

@@ -11,16 +11,14 @@ import itertools
 import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from typing import Final
 
 import trio
 
 from pods.client import aio
-from pods.client.start import supervisor_environment
 from pods.config import load_config, with_caps
-from pods.keeper.pod_start import inherited_environ
-from pods.paths import Places, places_from
+from pods.paths import places_from
 from pods.supervisor.core import Supervisor
+from pods.supervisor.launcher_process import launcher_environment
 from pods.supervisor.options import Options
 from pods.supervisor.service import serve
 
@@ -94,32 +92,6 @@ async def _serve_shielded(
     # Bounded where it waits: starting, stopping pods and ending the launcher have deadlines.
     with trio.CancelScope(shield=True):
         await serve(options, signals=False, task_status=task_status)
-
-
-LAUNCHER_VARIABLES: Final = frozenset({"LD_LIBRARY_PATH", "VIRTUAL_ENV"})
-LAUNCHER_PREFIXES: Final = ("PODS_", "PYTHON", "COVERAGE")
-"""What the launcher's own interpreter and its switches need, besides what pods inherit."""
-
-
-def launcher_environment(environ: Mapping[str, str], places: Places) -> dict[str, str]:
-    """What the launcher is started with, and the same places whatever decided them.
-
-    Not all of `environ`: the launcher is forked into every pod, and what a process was started with
-    can be read in its /proc for ever, whatever it has thrown away since. So no key of the user's,
-    and no way to an agent or a bus, may be in there.
-    """
-    given = supervisor_environment(environ)
-    own = {
-        name: value
-        for name, value in given.items()
-        if name in LAUNCHER_VARIABLES or name.startswith(LAUNCHER_PREFIXES)
-    }
-    return {
-        **own,
-        **inherited_environ(given),
-        "PODS_RUNTIME_DIR": places.runtime,
-        "PODS_STATE_DIR": places.state,
-    }
 
 
 def _own_name() -> str:

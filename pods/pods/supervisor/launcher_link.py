@@ -8,8 +8,6 @@ left nothing. Knows nothing of pods beyond their ids. Used by spawn, rollback, s
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +17,8 @@ from pods.restarts import LASTING_SECONDS, pause_before
 from pods.rpc.client import RpcClient, connect_within
 from pods.rpc.stream import UnixStream
 from pods.scope.identity import identify
+from pods.supervisor.head_start import HeadStart
+from pods.supervisor.launcher_process import LauncherProcess, start_launcher
 from pods.supervisor.log import Log
 from pods.supervisor.options import Options
 from pods.supervisor.records import error_tail
@@ -61,16 +61,24 @@ class LauncherLink:
         options: where the launcher listens and what it is started with.
         token: the supervisor's own.
         log: for what went wrong unasked.
+        head_start: may have a launcher that was started before this supervisor had its imports.
     """
 
-    def __init__(self, options: Options, token: str, log: Log) -> None:
+    def __init__(
+        self,
+        options: Options,
+        token: str,
+        log: Log,
+        head_start: HeadStart | None = None,
+    ) -> None:
         self._options = options
         self._places = options.places
         self._token = token
         self._log = log
         self._rpc: RpcClient | None = None
         self._nursery: trio.Nursery | None = None
-        self._process: trio.Process | None = None
+        self._process: LauncherProcess | None = None
+        self._head_start = HeadStart() if head_start is None else head_start
         self._ends: dict[str, KeeperEnded] = {}
         self._expected: dict[str, trio.Event] = {}
         self._making = trio.Lock()
@@ -127,7 +135,9 @@ class LauncherLink:
         async with self._making:
             if self._rpc is not None and not self._rpc.closed.is_set():
                 return self._rpc
-            found = await self._find()
+            # Where one is on its way none was there; to find it already listening would be to miss
+            # that it is ours to wait for.
+            found = None if self._head_start.begun else await self._find()
             if found is not None:
                 return found
             if self._ending:
@@ -180,59 +190,41 @@ class LauncherLink:
         return rpc
 
     async def _start(self) -> None:
-        if self._process is not None:  # the one before ended; it is a zombie until it is waited for
-            await self._process.wait()
-            self._process = None
-        try:
-            await self._start_process()
-        except OSError as error:
-            raise StartFailed(
-                f"cannot start the launcher: {error.strerror or error}; free some memory, files or "
-                "processes, then try again",
-                step="launcher",
-                detail=str(error),
-            ) from error
-
-    async def _start_process(self) -> None:
-        reader, writer = os.pipe()
-        try:
-            log = os.open(
-                self._places.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600
-            )
+        process = self._head_start.take_launcher()
+        if process is None:
+            await self._reap()  # the one before ended; it is a zombie until it is waited for
             try:
-                command = [
-                    sys.executable, "-P", "-m", "pods.launcher",
-                    "--name", self._places.name,
-                    "--ready-fd", str(writer),
-                    "--log", self._places.log,
-                ]  # fmt: skip
-                if self._options.open_files is not None:
-                    command += ["--open-files", str(self._options.open_files)]
-                self._process = await trio.lowlevel.open_process(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    pass_fds=(writer,),
-                    start_new_session=True,
-                    env=self._options.environ,
-                    cwd="/",
+                process = await trio.to_thread.run_sync(
+                    start_launcher, self._places, self._options.environ, self._options.open_files
                 )
-            finally:
-                os.close(log)
-        except BaseException:
-            os.close(reader)
-            raise
-        finally:
-            os.close(writer)
+            except OSError as error:
+                raise StartFailed(
+                    f"cannot start the launcher: {error.strerror or error}; free some memory, "
+                    "files or processes, then try again",
+                    step="launcher",
+                    detail=str(error),
+                ) from error
+        self._process = process
         try:
-            await self._wait_ready(reader)
+            await self._wait_ready(process.ready)
         except BaseException:
-            self._process.kill()
+            process.kill()
             with trio.CancelScope(shield=True):
-                await self._process.wait()
-            self._process = None
+                await self._reap()
             raise
+
+    async def _reap(self) -> None:
+        """Wait until the launcher that this process started, if any, has ended."""
+        process, ended = self._process, None
+        if process is not None:
+            ended = process.end_descriptor()
+        if process is not None and ended is not None:
+            try:
+                await trio.lowlevel.wait_readable(ended)
+            finally:
+                os.close(ended)
+            process.wait()
+        self._process = None
 
     async def _wait_ready(self, reader: int) -> None:
         line = b""
@@ -338,9 +330,7 @@ class LauncherLink:
         except PodsError as error:
             self._log(f"the launcher does not end: {error.message}")
             return
-        if self._process is not None:
-            await self._process.wait()
-            self._process = None
+        await self._reap()
         with suppress(FileNotFoundError):
             os.unlink(self._places.launcher_socket)
 

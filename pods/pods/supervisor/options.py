@@ -6,16 +6,10 @@ method; made by the daemon's command line and by `open_supervisor`.
 
 from __future__ import annotations
 
-from typing import Final
-
 from attrs import frozen
 
 from pods.config import DEFAULT, Config
 from pods.paths import SupervisorPlaces
-
-DEFAULT_IDLE_EXIT_SECONDS: Final = 10.0
-"""With no pod alive and nobody connected the daemon ends after this: long enough that a person who
-types one command after the other meets the same one, short enough to leave a machine clean."""
 
 
 @frozen(kw_only=True)
@@ -36,7 +30,7 @@ class Options:
 
     places: SupervisorPlaces
     environ: dict[str, str]
-    idle_exit_seconds: float | None = DEFAULT_IDLE_EXIT_SECONDS
+    idle_exit_seconds: float | None = None
     stop_pods: bool = False
     ephemeral: bool = False
     open_files: int | None = None

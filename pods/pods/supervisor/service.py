@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
-import secrets
 import shutil
 import signal
 import socket
@@ -28,7 +26,7 @@ from pods.paths import SupervisorPlaces
 from pods.records.table import PodTable
 from pods.rpc.server import Handler, Session, serve_connection, serve_unix
 from pods.rpc.stream import UnixStream
-from pods.rpc.unix import bind_unix, ensure_private_directory, write_private_file
+from pods.rpc.unix import bind_unix, ensure_private_directory
 from pods.scope.identity import identify
 from pods.scope.registry import RegistryWorker, ScopeRegistry
 from pods.supervisor import audited
@@ -37,6 +35,7 @@ from pods.supervisor.audit import Audit
 from pods.supervisor.authority import Caller, authenticator, check_caller
 from pods.supervisor.core import Supervisor
 from pods.supervisor.doctor import doctor
+from pods.supervisor.head_start import HeadStart, owner_token, prepare
 from pods.supervisor.inspect import connect, inspect
 from pods.supervisor.launcher_link import LauncherLink
 from pods.supervisor.list import list_pods
@@ -45,7 +44,6 @@ from pods.supervisor.mailbox import notify, send, withdraw
 from pods.supervisor.options import Options
 from pods.supervisor.pause import pause, resume
 from pods.supervisor.read import advance, read
-from pods.supervisor.records import read_token
 from pods.supervisor.remove import apply_retention, prune, remove
 from pods.supervisor.restore import restore
 from pods.supervisor.scopes import check, show
@@ -54,8 +52,8 @@ from pods.supervisor.spawn import spawn
 from pods.supervisor.stop import stop
 from pods.supervisor.subscribe import subscribe
 from pods.supervisor.wait import wait
-from pods_protocol.api import SUPERVISOR_API
 from pods_protocol.errors import StartFailed, StorageFailed
+from pods_protocol.supervisor_api import SUPERVISOR_API
 
 JOURNAL_RETENTION: Final = Retention(max_bytes=64 * 1024 * 1024)
 """Of the supervisor's own journal: the lives of some 15,000 pods, for subscribers that come back.
@@ -77,8 +75,6 @@ FAREWELL_SECONDS: Final = 60.0
 
 LAUNCHER_END_SECONDS: Final = 20.0
 """A launcher without keepers ends at once."""
-
-_TOKEN: Final = re.compile(r"[0-9a-f]{64}\Z")
 
 HANDLERS: Final[dict[str, Callable[[Supervisor, Caller, Any], Any]]] = {
     "spawn": spawn,
@@ -111,6 +107,7 @@ async def serve(
     options: Options,
     *,
     signals: bool,
+    head_start: HeadStart | None = None,
     task_status: trio.TaskStatus[Supervisor] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Be the supervisor until it is told to leave; reports itself once its socket answers.
@@ -118,30 +115,33 @@ async def serve(
     Args:
         options: what it was started with.
         signals: leave on SIGTERM and SIGINT. Its pods live on.
+        head_start: what this process has of it already; what is left in it is the caller's.
 
     Raises:
         PodsError: it cannot start: another one lives, a directory is unsafe, the disk refuses.
     """
     places = options.places
-    places.check_socket_paths()
-    for directory in (places.places.runtime, places.runtime, places.places.state, places.state):
-        ensure_private_directory(directory)
-    ensure_private_directory(os.path.dirname(places.places.pod_state("-")))
-    lock = await _take_life_lock(places)
+    prepare(places)
+    lock = None if head_start is None else head_start.take_lock()
+    if lock is None:
+        lock = await _take_life_lock(places)
     try:
         with _plain_errors():
-            await _serve_locked(options, signals, task_status)
+            await _serve_locked(options, signals, head_start, task_status)
     finally:
         os.close(lock)
 
 
 async def _serve_locked(
-    options: Options, signals: bool, task_status: trio.TaskStatus[Supervisor]
+    options: Options,
+    signals: bool,
+    head_start: HeadStart | None,
+    task_status: trio.TaskStatus[Supervisor],
 ) -> None:
     places = options.places
     ensure_private_directory(places.runtime)  # the one before us may have taken it along
     log = Log(places.log)
-    token = _owner_token(places)
+    token = owner_token(places)
     with (
         _journal(places) as journal,
         closing(Audit(places.audit, log)) as audit,
@@ -150,7 +150,7 @@ async def _serve_locked(
         table.forget_unjournaled()
         registry = ScopeRegistry(places.places.registry)
         worker = RegistryWorker(registry)
-        launcher = LauncherLink(options, token, log)
+        launcher = LauncherLink(options, token, log, head_start)
         async with trio.open_nursery() as base:
             await base.start(worker.run)
             await base.start(launcher.run)
@@ -296,16 +296,6 @@ async def _take_life_lock(places: SupervisorPlaces) -> int:
         step="lock",
         detail=places.life_lock,
     )
-
-
-def _owner_token(places: SupervisorPlaces) -> str:
-    """The owner's token: the one that living keepers and the launcher obey, else a new one."""
-    found = read_token(places.owner_token)
-    if found is not None and _TOKEN.match(found):
-        return found
-    token = secrets.token_hex(32)
-    write_private_file(places.owner_token, token.encode(), durable=False)
-    return token
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from pods.rpc.server import Session, check_token, serve_connection, serve_unix
 from pods.rpc.stream import UnixStream
 from pods.rpc.unix import bind_unix
 from pods_protocol import errors
-from pods_protocol.api import SUPERVISOR_API
 from pods_protocol.pod_messages import Empty, Hello, HelloResult, Ping, Run
+from pods_protocol.supervisor_api import SUPERVISOR_API
 
 
 class Supervisor:

@@ -11,14 +11,14 @@ import pytest
 import trio
 
 from pods.client import aio
-from pods.client.start import answers
 from pods.journal.fold import PodFold
 from pods.journal.store import Journal, JournalWriter
 from pods.records.events import reserved_data
 from pods.records.table import PodTable
 from pods.rpc.client import RpcClient
-from pods.supervisor import kill, spawn, watch
+from pods.supervisor import kill, launcher_link, spawn, watch
 from pods.supervisor.core import Supervisor
+from pods.supervisor.launcher_process import LauncherProcess, start_launcher
 from pods.supervisor.live import LivePod
 from pods_protocol.errors import NotConnected, StorageFailed
 from pods_protocol.events import Event
@@ -192,25 +192,21 @@ async def test_a_dead_pods_journal_is_ended_once_the_disk_takes_it(
 async def test_a_launcher_that_a_killed_supervisor_had_just_started_is_taken_over(
     pods_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    open_process, others = trio.lowlevel.open_process, list[trio.Process]()
-    socket = places_of(pods_environ, "test").launcher_socket
+    others = list[LauncherProcess]()
 
-    async def beaten(command: list[str], **named: Any) -> trio.Process:
-        monkeypatch.setattr(trio.lowlevel, "open_process", open_process)
-        at = command.index("--ready-fd")
-        others.append(
-            await open_process([*command[:at], *command[at + 2 :]], env=named["env"], cwd="/")
-        )
-        while not answers(socket):
-            await trio.lowlevel.checkpoint()
-        return await open_process(command, **named)
+    def beaten(*given: Any) -> LauncherProcess:
+        if not others:
+            others.append(start_launcher(*given))
+            with open(others[0].ready, "rb") as ready:
+                assert ready.readline() == b"ready\n"
+        return start_launcher(*given)
 
-    monkeypatch.setattr(trio.lowlevel, "open_process", beaten)
+    monkeypatch.setattr(launcher_link, "start_launcher", beaten)
     with trio.fail_after(WAIT_SECONDS):
         async with supervisor_and_client(pods_environ) as (supervisor, client):
             assert supervisor.launcher.pid == others[0].pid
             await client.spawn("one")
-        await others[0].wait()
+        await trio.to_thread.run_sync(others[0].wait, abandon_on_cancel=True)
     assert left_in(pods_environ) == NOTHING
 
 
@@ -218,15 +214,14 @@ async def test_a_launcher_that_comes_up_while_its_supervisor_leaves_ends_with_it
     pods_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with supervisor_and_client(pods_environ) as (supervisor, _):
-        launcher, open_process = supervisor.launcher.pid, trio.lowlevel.open_process
-        starting = trio.Event()
+        launcher, starting = supervisor.launcher.pid, trio.Event()
 
-        async def noted(*given: Any, **named: Any) -> trio.Process:
-            process = await open_process(*given, **named)
-            starting.set()
+        def noted(*given: Any) -> LauncherProcess:
+            process = start_launcher(*given)
+            trio.from_thread.run_sync(starting.set)
             return process
 
-        monkeypatch.setattr(trio.lowlevel, "open_process", noted)
+        monkeypatch.setattr(launcher_link, "start_launcher", noted)
         assert launcher is not None
         os.kill(launcher, signal.SIGKILL)
         with trio.fail_after(WAIT_SECONDS):

@@ -10,7 +10,6 @@ import trio
 from pods.client import aio
 from pods.rpc.client import RpcClient, open_rpc
 from pods.supervisor.core import Supervisor
-from pods_protocol.api import SUPERVISOR_API
 from pods_protocol.errors import (
     InvalidParams,
     InvalidRequest,
@@ -21,6 +20,7 @@ from pods_protocol.errors import (
 )
 from pods_protocol.events import Event
 from pods_protocol.pod_messages import Ping
+from pods_protocol.supervisor_api import SUPERVISOR_API
 from pods_protocol.supervisor_messages import (
     ListPods,
     ReadOutput,

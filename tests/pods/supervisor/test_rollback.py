@@ -18,10 +18,10 @@ from pods.supervisor.launcher_link import Launched
 from pods.supervisor.shutdown import stop_everything
 from pods.supervisor.spawn import spawn
 from pods.supervisor.stop import ask_stop
-from pods_protocol.api import SUPERVISOR_API
 from pods_protocol.errors import NotConnected, PodEnded, StartFailed, StorageFailed
 from pods_protocol.events import Event
 from pods_protocol.process_messages import PodSpec
+from pods_protocol.supervisor_api import SUPERVISOR_API
 from pods_protocol.supervisor_messages import ConnectPod, SpawnPod, SpawnPodResult
 from pods_protocol.values import ScopeRule
 from supervisor_support import NOTHING, WAIT_SECONDS, left_in, supervisor_and_client

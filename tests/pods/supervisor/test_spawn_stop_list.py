@@ -12,11 +12,11 @@ from pods.client import aio
 from pods.config import Config
 from pods.journal.reader import iterate
 from pods.scope.confine import missing
-from pods.supervisor import open_supervisor, service
+from pods.supervisor import service
 from pods.supervisor.core import Supervisor
+from pods.supervisor.embedded import open_supervisor
 from pods.supervisor.live import LivePod
 from pods.supervisor.service import HANDLERS
-from pods_protocol.api import SUPERVISOR_API
 from pods_protocol.errors import (
     AgentError,
     CapacityReached,
@@ -32,6 +32,7 @@ from pods_protocol.errors import (
     TooLarge,
     UnknownPod,
 )
+from pods_protocol.supervisor_api import SUPERVISOR_API
 from pods_protocol.supervisor_messages import ConnectPod, RestorePod, SpawnPod, WaitPods
 from pods_protocol.values import Limits, ScopeRule
 from supervisor_support import (

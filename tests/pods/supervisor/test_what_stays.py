@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from pods.rpc.client import open_rpc
-from pods_protocol.api import SUPERVISOR_API
 from pods_protocol.errors import StorageFailed
+from pods_protocol.supervisor_api import SUPERVISOR_API
 from pods_protocol.supervisor_messages import SubscribeLifecycle
 from supervisor_support import BUSY, WAIT_SECONDS, supervisor_and_client, wait_text
 

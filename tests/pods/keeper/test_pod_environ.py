@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pods.keeper.pod_start import inherited_environ, own_environ
+from pods.keeper.environ import inherited_environ, own_environ
 from pods_protocol.process_messages import PodSpec
 from pods_protocol.values import ScopeGrant
 
