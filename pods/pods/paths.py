@@ -32,6 +32,10 @@ SECRETS_NAME: Final = "secrets"
 ENFORCEMENT_NAME: Final = "enforcement.json"
 """In a pod's state directory: what the kernel held it to at its newest start."""
 
+GUARD_NAME: Final = "guard.json"
+"""In a pod's runtime directory: the process that ends its tree where its keeper is killed, while
+there is one."""
+
 LENT_NAME: Final = "lent.json"
 """In a pod's state directory: what it has lent to its children, while that is something."""
 

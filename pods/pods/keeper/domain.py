@@ -8,16 +8,19 @@ whole tree is signalled at once, whatever it did to be forgotten (ISOLATION.md s
 **Outside such a domain the same call ends everything of the user, as root the machine.** Hence the
 interlock in the type: only `SignalDomain.enter` makes one, only after the kernel took the
 restriction and a witness of the same user that stays outside (the launcher), which could be reached
-before, could not be reached any more; and every call asks the same witness first. Knows nothing of
-pods. Used by `main` and `probe`.
+before, could not be reached any more; and every call asks a witness first: the same one, or where
+that has ended any process of this very user that cannot be signalled, which without a domain there
+is none of. Knows nothing of pods. Used by `main`, `guard` and `probe`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
+from pods.keeper.system import plain_fork
+from pods.keeper.tree import has_ended
 from pods.scope.confine import missing
 from pods.scope.landlock import (
     NO_ACCESS,
@@ -28,6 +31,12 @@ from pods.scope.landlock import (
     abi_version,
     known_scopes,
 )
+
+MAX_STATUS_BYTES: Final = 4096
+"""`/proc/PID/status` is some 1500 bytes, and what is looked for stands within the first 300."""
+
+UIDS: Final = 4
+"""Real, effective, saved, and of the file system."""
 
 _KEY: Final = object()
 """Known to this file alone, so that nothing else can make a domain by accident."""
@@ -42,7 +51,7 @@ class SignalDomain:
 
     Args:
         key: this file's own.
-        owner: the process that entered; a fork of it may not use the proof.
+        owner: the process that entered; a fork of it may not use the proof, but one by `fork`.
         outsider: a process outside, asked before every call.
     """
 
@@ -93,15 +102,47 @@ class SignalDomain:
             except ProcessLookupError:
                 return
 
-    def _check(self) -> None:
+    def fork(self) -> int:
+        """Fork this process, as `plain_fork`; the child is inside as well, and may use the proof.
+
+        Raises:
+            DomainBroken: another process entered.
+            OSError: the system refuses.
+        """
+        self._check_owner()
+        pid = plain_fork()
+        if pid == 0:
+            self._owner = os.getpid()
+        return pid
+
+    def others(self) -> list[int]:
+        """Every living process of the domain but this one, as far as /proc shows them.
+
+        Raises:
+            DomainBroken: as `signal_all`.
+        """
+        self._check()
+        own = os.getpid()
+        return [
+            pid for pid in _processes() if pid != own and _reachable(pid) and not has_ended(pid)
+        ]
+
+    def _check_owner(self) -> None:
         if os.getpid() != self._owner:
             raise DomainBroken("cannot signal the domain: this process did not enter it")
-        # Where the launcher has ended nobody is left to ask, so there is no call either.
-        if not _refused(self._outsider):
-            raise DomainBroken(
-                f"cannot signal the domain: process {self._outsider} outside of it does not prove "
-                "that it is closed"
-            )
+
+    def _check(self) -> None:
+        self._check_owner()
+        if _refused(self._outsider):
+            return
+        for pid in _processes():
+            if _is_of(pid, os.geteuid()) and _refused(pid) and _is_of(pid, os.geteuid()):
+                self._outsider = pid
+                return
+        raise DomainBroken(
+            f"cannot signal the domain: process {self._outsider} outside of it does not prove that "
+            "it is closed, and no other one of this user does"
+        )
 
 
 def _enter(outsider: int, abi: int, *, files_follow: bool) -> bool:
@@ -129,6 +170,22 @@ def _reachable(pid: int) -> bool:
     except (PermissionError, ProcessLookupError):
         return False
     return True
+
+
+def _processes() -> Iterator[int]:
+    """Every process that /proc shows, the oldest numbers first."""
+    yield from sorted(int(entry) for entry in os.listdir("/proc") if entry.isdigit())
+
+
+def _is_of(pid: int, user: int) -> bool:
+    """Whether a process is wholly this user's: then nothing but a domain keeps us from it."""
+    try:
+        with open(f"/proc/{pid}/status", "rb", buffering=0) as file:
+            lines = file.read(MAX_STATUS_BYTES).splitlines()
+    except OSError:
+        return False
+    users = [line.split()[1:] for line in lines if line.startswith(b"Uid:")]
+    return len(users) == 1 and users[0] == [b"%d" % user] * UIDS
 
 
 def _refused(pid: int) -> bool:

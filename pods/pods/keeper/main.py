@@ -20,14 +20,17 @@ from typing import Final, NoReturn
 from pods import __version__
 from pods.keeper.confined import Kill, read_enforcement
 from pods.keeper.domain import DomainBroken, SignalDomain
+from pods.keeper.guard import fork_guard
 from pods.keeper.pod_start import EXIT_CANNOT_START, end_process, enter_pod
 from pods.keeper.record import record_from, write_record
 from pods.keeper.rpc_loop import RpcLoop
 from pods.keeper.system import (
     LOOP_IGNORES,
     LOOP_SIGNALS,
+    PARENT_DIED,
     become_subreaper,
     close_descriptors,
+    hear_of_parents_death,
     redirect_standard_streams,
     reset_signals,
     set_process_name,
@@ -130,6 +133,8 @@ def _keep(
 def become_keeper(*, keep: tuple[int, ...]) -> None:
     """What every keeper does first: a session of its own, descriptors, its descendants its own.
 
+    From here on it hears of its launcher's end, which becomes a signal that it still blocks.
+
     Args:
         keep: descriptors to keep beside the standard streams.
     """
@@ -137,6 +142,7 @@ def become_keeper(*, keep: tuple[int, ...]) -> None:
     close_descriptors(keep=(0, 1, 2, *keep))
     os.setsid()
     become_subreaper()
+    hear_of_parents_death(PARENT_DIED)
 
 
 def kill_of(domain: SignalDomain | None) -> Kill:
@@ -218,6 +224,7 @@ class Keeper:
         self._pod = pod
         self._domain = domain
         self._all_struck = False
+        self._guard: int | None = None
         # Read now, while the pid is surely the pod's; understood only when somebody asks.
         self._pod_line = read_stat(pod)
         self._wait_status: int | None = None
@@ -287,14 +294,29 @@ class Keeper:
                 return EXIT_UNRECORDED
 
     def _signalled(self) -> None:
+        numbers = self._wakeup.take()
+        if PARENT_DIED in numbers:
+            self._be_guarded()
         # Somebody ends the session or the machine. Ask the pod, and at the second time make it.
-        told = self._wakeup.take().count(signal.SIGTERM)
+        told = numbers.count(signal.SIGTERM)
         if told and not self._terminations:
             self._tell_all(signal.SIGTERM, signal.SIGCONT)
         self._terminations += told
         if self._terminations > 1:
             self._killing = True
         self._reap()
+
+    def _be_guarded(self) -> None:
+        """The launcher has ended: nobody would end the tree if this process were killed, but this.
+
+        Where there is no domain nobody can; the README says so.
+        """
+        if self._domain is None or self._guard is not None or self._killing:
+            return
+        try:
+            self._guard = fork_guard(self._domain, self._spec.runtime_directory)
+        except (OSError, DomainBroken, StorageFailed) as error:
+            _say(f"the launcher has ended, and this keeper stays without a guard: {error}")
 
     def _reap(self) -> None:
         _, self._childless = reap(self._reaped)
@@ -321,15 +343,21 @@ class Keeper:
 
     def _tell_all(self, *numbers: int, until_still: bool = False) -> int:
         """Send signals to every process of the pod; returns how many there were."""
-        there = count_tree()
+        there = self._count()
         if self._in_domain(*numbers):
             return there
         return signal_tree(*numbers, until_still=until_still)
 
+    def _count(self) -> int:
+        """How many processes of the pod live."""
+        return count_tree() - (self._guard is not None)
+
     def _reaped(self, pid: int, status: int) -> None:
         killed = self._all_struck or pid in self._struck
         self._struck.discard(pid)
-        if pid == self._pod and self._wait_status is None:
+        if pid == self._guard:
+            self._guard = None
+        elif pid == self._pod and self._wait_status is None:
             self._wait_status = status
         elif killed and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
             self._survivors += 1
@@ -339,7 +367,7 @@ class Keeper:
         return KeeperStatus(
             keeper=identify_child(os.getpid()),
             pod=identity_from(self._pod, self._pod_line),
-            processes=count_tree(),
+            processes=self._count(),
             exit=self._record,
             enforcement=read_enforcement(self._spec.state_directory),
         )

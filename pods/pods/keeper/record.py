@@ -1,7 +1,8 @@
-"""The exit record: what the keeper saw of its pod's end, on disk.
+"""What a keeper leaves on disk for the supervisor: how its pod ended, and who guards it.
 
-Owns `exit.json` in the pod's state directory, how a wait status becomes it, and how it is read
-back. Written by the keeper, once, when the tree is proven empty; read by the supervisor.
+Owns `exit.json` in the pod's state directory, written once, when the tree is proven empty, how a
+wait status becomes it, and `guard.json` in the pod's runtime directory. Imports little: the
+supervisor reads both.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ from typing import Final
 
 import orjson
 
+from pods.paths import GUARD_NAME
 from pods.rpc.unix import write_private_file
 from pods_protocol.codec import from_json_lenient, to_json
 from pods_protocol.errors import PodsError, StorageFailed
-from pods_protocol.values import ExitRecord
+from pods_protocol.values import ExitRecord, ProcessIdentity
 
 FILE_NAME: Final = "exit.json"
 
 MAX_RECORD_BYTES: Final = 64 * 1024
-"""A record has about a hundred bytes; what is bigger is not one."""
+"""Either file has about a hundred bytes; what is bigger is neither."""
 
 
 def record_from(wait_status: int, survivors_killed: int) -> ExitRecord:
@@ -61,5 +63,24 @@ def read_record(state_directory: str) -> ExitRecord | None:
     try:
         with open(f"{state_directory}/{FILE_NAME}", "rb") as file:
             return from_json_lenient(ExitRecord, orjson.loads(file.read(MAX_RECORD_BYTES)))
+    except (OSError, ValueError, PodsError):
+        return None
+
+
+def write_guard(runtime_directory: str, guard: ProcessIdentity) -> None:
+    """Leave word of the process that guards this keeper; it need not outlive a power cut.
+
+    Raises:
+        StorageFailed: the system refuses.
+    """
+    line = orjson.dumps(to_json(guard))
+    write_private_file(f"{runtime_directory}/{GUARD_NAME}", line, durable=False)
+
+
+def read_guard(runtime_directory: str) -> ProcessIdentity | None:
+    """The process that guards a pod's keeper or did; None where there is no word of one."""
+    try:
+        with open(f"{runtime_directory}/{GUARD_NAME}", "rb") as file:
+            return from_json_lenient(ProcessIdentity, orjson.loads(file.read(MAX_RECORD_BYTES)))
     except (OSError, ValueError, PodsError):
         return None

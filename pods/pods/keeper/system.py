@@ -23,7 +23,10 @@ PYTHON_IGNORES: Final = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
 ALL_SIGNALS: Final = tuple(sorted(map(int, signal.valid_signals())))
 """Made once: in a forked child each object that is made or touched costs a copied page."""
 
-LOOP_SIGNALS: Final = (signal.SIGCHLD, signal.SIGTERM)
+PARENT_DIED: Final = signal.SIGUSR1
+"""How a keeper hears that its launcher has ended."""
+
+LOOP_SIGNALS: Final = (signal.SIGCHLD, signal.SIGTERM, PARENT_DIED)
 """What a keeper and a launcher notice."""
 
 LOOP_IGNORES: Final = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
@@ -72,6 +75,15 @@ def die_with_parent(parent: int) -> None:
     _prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
     if os.getppid() != parent:  # it ended before the line above
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hear_of_parents_death(number: int) -> None:
+    """Have the kernel send this process a signal when its parent ends.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    _prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(number))
 
 
 def set_process_name(name: str) -> None:

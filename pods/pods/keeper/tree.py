@@ -259,6 +259,12 @@ def _send(seen: Seen, numbers: tuple[int, ...]) -> None:
         os.close(descriptor)
 
 
+def has_ended(pid: int) -> bool:
+    """Whether nothing of a process runs any more, reaped or not."""
+    look = _look(pid)
+    return look is None or look.ended
+
+
 def _look(pid: int) -> _Look | None:
     return _understand(read_stat(pid))
 

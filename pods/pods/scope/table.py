@@ -203,6 +203,19 @@ class Table:
             )
         )
 
+    def guarded(self, pod_id: str, holder: ProcessIdentity, guardian: ProcessIdentity) -> Table:
+        """The table with another answering for what a killed holder leaves.
+
+        Args:
+            pod_id: whose lease; one that is gone, pending or another holder's stays as it is.
+            holder: who keeps it alive.
+            guardian: who answers for that from here on.
+        """
+        lease = self.leases.get(pod_id)
+        if lease is None or lease.holder != holder or lease.is_pending:
+            return self
+        return self._replaced(evolve(lease, guardian=guardian))
+
     def release(self, pod_id: str) -> Table:
         """The table without a lease; its children go to its parent. Unknown ids change nothing."""
         return self.reclaim((pod_id,))

@@ -30,6 +30,7 @@ from pods.supervisor.acts import (
 )
 from pods.supervisor.core import Supervisor
 from pods.supervisor.freeze import freeze
+from pods.supervisor.guards import wait_guard_gone
 from pods.supervisor.keeper_link import ask_keeper
 from pods.supervisor.leftovers import remove_stale, stale_directories
 from pods.supervisor.live import LivePod
@@ -179,15 +180,17 @@ async def _judge(
 
 
 async def _wait_guardian(supervisor: Supervisor, live: LivePod, lease: Lease | None) -> None:
-    """Wait for the launcher's word that nothing is left of a pod whose keeper was killed.
+    """Wait until nothing is left of a pod whose keeper was killed.
 
-    It tells a supervisor that comes late of the ends that it remembers.
+    The launcher tells a supervisor that comes late of the ends that it remembers.
     """
-    if lease is None or lease.guardian is None or read_record(live.directory) is not None:
+    if read_record(live.directory) is not None:
         return
-    if lease.guardian == supervisor.launcher.identity:
-        with trio.move_on_after(GUARDIAN_SECONDS):
-            await supervisor.launcher.wait_ended(live.id)
+    launcher = supervisor.launcher
+    with trio.move_on_after(GUARDIAN_SECONDS):
+        if lease is not None and lease.guardian == launcher.identity:
+            await launcher.wait_ended(live.id)
+        await wait_guard_gone(supervisor, live.id)
 
 
 async def _find_half_started(supervisor: Supervisor, live: LivePod, lease: Lease | None) -> None:

@@ -6,7 +6,6 @@ it. Used by the last step of a stop, by the roll back of a spawn and by adoption
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from typing import Final
 
@@ -14,21 +13,19 @@ import trio
 
 from pods.keeper.record import read_record
 from pods.records.record import PodRecord
-from pods.scope.identity import identify, is_alive
+from pods.scope.identity import is_alive
 from pods.supervisor.core import Supervisor
+from pods.supervisor.guards import wait_guard_gone
 from pods.supervisor.keeper_link import ask_keeper
 from pods.supervisor.live import LivePod
 from pods.supervisor.orphans import end_keeper
+from pods.supervisor.processes import wait_process_gone
 from pods_protocol.errors import NotConnected, PodsError, TimedOut
 from pods_protocol.process_messages import GetKeeperStatus, SignalTree
 from pods_protocol.values import ProcessIdentity
 
 KILL_SECONDS: Final = 5.0
 """SIGKILL to gone: a few milliseconds, but for processes in uninterruptible sleep."""
-
-FORK_TICKS: Final = 100
-"""From a keeper's start to its pod's, in clock ticks of a hundredth of a second: two or three, on a
-machine that swaps a good deal more. No pid comes round again within a second of its first use."""
 
 REAP_SECONDS: Final = 1.0
 """From a keeper's last word to the launcher's. For a keeper of an earlier launcher none comes."""
@@ -85,6 +82,7 @@ async def _by_launcher(
     # No launcher of ours has it. It may be an orphan of a launcher that was killed.
     if keeper is None or not is_alive(keeper):
         await _unknown_keeper(supervisor, record)  # also of a start again that was cut off
+        await wait_guard_gone(supervisor, record.id)
     else:
         # It alone can end what is below it: killed, it would leave that to nobody.
         return await trio.to_thread.run_sync(end_keeper, keeper, abandon_on_cancel=True)
@@ -108,33 +106,3 @@ async def _unknown_keeper(supervisor: Supervisor, record: PodRecord) -> None:
     with suppress(PodsError):  # no answer is needed: its end is the answer
         await ask_keeper(*place, SignalTree(signal="kill"))
     await wait_process_gone(keeper)
-
-
-async def wait_child_gone(keeper: ProcessIdentity, pid: int | None) -> None:
-    """Wait for the end of a pod whose keeper was killed; of its pid alone the number is known.
-
-    A keeper forks its pod within moments of its own start. Another process that got the number got
-    it after the pod's end, and began later than that.
-    """
-    if pid is None:
-        return
-    with suppress(ProcessLookupError):
-        found = identify(pid)
-        if 0 <= found.start_ticks - keeper.start_ticks <= FORK_TICKS:
-            await wait_process_gone(found)
-
-
-async def wait_process_gone(identity: ProcessIdentity) -> None:
-    """Wait until this very process has ended, whoever its parent is."""
-    try:
-        descriptor = os.pidfd_open(identity.pid)
-    except ProcessLookupError:
-        return
-    try:
-        # The descriptor is one process for ever; here it proves to be the right one, or to be
-        # another that got its pid.
-        if not is_alive(identity):
-            return
-        await trio.lowlevel.wait_readable(descriptor)
-    finally:
-        os.close(descriptor)

@@ -62,6 +62,10 @@ class LauncherLink:
         token: the supervisor's own.
         log: for what went wrong unasked.
         head_start: may have a launcher that was started before this supervisor had its imports.
+
+    Attributes:
+        identity: the launcher that was reached last.
+        changed: set, and replaced, whenever one was reached: it may be another one.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class LauncherLink:
         self._making = trio.Lock()
         self._ending = False
         self.identity: ProcessIdentity | None = None
+        self.changed = trio.Event()
 
     @property
     def pid(self) -> int | None:
@@ -187,6 +192,8 @@ class LauncherLink:
         except BaseException:
             rpc.close()
             raise
+        self.changed.set()
+        self.changed = trio.Event()
         return rpc
 
     async def _start(self) -> None:

@@ -35,6 +35,7 @@ from pods.supervisor.audit import Audit
 from pods.supervisor.authority import Caller, authenticator, check_caller
 from pods.supervisor.core import Supervisor
 from pods.supervisor.doctor import doctor
+from pods.supervisor.guards import keep_guardians
 from pods.supervisor.head_start import HeadStart, owner_token, prepare
 from pods.supervisor.inspect import connect, inspect
 from pods.supervisor.launcher_link import LauncherLink
@@ -169,6 +170,7 @@ async def _serve_locked(
                     audit=audit,
                 )
                 await adopt_pods(supervisor)
+                pods.start_soon(keep_guardians, supervisor)
                 pods.start_soon(apply_retention, supervisor)
                 await _front(supervisor, signals, task_status)
                 if options.stop_pods:

@@ -18,8 +18,9 @@ from pods.keeper.record import read_record
 from pods.lifecycle import Life, Trigger
 from pods.supervisor.acts import LOST, Facts, perform
 from pods.supervisor.core import Supervisor
-from pods.supervisor.kill import wait_child_gone, wait_process_gone
+from pods.supervisor.guards import wait_guard_gone
 from pods.supervisor.live import STATE_KINDS_ASKED, LivePod
+from pods.supervisor.processes import wait_child_gone, wait_process_gone
 from pods.supervisor.remove import apply_retention
 from pods.supervisor.restart import came_down, start_again
 from pods_protocol.bounds import HELLO_SECONDS
@@ -111,7 +112,8 @@ async def wait_tree_gone(supervisor: Supervisor, live: LivePod) -> ExitRecord:
     if record is not None:
         return record
     # The keeper went without its last word. What it kept falls to the launcher, which kills it. A
-    # launcher that came after the keeper's own knows nothing of it and will never speak.
+    # launcher that came after the keeper's own knows nothing of it and will never speak: there the
+    # keeper's guard is at work, if the kernel allows one.
     if live.launcher is None or live.launcher == supervisor.launcher.identity:
         await supervisor.launcher.wait_ended(live.id)
     record = read_record(live.directory)
@@ -121,6 +123,7 @@ async def wait_tree_gone(supervisor: Supervisor, live: LivePod) -> ExitRecord:
         await wait_process_gone(live.keeper_identity)
         # It dies with its keeper, and its journal is free once it is dead.
         await wait_child_gone(live.keeper_identity, live.pod_pid)
+    await wait_guard_gone(supervisor, live.id)
     return read_record(live.directory) or LOST
 
 

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from unittest import mock
 
 from pods.keeper.domain import DomainBroken, SignalDomain
 
@@ -49,10 +50,19 @@ def keeper(outsider: int, bystander: int) -> None:
     os.write(PIPE[1], b"x")
     while _lives(outsider):
         time.sleep(0.001)
-    try:
-        domain.signal_all(signal.SIGKILL)
-    except DomainBroken:
-        say("without the outsider it is not used")
+    child = sleeper()
+    domain.signal_all(signal.SIGKILL)  # the bystander and others cannot be signalled either
+    os.waitpid(child, 0)
+    assert _lives(bystander)
+    say("without the outsider another proves it")
+    with (
+        mock.patch.object(os, "listdir", return_value=[]),
+        mock.patch.object(domain, "_outsider", outsider),
+    ):
+        try:
+            domain.signal_all(signal.SIGKILL)
+        except DomainBroken:
+            say("where nobody does it is not used")
 
 
 def _lives(pid: int) -> bool:

@@ -77,5 +77,14 @@ def test_the_interlock_and_one_kill_for_all() -> None:
         "a fork may not use it",
         "bystander lives",
         "children end: 5 of 5",
-        "without the outsider it is not used",
+        "without the outsider another proves it",
+        "where nobody does it is not used",
     ]
+
+
+@pytest.mark.parametrize("arguments", [(), ("stopped",)])
+def test_what_a_killed_keeper_leaves_is_ended_though_its_launcher_was_killed_before(
+    arguments: tuple[str, ...],
+) -> None:
+    lines = in_namespace("guard_rounds.py", *arguments).splitlines()
+    assert lines == ["guarded", "the guard lives: True", "left: True"]

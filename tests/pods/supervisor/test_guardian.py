@@ -17,7 +17,7 @@ from pods.scope.registry import ScopeRegistry
 from pods.scope.table import Table
 from pods.supervisor import acts
 from pods.supervisor.core import Supervisor
-from pods.supervisor.kill import wait_process_gone
+from pods.supervisor.processes import wait_process_gone
 from pods_protocol.errors import ScopeConflict, StorageFailed
 from pods_protocol.values import ProcessIdentity
 from scope_support import lease, lend

@@ -10,7 +10,7 @@ import trio
 
 from pods.scope.identity import identify
 from pods.scope.registry import ScopeRegistry
-from pods.supervisor.kill import wait_process_gone
+from pods.supervisor.processes import wait_process_gone
 from supervisor_support import (
     WAIT_SECONDS,
     client_of,

@@ -13,19 +13,24 @@ import trio
 from pods.client import aio
 from pods.journal.fold import PodFold
 from pods.journal.store import Journal, JournalWriter
+from pods.keeper.record import read_guard
 from pods.records.events import reserved_data
 from pods.records.table import PodTable
 from pods.rpc.client import RpcClient
+from pods.scope.identity import identify, is_alive
+from pods.scope.landlock import abi_version
+from pods.scope.registry import ScopeRegistry
 from pods.supervisor import kill, launcher_link, spawn, watch
 from pods.supervisor.core import Supervisor
 from pods.supervisor.launcher_process import LauncherProcess, start_launcher
 from pods.supervisor.live import LivePod
+from pods.supervisor.processes import wait_process_gone
 from pods_protocol.errors import NotConnected, StorageFailed
 from pods_protocol.events import Event
 from pods_protocol.pod_messages import HelloResult
 from pods_protocol.process_messages import PodSpec
 from pods_protocol.supervisor_messages import SpawnPod
-from pods_protocol.values import ScopeGrant
+from pods_protocol.values import ProcessIdentity, ScopeGrant
 from supervisor_support import (
     NOTHING,
     WAIT_SECONDS,
@@ -53,6 +58,53 @@ async def test_a_pod_of_an_earlier_launcher_is_buried_when_its_keeper_is_killed(
             await client.wait("old", until="ended")
             assert (await client.inspect("old")).pod.state == "lost"
     assert left_in(pods_environ) == NOTHING
+
+
+@pytest.mark.skipif(abi_version() < 6, reason="without signal domains there is no guard")
+@pytest.mark.parametrize("again", [False, True])
+async def test_what_a_killed_keeper_leaves_is_ended_though_its_launcher_was_killed_before(
+    pods_environ: dict[str, str], again: bool
+) -> None:
+    """Also where the pod is paused, the guard with it, and no supervisor lived meanwhile."""
+    async with supervisor_and_client(pods_environ, stop_pods=not again) as (supervisor, client):
+        with trio.fail_after(WAIT_SECONDS):
+            await client.spawn("old", prompt="setsid sleep 1000 > /dev/null 2>&1 & echo $!")
+            await client.wait("old")
+            stray = identify(int(await client.read_text("old", since=0)))
+            keeper, launcher = _live(supervisor, "old").keeper_identity, supervisor.launcher.pid
+            assert keeper is not None
+            assert launcher is not None
+            registry, runtime = supervisor.registry, _runtime(supervisor, "old")
+            os.kill(launcher, signal.SIGKILL)
+            await client.spawn("new")
+            guard = read_guard(runtime)
+            assert guard is not None
+            while _guardian(registry, "old") != guard:
+                await trio.lowlevel.checkpoint()  # it is entered in a moment
+            if again:
+                await client.pause("old")
+            else:
+                os.kill(keeper.pid, signal.SIGKILL)
+                await client.wait("old", until="ended")
+                assert not is_alive(stray)
+    if again:
+        os.kill(keeper.pid, signal.SIGKILL)
+        async with supervisor_and_client(pods_environ) as (supervisor, client):
+            assert (await client.inspect("old")).pod.state == "lost"
+            assert not is_alive(stray)
+            last = supervisor.launcher.identity
+            assert last is not None
+        with trio.fail_after(WAIT_SECONDS):
+            await wait_process_gone(last)  # it is the child of the one before
+    assert left_in(pods_environ) == NOTHING
+
+
+def _runtime(supervisor: Supervisor, name: str) -> str:
+    return supervisor.places.pod_runtime(_live(supervisor, name).id)
+
+
+def _guardian(registry: ScopeRegistry, name: str) -> ProcessIdentity | None:
+    return next(one.guardian for one in registry.read().leases.values() if one.name == name)
 
 
 async def test_the_keeper_of_an_earlier_launcher_ends_its_tree_itself_however_late_it_hears(
