@@ -15,7 +15,14 @@ from pods_protocol.bounds import (
     MAX_WAIT_SECONDS,
 )
 from pods_protocol.pod_messages import Empty, Request
-from pods_protocol.values import Enforcement, ExitRecord, Limits, ProcessIdentity, ScopeGrant
+from pods_protocol.values import (
+    Doors,
+    Enforcement,
+    ExitRecord,
+    Limits,
+    ProcessIdentity,
+    ScopeGrant,
+)
 
 Enforce = Literal["off", "available", "required"]
 """Whether the kernel holds a pod to its scope: not at all, as far as this machine can, or exactly
@@ -67,6 +74,7 @@ class PodSpec:
             the file `secrets` in its runtime directory, which it removes.
         owner_digest: hex SHA-256 of the supervisor's token, which the keeper obeys.
         enforce: what the kernel is asked to do about `grant`.
+        doors: what else is open to it; where one that is to be closed cannot be, it does not start.
         settings: the user's configuration, as far as it is about pods.
         revival: set in every life of a pod but its first.
         wall_until: when `limits.wall_seconds` are over, in seconds since the epoch; None is never.
@@ -95,6 +103,7 @@ class PodSpec:
     settings: PodSettings = field(factory=PodSettings)
     revival: Revival | None = None
     wall_until: float | None = None
+    doors: Doors = field(factory=Doors)
 
 
 @frozen(kw_only=True)
@@ -157,6 +166,7 @@ class ProbeEnforcement(Request[ProbeResult]):
     Attributes:
         grant: the scope to try; an empty one asks what this machine can do at all.
         python: as in `SpawnPod`.
+        doors: what else is to be open to it.
 
     Raises:
         StartFailed: a rule's target is not what it was, or the kernel refuses the rules.
@@ -165,6 +175,7 @@ class ProbeEnforcement(Request[ProbeResult]):
     METHOD: ClassVar[str] = "probe"
     grant: ScopeGrant = field(factory=ScopeGrant)
     python: str | None = None
+    doors: Doors = field(factory=Doors)
 
 
 @frozen(kw_only=True)

@@ -27,6 +27,7 @@ from pods_protocol.values import (
     IfBusy,
     LentScope,
     Limits,
+    Network,
     ParentExit,
     PodInfo,
     PodState,
@@ -39,6 +40,7 @@ from pods_protocol.values import (
     StopStep,
     TurnSummary,
     UndeliveredMessage,
+    UnixSockets,
     WaitUntil,
     WakeOn,
 )
@@ -92,6 +94,10 @@ class SpawnPod(Request[SpawnPodResult]):
             `PODS_TOKEN_FILE`), so that a `pods spawn` in there makes children of this pod.
         replace: remove an ended pod of this name first.
         require_enforcement: refuse where the kernel cannot hold the pod to its scope.
+        network, unix_sockets: what its processes may connect to; None is the parent's, or all for a
+            person's pod. A child has no more than its parent. What cannot be closed here is
+            refused. Without Unix sockets a pod has no children, and no `call_back`.
+        pty: its processes may open terminals; not where its parent may not.
         message_id: idempotency key; repeated, the same pod and the same answer.
 
     Raises:
@@ -118,6 +124,9 @@ class SpawnPod(Request[SpawnPodResult]):
     call_back: bool = False
     replace: bool = False
     require_enforcement: bool = False
+    network: Network | None = None
+    unix_sockets: UnixSockets | None = None
+    pty: bool = False
     message_id: str | None = None
 
 
@@ -624,19 +633,27 @@ class SupervisorInfo:
 
 @frozen(kw_only=True)
 class DoctorResult:
-    """The health of it all."""
+    """The health of it all.
+
+    Attributes:
+        pods: number by state. `scopes`: number of leases.
+        enforcement: what the kernel would hold a pod to, tried.
+        doors: what a spawn may close, such as `network=none` -> why it cannot be had here; empty
+            where it can. Tried.
+    """
 
     supervisor: SupervisorInfo
     pods: dict[str, int]
     scopes: int
     enforcement: Enforcement
+    doors: dict[str, str]
     settings: SettingsInForce
     problems: tuple[Problem, ...]
 
 
 @frozen(kw_only=True)
 class Doctor(Request[DoctorResult]):
-    """Look for trouble; `pods` counts by state, `scopes` counts leases.
+    """Look for trouble.
 
     Attributes:
         fix: mend what can be mended without touching a living pod. The owner's alone.

@@ -54,6 +54,11 @@ WakeOn = Literal["none", "ended", "question"]
 """Which events of a child give its parent a turn: none; its ends (see `SpawnPod`); those and its
 questions."""
 RestartWhen = Literal["never", "on-failure"]
+Network = Literal["open", "loopback", "none"]
+"""`open`: the machine's. `loopback`: one of the pod's own, with nothing in it but the pod itself at
+127.0.0.1 and ::1. `none`: no sockets but Unix ones."""
+UnixSockets = Literal["any", "none"]
+"""`any`: to whatever listens at a path. `none`: only pairs among the pod's own processes."""
 
 
 @frozen(kw_only=True)
@@ -79,6 +84,20 @@ class ScopeGrant:
     allow: tuple[ScopeRule, ...] = ()
     deny: tuple[ScopeRule, ...] = ()
     delegable: tuple[ScopeRule, ...] = ()
+
+
+@frozen(kw_only=True)
+class Doors:
+    """What a pod's processes may use besides files.
+
+    Attributes:
+        network, unix_sockets: what they may connect to.
+        pty: they may open terminals, and with them the user's own that are open.
+    """
+
+    network: Network = "open"
+    unix_sockets: UnixSockets = "any"
+    pty: bool = False
 
 
 @frozen(kw_only=True)
@@ -204,6 +223,7 @@ class Enforcement:
         signals: whether the pod is kept from signalling what is not its own.
         syscalls: whether the system calls that Landlock leaves open are refused.
         unix_sockets, network: what the pod may connect to.
+        pty: whether it may open terminals.
         warnings: what the scope itself lets out, such as files that the user's own shell runs.
         kill: how its tree is ended: one atomic call for the domain, or a loop until none is left.
     """
@@ -217,8 +237,9 @@ class Enforcement:
     rules: tuple[RuleEnforcement, ...] = ()
     signals: Literal["kernel", "none"] = "none"
     syscalls: Literal["seccomp", "none"] = "none"
-    unix_sockets: Literal["any"] = "any"
-    network: Literal["open"] = "open"
+    unix_sockets: UnixSockets = "any"
+    network: Network = "open"
+    pty: bool = False
     warnings: tuple[str, ...] = ()
     kill: Literal["landlock_domain", "subreaper_loop"] = "subreaper_loop"
 

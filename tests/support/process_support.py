@@ -422,6 +422,15 @@ def _attempts(spec: PodSpec, listener: socket.socket) -> int:
     return 0
 
 
+def _doors(spec: PodSpec, listener: socket.socket) -> int:
+    from hostile_doors import DoorGround, try_doors
+
+    told = try_doors(spec.options["way"], DoorGround(**spec.options["ground"]))
+    os.makedirs(f"{spec.state_directory}/journal", exist_ok=True)
+    _note(spec, "answers", json.dumps(told))
+    return 0
+
+
 LIVES: dict[str, Callable[[PodSpec, socket.socket], int]] = {
     "serve": _serve,
     "exit": _exit,
@@ -435,6 +444,7 @@ LIVES: dict[str, Callable[[PodSpec, socket.socket], int]] = {
     "hydra": _hydra,
     "crowd": _crowd,
     "attempts": _attempts,
+    "doors": _doors,
 }
 
 

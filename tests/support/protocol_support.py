@@ -328,6 +328,9 @@ _EXCHANGES: dict[str, list[tuple[pod.Request[Any], object]]] = {
                 call_back=True,
                 replace=True,
                 require_enforcement=True,
+                network="loopback",
+                unix_sockets="any",
+                pty=True,
                 message_id="s1",
             ),
             _SPAWNED,
@@ -478,6 +481,7 @@ _EXCHANGES: dict[str, list[tuple[pod.Request[Any], object]]] = {
                 pods={"idle": 2, "stopped": 1},
                 scopes=2,
                 enforcement=_ENFORCEMENT,
+                doors={"network=none": "", "network=loopback": "no namespaces here"},
                 settings=supervisor.SettingsInForce(
                     file="/c/config.toml",
                     max_depth=3,
@@ -514,7 +518,9 @@ _EXCHANGES: dict[str, list[tuple[pod.Request[Any], object]]] = {
         (pod.Hello(token=TOKEN, protocol=1), hello_result(LAUNCHER_API)),
         (process.LaunchPod(spec=_SPEC), process.LaunchPodResult(keeper=_IDENTITY)),
         (
-            process.ProbeEnforcement(grant=_GRANT, python="/usr/bin/python3.12"),
+            process.ProbeEnforcement(
+                grant=_GRANT, python="/usr/bin/python3.12", doors=v.Doors(network="none")
+            ),
             process.ProbeResult(enforcement=_ENFORCEMENT),
         ),
         (process.ListKeepers(), process.ListKeepersResult(keepers={"3f9c02d1a7be": 4241})),

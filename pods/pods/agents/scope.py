@@ -13,8 +13,9 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
+from pods.scope.doors import OPEN
 from pods.scope.rules import covers
-from pods_protocol.values import ScopeGrant, ScopeRule
+from pods_protocol.values import Doors, ScopeGrant, ScopeRule
 
 MAX_SCOPE_BYTES: Final = 8 * 1024
 """Of a scope in a variable or a prompt: some hundred paths. What does not fit is counted."""
@@ -39,7 +40,7 @@ def may_read(grant: ScopeGrant, path: str) -> bool:
     )
 
 
-def scope_environment(grant: ScopeGrant) -> dict[str, str]:
+def scope_environment(grant: ScopeGrant, doors: Doors = OPEN) -> dict[str, str]:
     """What a pod's programs are told of its scope."""
     targets = {
         permission: os.pathsep.join(
@@ -48,15 +49,16 @@ def scope_environment(grant: ScopeGrant) -> dict[str, str]:
         for permission in ("write", "read")
     }
     return {
-        "PODS_SCOPE": as_json(grant),
+        "PODS_SCOPE": as_json(grant, doors),
         "PODS_SCOPE_WRITE": targets["write"],
         "PODS_SCOPE_READ": targets["read"],
     }
 
 
-def as_json(grant: ScopeGrant) -> str:
+def as_json(grant: ScopeGrant, doors: Doors = OPEN) -> str:
     """The scope for programs: lists of patterns, `/a/**` for a tree, `/a/*` for direct entries.
 
+    `network` and `unix_sockets` are in it where they are closed.
     `left_out` counts the rules that were cut to stay within `MAX_SCOPE_BYTES`.
     """
     lists: dict[str, list[str]] = {name: [] for name, _ in _titles(grant)}
@@ -70,10 +72,14 @@ def as_json(grant: ScopeGrant) -> str:
             else:
                 left_out += 1
     document: dict[str, object] = {**lists, **({"left_out": left_out} if left_out else {})}
+    if doors.network != "open":
+        document["network"] = doors.network
+    if doors.unix_sockets != "any":
+        document["unix_sockets"] = doors.unix_sockets
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
 
 
-def as_text(grant: ScopeGrant, *, name: str, cwd: str) -> str:
+def as_text(grant: ScopeGrant, *, name: str, cwd: str, doors: Doors = OPEN) -> str:
     """The scope for a model's prompt: a few lines, within `MAX_SCOPE_BYTES`."""
     lines = [f"You are the pod {name}; your working directory is {cwd}."]
     size = 512
@@ -88,11 +94,23 @@ def as_text(grant: ScopeGrant, *, name: str, cwd: str) -> str:
                 lines.append(f"- and {len(rules) - at} more")
                 break
             lines.append(f"- {pattern}")
+    lines += _closed(doors)
     lines.append(
         "Everything else of the user's files is refused (Permission denied). Do not try to get "
         f"round it: say what you need. `pods explain {name} -- COMMAND` tells what refuses it."
     )
     return "\n".join(lines) + "\n"
+
+
+def _closed(doors: Doors) -> list[str]:
+    lines: list[str] = []
+    if doors.network == "none":
+        lines.append("You have no network, not even 127.0.0.1.")
+    elif doors.network == "loopback":
+        lines.append("Your network is 127.0.0.1 and ::1 alone, with your own programs there.")
+    if doors.unix_sockets == "none":
+        lines.append("You cannot connect to Unix sockets (container engines, agents, displays).")
+    return lines
 
 
 _WORDS: Final = {

@@ -21,7 +21,7 @@ from pods.agents.text import Coalescer, shorten
 from pods_protocol.bounds import MAX_WAIT_SECONDS
 from pods_protocol.errors import InvalidParams, StartFailed
 from pods_protocol.pod_messages import HistoryEntry
-from pods_protocol.values import ScopeGrant
+from pods_protocol.values import Doors, ScopeGrant
 
 if TYPE_CHECKING:
     from pods.agents.briefing import Place
@@ -61,6 +61,11 @@ class Host(Protocol):
     @property
     def grant(self) -> ScopeGrant:
         """What it may touch."""
+        ...
+
+    @property
+    def doors(self) -> Doors:
+        """What it may use besides files."""
         ...
 
     def lending(self) -> Lending | None:
@@ -174,7 +179,7 @@ class Turn:
 
     def scope_text(self) -> str:
         """The scope in words for a model's prompt, at most `scope.MAX_SCOPE_BYTES` long."""
-        return scope.as_text(self.scope, name=self.name, cwd=self.cwd)
+        return scope.as_text(self.scope, name=self.name, cwd=self.cwd, doors=self._host.doors)
 
     def place(self) -> Place:
         """Where the agent is; `pods.agents.briefing` makes words of it for a model."""

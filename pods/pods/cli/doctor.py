@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     options.add_json(
         parser,
-        "{supervisor, pods, scopes, enforcement, settings, "
+        "{supervisor, pods, scopes, enforcement, doors, settings, "
         "problems: [{code, message, fix, fixed}]}",
     )
 
@@ -94,6 +94,7 @@ def _without_supervisor(problems: list[Json]) -> Json:
         "pods": {},
         "scopes": 0,
         "enforcement": None,
+        "doors": {},
         "settings": None,
         "problems": problems,
     }
@@ -130,6 +131,9 @@ def _print_supervisor(answer: Json, supervisor: Json) -> None:
         render.say(f"             not enforced: {gap}")
     if enforcement["reason"]:
         render.say(f"             because {enforcement['reason']}")
+    for door, reason in answer["doors"].items():
+        option = f"--{door.replace('_', '-').replace('=', ' ')}"
+        render.say(f"             {option}: {reason and 'cannot be had: '}{reason or 'can be had'}")
 
 
 def _print_settings(settings: Json) -> None:

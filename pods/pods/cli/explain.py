@@ -114,8 +114,9 @@ def _tell(name: str, status: int, found: list[dict[str, Any]], *, truncated: boo
 def _subject(known: Json, holders: list[Json]) -> Any:
     from pods.keeper.confined import forbidden_roots
     from pods.keeper.trial import Subject
-    from pods_protocol.codec import from_json
-    from pods_protocol.values import ScopeGrant
+    from pods.scope.doors import doors_of
+    from pods_protocol.codec import from_json, from_json_lenient
+    from pods_protocol.values import Enforcement, ScopeGrant
 
     pod = known["pod"]
     # The lease has the ancestors' denies too; it is gone once the pod has ended.
@@ -127,6 +128,7 @@ def _subject(known: Json, holders: list[Json]) -> Any:
         python=known["python"],
         state_directory=known["directory"],
         closed=forbidden_roots(known["directory"], os.path.dirname(known["socket"])),
+        doors=doors_of(from_json_lenient(Enforcement, pod["enforcement"])),
     )
 
 

@@ -82,6 +82,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="refuse where the kernel cannot hold it to its scope",
     )
     parser.add_argument(
+        "--network",
+        choices=("open", "loopback", "none"),
+        help="loopback: one of its own, with itself alone in it (default: its parent's, or open)",
+    )
+    parser.add_argument(
+        "--unix-sockets",
+        choices=("any", "none"),
+        help="none: it connects to no socket that has a path (default: its parent's, or any)",
+    )
+    parser.add_argument(
+        "--pty",
+        action="store_true",
+        help="it may open terminals, and with them those that you have open",
+    )
+    parser.add_argument(
         "--wait", action="store_true", help="print the prompt's output and exit by its outcome"
     )
     options.add_timeout(parser, "with --wait: exit 3 after this; the pod goes on")
@@ -153,6 +168,9 @@ def _params(args: argparse.Namespace) -> Json:
         "call_back": args.call_back,
         "replace": args.replace,
         "require_enforcement": args.require_enforcement,
+        "network": args.network,
+        "unix_sockets": args.unix_sockets,
+        "pty": args.pty,
     }
     if args.delegable is not None:
         params["delegable"] = args.delegable

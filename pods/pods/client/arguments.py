@@ -13,11 +13,13 @@ from typing import Any, TypeAlias, TypedDict
 from pods_protocol.supervisor_messages import SpawnPod
 from pods_protocol.values import (
     Limits,
+    Network,
     ParentExit,
     Permission,
     RestartPolicy,
     RestartWhen,
     ScopeRule,
+    UnixSockets,
     WakeOn,
 )
 
@@ -48,6 +50,9 @@ class SpawnOptions(TypedDict, total=False):
         call_back: its processes may use pods as this pod.
         replace: remove an ended pod of this name first.
         require_enforcement: refuse where the kernel cannot hold it to its scope.
+        network: `open`, `loopback` (its own, nothing else), `none`; its parent's if not given.
+        unix_sockets: `any`, or `none`: it connects to no socket that has a path.
+        pty: it may open terminals.
         message_id: idempotency key.
     """
 
@@ -69,6 +74,9 @@ class SpawnOptions(TypedDict, total=False):
     call_back: bool
     replace: bool
     require_enforcement: bool
+    network: Network | None
+    unix_sockets: UnixSockets | None
+    pty: bool
     message_id: str | None
 
 
@@ -124,5 +132,8 @@ def spawn_request(name: str, given: SpawnOptions) -> SpawnPod:
         call_back=given.get("call_back", False),
         replace=given.get("replace", False),
         require_enforcement=given.get("require_enforcement", False),
+        network=given.get("network"),
+        unix_sockets=given.get("unix_sockets"),
+        pty=given.get("pty", False),
         message_id=given.get("message_id"),
     )

@@ -17,6 +17,7 @@ from attrs import evolve
 
 from pods.paths import ENFORCEMENT_NAME
 from pods.scope.confine import OwnPlaces, prepare, shortfall
+from pods.scope.doors import closes, unmet
 from pods.scope.grants import TargetChanged
 from pods.scope.landlock import LandlockError
 from pods.scope.regions import has_path, is_below, region_of
@@ -49,16 +50,22 @@ def hold(
         kill: how the keeper would end the tree.
 
     Raises:
-        PodNotHeld: a rule cannot be given, or all of it was required and is not to be had.
+        PodNotHeld: a rule cannot be given, a door cannot be closed, or all of it was required and
+            is not to be had.
     """
-    if spec.enforce == "off":
+    if spec.enforce == "off" and not closes(spec.doors):
         return
     own = own_places(spec)
     try:
         for path in own.write:
             os.makedirs(path, mode=0o700, exist_ok=True)
         with prepare(
-            spec.grant, own, environ=environ, switches=switches, python=spec.python
+            spec.grant,
+            own,
+            environ=environ,
+            switches=switches,
+            python=spec.python,
+            doors=spec.doors,
         ) as confinement:
             outside = _outside(spec) if confinement.enforcement.backend != "none" else ()
             missing = shortfall(confinement.enforcement)
@@ -67,6 +74,9 @@ def hold(
                     f"enforcement is required and the kernel does not hold it: {missing}; change "
                     "the rule, or spawn without requiring enforcement"
                 )
+            still_open = unmet(spec.doors, confinement.enforcement)
+            if still_open:
+                raise PodNotHeld(f"{still_open}; spawn it without")
             with open(_new_record(spec.state_directory), "wb", buffering=0) as file:
                 record = confinement.enter()
                 record = evolve(record, kill=kill, warnings=record.warnings + outside)

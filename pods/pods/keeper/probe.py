@@ -12,9 +12,11 @@ import os
 import resource
 import select
 import signal
+import socket
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 import orjson
@@ -23,13 +25,18 @@ from attrs import evolve
 from pods.keeper.confined import Kill
 from pods.keeper.domain import SignalDomain
 from pods.scope.confine import OwnPlaces, missing, prepare, unenforced
+from pods.scope.doors import OPEN
 from pods.scope.grants import TargetChanged
+from pods.scope.network import network_of
 from pods_protocol.codec import from_json, to_json
 from pods_protocol.errors import StartFailed
-from pods_protocol.values import Enforcement, ScopeGrant
+from pods_protocol.values import Doors, Enforcement, ScopeGrant
 
 PROBE_SECONDS: Final = 5.0
 """A trial takes five milliseconds; the launcher serves nobody meanwhile."""
+
+VSOCK: Final = 40
+"""To the host of a virtual machine, past every network; not every Python has the name."""
 
 READ_BYTES: Final = 64 * 1024
 
@@ -41,6 +48,7 @@ def probe(
     switches: Mapping[str, str],
     python: str | None,
     forbidden: tuple[str, str],
+    doors: Doors = OPEN,
 ) -> Enforcement:
     """What a pod with this grant would be held to.
 
@@ -49,6 +57,7 @@ def probe(
         switches: the launcher's.
         python: the interpreter that it would be exec'd in.
         forbidden: the roots of pods' own directories; no pod can list them.
+        doors: what else is to be open to it.
 
     Raises:
         StartFailed: such a pod could not start at all.
@@ -62,7 +71,9 @@ def probe(
         launcher = os.getpid()
         pid = os.fork()
         if pid == 0:
-            _be_child(writer, lambda: _try(grant, environ, switches, python, forbidden, launcher))
+            _be_child(
+                writer, lambda: _try(grant, environ, switches, python, forbidden, launcher, doors)
+            )
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.close(writer)
@@ -113,17 +124,23 @@ def _try(
     python: str | None,
     forbidden: tuple[str, str],
     launcher: int,
+    doors: Doors,
 ) -> Mapping[str, object]:
     domain = SignalDomain.enter(launcher, switches=switches, files_follow=True)
     own = OwnPlaces(forbidden=forbidden)
+    network = network_of()
     try:
-        with prepare(grant, own, environ=environ, switches=switches, python=python) as confinement:
+        with prepare(
+            grant, own, environ=environ, switches=switches, python=python, doors=doors
+        ) as confinement:
             record = confinement.enter()
     except TargetChanged as error:
         return {"refused": f"{error.filename}: {error.strerror}"}
     except OSError as error:
         return {"failed": f"it was tried, and {error.strerror}"}
     allowed = [what for what, act in _forbidden_acts(record, forbidden, launcher) if _works(act)]
+    if record.network == "loopback" and network_of() == network:
+        allowed.append("to use the machine's network")
     if allowed:
         return {"failed": f"it was tried, and still allowed: {', '.join(allowed)}"}
     kill: Kill = "subreaper_loop" if domain is None else "landlock_domain"
@@ -142,7 +159,18 @@ def _forbidden_acts(
         acts.append(
             ("to read others' limits", lambda: resource.prlimit(launcher, resource.RLIMIT_CPU))
         )
+    for closed, family in (
+        (record.network == "none", socket.AF_INET),
+        (record.network != "open", VSOCK),
+        (record.unix_sockets == "none", socket.AF_UNIX),
+    ):
+        if closed:
+            acts.append((f"to make a socket of family {family:d}", partial(_make, family)))
     return acts
+
+
+def _make(family: int) -> None:
+    socket.socket(family, socket.SOCK_STREAM).close()
 
 
 def _works(act: Callable[[], object]) -> bool:

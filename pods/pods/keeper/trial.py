@@ -22,12 +22,13 @@ from pods.keeper.environ import inherited_environ
 from pods.keeper.system import die_with_parent, redirect_standard_streams, reset_signals
 from pods.paths import LENT_NAME
 from pods.scope.confine import OwnPlaces, prepare, switches_from
+from pods.scope.doors import OPEN
 from pods.scope.lending import layer_without, read_lending
 from pods.scope.refusals import Refused
 from pods.scope.tracer import Traced, trace
 from pods_protocol.codec import from_json, to_json
 from pods_protocol.errors import PodsError, StartFailed
-from pods_protocol.values import Enforcement, ScopeGrant
+from pods_protocol.values import Doors, Enforcement, ScopeGrant
 
 READ_BYTES: Final = 64 * 1024
 
@@ -40,6 +41,7 @@ class Subject:
         name, grant, cwd, python: the pod's.
         state_directory: of its journal; the copy may read it.
         closed: the roots of pods' own directories.
+        doors: what else is open to it.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Subject:
     python: str | None
     state_directory: str
     closed: tuple[str, str]
+    doors: Doors = OPEN
 
 
 @frozen(kw_only=True)
@@ -114,6 +117,7 @@ def _run(
         environ=env,
         switches=switches_from(environ),
         python=subject.python,
+        doors=subject.doors,
     ) as confinement:
         lending = read_lending(f"{subject.state_directory}/{LENT_NAME}")
         layer = None if lending is None else layer_without(subject.grant, lending, (temporary,))

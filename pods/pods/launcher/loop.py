@@ -264,6 +264,7 @@ class Launcher:
                 switches=self._switches,
                 python=request.python,
                 forbidden=self._forbidden,
+                doors=request.doors,
             )
         )
 

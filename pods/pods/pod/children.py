@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import trio
 
 from pods.rpc.unix import write_private_file
-from pods_protocol.errors import NotConnected, PodsError
+from pods_protocol.errors import NotConnected, NotSupported, PodsError
 from pods_protocol.pod_messages import Ping
 from pods_protocol.process_messages import PodSpec
 
@@ -66,9 +66,16 @@ class OwnClient:
         """The client, over a connection that has just answered.
 
         Raises:
+            NotSupported: this pod has no Unix sockets, and the supervisor listens at one.
             NotConnected: the supervisor does not answer.
             PodsError: it refuses this pod.
         """
+        if self._spec.doors.unix_sockets == "none":
+            raise NotSupported(
+                f"cannot ask the supervisor from pod {self._spec.name}: it was spawned without "
+                "Unix sockets, so it has no children; do the work yourself",
+                feature="children",
+            )
         async with self._lock:
             if self._client is not None:
                 try:

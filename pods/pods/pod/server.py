@@ -61,7 +61,7 @@ from pods_protocol.errors import (
     TimedOut,
 )
 from pods_protocol.process_messages import PodSpec
-from pods_protocol.values import ScopeGrant
+from pods_protocol.values import Doors, ScopeGrant
 
 if TYPE_CHECKING:
     from pods.agents.briefing import Place
@@ -459,6 +459,11 @@ class PodServer:
         """What it may touch."""
         return self.spec.grant
 
+    @property
+    def doors(self) -> Doors:
+        """What it may use besides files."""
+        return self.spec.doors
+
     def lending(self) -> Lending | None:
         """What it has lent of that at the moment, by the supervisor's word."""
         path = f"{self.spec.state_directory}/{LENT_NAME}"
@@ -562,7 +567,7 @@ class PodServer:
         spec = self.spec
         environ = dict(os.environ)
         environ["PODS_NAME"] = spec.name
-        environ.update(scope_environment(spec.grant))
+        environ.update(scope_environment(spec.grant, spec.doors))
         if spec.call_back:
             environ["PODS_SOCKET"] = spec.supervisor_socket
             environ["PODS_TOKEN_FILE"] = token_file(spec)

@@ -14,6 +14,7 @@ from pods_protocol.codec import to_json
 from pods_protocol.pod_messages import RunResult
 from pods_protocol.supervisor_messages import SpawnPod
 from pods_protocol.values import (
+    Doors,
     Enforcement,
     ExitRecord,
     Limits,
@@ -57,11 +58,12 @@ def reserved_data(
     on_parent_exit: ParentExit,
     replaces: str | None,
     limits: Limits | None = None,
+    doors: Doors | None = None,
     session: str = "",
 ) -> dict[str, Any]:
     """The data of a `pod_reserved` event: all of the request that is no secret.
 
-    `limits`: as given to it; None is as asked for.
+    `limits`: as given to it; None is as asked for. `doors`: None is as pods usually are.
     """
     return {
         "id": pod_id,
@@ -73,6 +75,7 @@ def reserved_data(
         "env_names": sorted(request.env),
         "limits": to_json(request.limits if limits is None else limits),
         "grant": to_json(grant),
+        "doors": to_json(doors or Doors()),
         "description": request.description,
         "on_parent_exit": on_parent_exit,
         "wake_on": request.wake_on,

@@ -17,6 +17,7 @@ from pods_protocol.events import Event
 from pods_protocol.pod_messages import RunResult
 from pods_protocol.supervisor_messages import StopPodResult
 from pods_protocol.values import (
+    Doors,
     Enforcement,
     ExitRecord,
     Limits,
@@ -100,6 +101,7 @@ class PodRecord:
     replaces: str | None
     created: float
     require_enforcement: bool = False
+    doors: Doors = field(factory=Doors)
     session: str = ""
     restart: RestartPolicy = field(factory=RestartPolicy)
     restarts: Restarts = field(factory=Restarts)
@@ -158,6 +160,7 @@ def reserved(event: Event) -> PodRecord:
         replaces=data["replaces"],
         created=event.time,
         require_enforcement=data.get("require_enforcement", False),
+        doors=from_json_lenient(Doors, data.get("doors", {})),
         session=data.get("session", ""),
         restart=from_json_lenient(RestartPolicy, data.get("restart", {})),
     )

@@ -11,6 +11,7 @@ import ctypes
 import errno
 import os
 import struct
+from collections.abc import Iterable
 from typing import Final
 
 _VERSION: Final = 0x20080522
@@ -36,6 +37,9 @@ GIVEN_UP: Final = {
 """Over the kernel, over other processes and past file systems. What package managers and compilers
 need of root (owners, modes, ids, low ports) stays."""
 
+CAPABILITIES: Final = 64
+"""Numbers that the kernel's sets have room for; it knows forty of them today."""
+
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
@@ -45,7 +49,7 @@ def give_up() -> None:
     Raises:
         OSError: the kernel refused.
     """
-    header = ctypes.create_string_buffer(struct.pack(_HEADER, _VERSION, 0))
+    header = _header()
     sets = ctypes.create_string_buffer(struct.calcsize(_SETS))
     if _libc.capget(header, sets):
         raise _error("capget")
@@ -55,17 +59,37 @@ def give_up() -> None:
     kept = [word & ~(low if at < 3 else high) for at, word in enumerate(words)]
     if kept == list(words):
         return
-    for number in GIVEN_UP.values():
-        zero = ctypes.c_ulong(0)
+    _shrink_bound(GIVEN_UP.values())
+    wanted = ctypes.create_string_buffer(struct.pack(_SETS, *kept))
+    if _libc.capset(header, wanted):
+        raise _error("capset")
+
+
+def give_up_all() -> None:
+    """Keep none, in this process and in what it starts: what a user namespace gives is all of them.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    _shrink_bound(range(CAPABILITIES))
+    nothing = ctypes.create_string_buffer(struct.calcsize(_SETS))
+    if _libc.capset(_header(), nothing):
+        raise _error("capset")
+
+
+def _header() -> ctypes.Array[ctypes.c_char]:
+    return ctypes.create_string_buffer(struct.pack(_HEADER, _VERSION, 0))
+
+
+def _shrink_bound(numbers: Iterable[int]) -> None:
+    zero = ctypes.c_ulong(0)
+    for number in numbers:
         if _libc.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(number), zero, zero, zero):
             code = ctypes.get_errno()
             # EINVAL: an older kernel has no such capability. EPERM: we may not shrink the bound,
             # but gain nothing by exec either, once no new privileges are to be had.
             if code not in (errno.EINVAL, errno.EPERM):
                 raise _error("prctl(PR_CAPBSET_DROP)")
-    wanted = ctypes.create_string_buffer(struct.pack(_SETS, *kept))
-    if _libc.capset(header, wanted):
-        raise _error("capset")
 
 
 def _masks() -> tuple[int, int]:

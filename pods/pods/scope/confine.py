@@ -17,8 +17,9 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from pods.scope.baseline import READ, WRITE, baseline
+from pods.scope.baseline import DEVICE, READ, WRITE, baseline
 from pods.scope.capabilities import give_up
+from pods.scope.doors import OPEN, doors_of, in_words
 from pods.scope.grants import allow_grant, open_target
 from pods.scope.landlock import (
     Access,
@@ -31,7 +32,8 @@ from pods.scope.landlock import (
 )
 from pods.scope.regions import is_below
 from pods.scope.seccomp import install, machine_filter
-from pods_protocol.values import Enforcement, ScopeGrant
+from pods.scope.warnings import home_warnings, worktree_warnings
+from pods_protocol.values import Doors, Enforcement, ScopeGrant
 
 OFF_VARIABLE: Final = "PODS_NO_LANDLOCK"
 """Set to 1 for the launcher, this machine is treated as one whose kernel has no Landlock."""
@@ -44,28 +46,26 @@ there, so the record warns of those that may be written."""
 TRUNCATE_SINCE: Final = 3
 """Below this version of Landlock any process empties any file of its user."""
 
-MAX_GIT_FILE_BYTES: Final = 4096 + 16
-"""Of a file of git's that holds one path."""
-
 HANDLED: Final = ~Access.RESOLVE_UNIX
 """All file rights are refused unless given, but for connecting to sockets: that is open, and a gap
 of the record."""
 
-_DOTFILES: Final = (
-    ".ssh", ".bashrc", ".bash_profile", ".bash_login", ".profile", ".zshrc", ".zshenv", ".zprofile",
-    ".config/fish", ".config/autostart", ".config/systemd", ".gitconfig", ".config/git",
-)  # fmt: skip
-"""What runs, or lets in, on behalf of the user outside of any pod."""
-
 _GAPS: Final = (
     "names, sizes, owners and modes of files are not hidden, and those of the user's own files can "
     "be changed anywhere (chmod, touch, setfattr)",
-    "Unix sockets that have a path can be connected to wherever they are",
-    "the network is open",
     "/dev/shm is shared with other programs of the user",
     "other processes can be seen in /proc (command lines, not environments) and moved between "
     "processors",
 )
+
+_SOCKETS_GAP: Final = "Unix sockets that have a path can be connected to wherever they are"
+_NETWORK_GAP: Final = "the network is open"
+_PTY_GAP: Final = "terminals that the user has open can be read and written (/dev/pts)"
+_NOBODY: Final = (
+    "files of other users look like nobody's to it, as its network took a user namespace of its own"
+)
+
+_TERMINALS: Final = (("/dev/ptmx", DEVICE), ("/dev/pts", DEVICE | Access.READ_DIR))
 
 
 @frozen(kw_only=True)
@@ -114,6 +114,9 @@ class Confinement:
         """
         if self._ruleset is None:
             return self.enforcement
+        if self.enforcement.network == "loopback" and _enter_loopback():
+            warnings = (*self.enforcement.warnings, _NOBODY)
+            self.enforcement = evolve(self.enforcement, warnings=warnings)
         give_up()
         self._ruleset.restrict_self()
         if self._instructions is not None:
@@ -143,6 +146,7 @@ def prepare(
     environ: Mapping[str, str],
     switches: Mapping[str, str],
     python: str | None = None,
+    doors: Doors = OPEN,
 ) -> Confinement:
     """Make ready to hold this process to a grant.
 
@@ -150,6 +154,8 @@ def prepare(
         environ: the pod's; PATH and HOME are read.
         switches: the launcher's; `PODS_NO_LANDLOCK` is read.
         python: the interpreter that the pod is exec'd in; None for this one.
+        doors: what else is open to it. What cannot be closed stays open, and the record says so
+            (`pods.scope.doors.unmet`).
 
     Raises:
         TargetChanged: a target of the grant is not what it was when it was checked.
@@ -173,13 +179,17 @@ def prepare(
             _allow_if_there(ruleset, path, READ)
         for path in own.listed:
             _allow_if_there(ruleset, path, Access.READ_DIR)
+        for path, access in _TERMINALS if doors.pty else ():
+            _allow_if_there(ruleset, path, access)
         extra = extra_places(switches, own.forbidden)
         for path, permission in extra:
             _allow_if_there(ruleset, path, WRITE if permission == "write" else READ)
     except BaseException:
         ruleset.close()
         raise
-    instructions = machine_filter()
+    instructions = machine_filter(doors)
+    if instructions is None:  # it takes the filter to keep a pod from sockets of other kinds
+        doors = Doors(pty=doors.pty)
     record = Enforcement(
         backend="landlock",
         summary="",
@@ -188,9 +198,12 @@ def prepare(
         rules=rules,
         signals="kernel" if known_scopes(abi) & Scoped.SIGNALS else "none",
         syscalls="none" if instructions is None else "seccomp",
-        gaps=_gaps(abi, filtered=instructions is not None),
+        unix_sockets=doors.unix_sockets,
+        network=doors.network,
+        pty=doors.pty,
+        gaps=_gaps(abi, doors, filtered=instructions is not None),
         warnings=(
-            *_warnings(grant, environ.get("HOME", "")),
+            *home_warnings(grant, environ.get("HOME", "")),
             *worktree_warnings(grant),
             *(
                 f"every pod may write {path} (PODS_EXTRA_WRITE)"
@@ -226,7 +239,7 @@ def summarise(record: Enforcement) -> str:
     inexact = sum(not rule.exact for rule in record.rules)
     if inexact:
         words += f", {inexact} of {len(record.rules)} rules not exact"
-    return words
+    return ", ".join((words, *in_words(doors_of(record))))
 
 
 def shortfall(record: Enforcement) -> str:
@@ -254,6 +267,12 @@ def extra_places(switches: Mapping[str, str], forbidden: Sequence[str]) -> list[
     return found
 
 
+def _enter_loopback() -> bool:
+    from pods.scope.network import enter_loopback  # few pods need it
+
+    return enter_loopback()
+
+
 def _allow_if_there(ruleset: Ruleset, path: str, access: Access) -> None:
     try:
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
@@ -269,8 +288,14 @@ def _allow_if_there(ruleset: Ruleset, path: str, access: Access) -> None:
         os.close(descriptor)
 
 
-def _gaps(abi: int, *, filtered: bool) -> tuple[str, ...]:
+def _gaps(abi: int, doors: Doors, *, filtered: bool) -> tuple[str, ...]:
     gaps = [*_GAPS]
+    if doors.unix_sockets == "any":
+        gaps.append(_SOCKETS_GAP)
+    if doors.network == "open":
+        gaps.append(_NETWORK_GAP)
+    if doors.pty:
+        gaps.append(_PTY_GAP)
     if abi < TRUNCATE_SINCE:
         gaps.append("any file of the user can be emptied (truncate)")
     if not known_scopes(abi) & Scoped.SIGNALS:
@@ -280,69 +305,6 @@ def _gaps(abi: int, *, filtered: bool) -> tuple[str, ...]:
     if os.geteuid() == 0:
         gaps.append("it runs as root and keeps what root may do to owners, modes and the network")
     return tuple(gaps)
-
-
-def _warnings(grant: ScopeGrant, home: str) -> tuple[str, ...]:
-    """What a write scope holds that runs outside of the pod, or opens doors to it."""
-    at_home = os.path.realpath(home) if home else ""
-    found: list[str] = []
-    for rule in grant.allow:
-        if rule.permission != "write":
-            continue
-        if rule.target == at_home:
-            found.append(f"the write scope {rule.target} is the home directory")
-            continue
-        for name in _DOTFILES:
-            path = f"{at_home}/{name}"
-            if at_home and (
-                is_below(rule.target, path) or (rule.recursive and is_below(path, rule.target))
-            ):
-                found.append(f"the write scope {rule.target} holds {path}")
-    return tuple(found)
-
-
-def worktree_warnings(grant: ScopeGrant) -> tuple[str, ...]:
-    """Which write scopes are working trees of git whose repository lies elsewhere.
-
-    There `.git` is a file that names a directory within the repository's own, where git writes its
-    index and its objects. It is never given unasked: who may write there may write the hooks that
-    others run.
-    """
-    found: list[str] = []
-    for rule in grant.allow:
-        if rule.permission != "write":
-            continue
-        common = _common_directory(rule.target)
-        if common and not any(
-            other.permission == "write" and other.recursive and (is_below(common, other.target))
-            for other in grant.allow
-        ):
-            found.append(
-                f"{rule.target} is a git worktree and its repository {common} is outside of the "
-                f"write scope, so git cannot commit; --write {common} adds it, with its hooks"
-            )
-    return tuple(found)
-
-
-def _common_directory(tree: str) -> str:
-    """The repository's directory that a linked worktree shares; empty where this is none."""
-    try:
-        word, _, rest = _read_line(f"{tree}/.git").partition(b": ")
-        if word != b"gitdir":
-            return ""
-        own = os.path.join(tree, os.fsdecode(rest))
-        return os.path.realpath(os.path.join(own, os.fsdecode(_read_line(f"{own}/commondir"))))
-    except (OSError, ValueError):  # no file, no worktree, or none that can be told
-        return ""
-
-
-def _read_line(path: str) -> bytes:
-    # Others write there: what is a pipe by now must not be waited for.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        return os.read(descriptor, MAX_GIT_FILE_BYTES).rstrip(b"\n")
-    finally:
-        os.close(descriptor)
 
 
 def _why_not_more(abi: int, *, filtered: bool) -> str:

@@ -119,11 +119,20 @@ def _judge(refused: Refused, at: Situation) -> Reason:
         case "abstract":
             return Reason(why="abstract sockets of processes outside of the pod are closed to it")
         case "socket":
-            return Reason(why="the kernel refuses sockets of this kind here")
+            return Reason(why=_why_no_socket(refused.target, at.enforcement))
         case "signal":
             return Reason(why="a pod may signal its own processes alone")
         case "call":
             return Reason(why="this call is refused to every pod, whatever its scope is")
+
+
+def _why_no_socket(target: str, held: Enforcement) -> str:
+    unix = target.endswith("AF_UNIX")
+    if unix and held.unix_sockets == "none":
+        return "it was spawned without Unix sockets (`--unix-sockets none`)"
+    if not unix and held.network != "open":
+        return f"it was spawned with `--network {held.network}`"
+    return "the kernel refuses sockets of this kind here"
 
 
 def _of_file(path: str, need: Permission, at: Situation) -> Reason:

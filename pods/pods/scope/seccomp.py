@@ -1,4 +1,4 @@
-"""The system calls that Landlock leaves open, refused by a filter of our own.
+"""The system calls that Landlock leaves open, and sockets, refused by a filter of our own.
 
 Owns the numbers of those calls for x86-64 and aarch64, the assembling of the filter, and its
 installing. Knows nothing of scopes or pods. Used by `pods.scope.confine`, last of all restrictions.
@@ -12,12 +12,14 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import socket
 import struct
 from collections.abc import Mapping
 from functools import cache
 from typing import Final, Literal, NamedTuple
 
 from pods.scope.landlock import set_no_new_privileges
+from pods_protocol.values import Doors, Network
 
 _PR_SET_SECCOMP: Final = 22
 _SECCOMP_MODE_FILTER: Final = 2
@@ -26,6 +28,8 @@ _RETURN_ALLOW: Final = 0x7FFF0000
 _RETURN_ERRNO: Final = 0x00050000
 
 _LOAD: Final = 0x20
+_MASK: Final = 0x54
+_JUMP: Final = 0x05
 _JUMP_EQUAL: Final = 0x15
 _JUMP_NOT_BELOW: Final = 0x35
 _RETURN: Final = 0x06
@@ -39,25 +43,33 @@ both machines of the tables put an argument's low half first."""
 X32_BIT: Final = 0x40000000
 """Set in the number of a call in x86-64's second convention, which has numbers of its own."""
 
-Action = Literal["EPERM", "ENOSYS"]
+Action = Literal["EPERM", "EACCES", "ENOSYS"]
 
-_ERRNO: Final[Mapping[Action, int]] = {"EPERM": errno.EPERM, "ENOSYS": errno.ENOSYS}
+_ERRNO: Final[Mapping[Action, int]] = {
+    "EPERM": errno.EPERM,
+    "EACCES": errno.EACCES,
+    "ENOSYS": errno.ENOSYS,
+}
+
+_ALL_BITS: Final = 0xFFFFFFFF
 
 
 class Test(NamedTuple):
-    """A condition on the low 32 bits of one argument, counted from 0."""
+    """A condition on the low 32 bits of one argument, counted from 0; on those of `mask` alone."""
 
     argument: int
     value: int
     equal: bool = True
+    mask: int = _ALL_BITS
 
 
 class Refusal(NamedTuple):
-    """A call that is refused: always, or if one of the tests holds."""
+    """A call that is refused: always, or if one of the tests holds, or unless one of them does."""
 
     name: str
     action: Action = "EPERM"
     tests: tuple[Test, ...] = ()
+    unless: tuple[Test, ...] = ()
 
 
 class Machine(NamedTuple):
@@ -96,13 +108,56 @@ REFUSALS: Final = (
     Refusal("io_uring_enter", "ENOSYS"),
     Refusal("io_uring_register", "ENOSYS"),
 )
-"""What a pod's processes may not call."""
+"""What a pod's processes may not call, whatever is open to them."""
+
+NETLINK: Final = 16
+"""Tells of the interfaces of one's own network; Python has the name on Linux alone."""
+
+FAMILIES: Final[Mapping[Network, tuple[int, ...]]] = {
+    "loopback": (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, NETLINK),
+    "none": (socket.AF_UNIX,),
+}
+"""The kinds of sockets that are left where the network is not open. Named are those that stay: a
+network of its own does not keep a process from the machine's host (vsock), radios or buses."""
+
+SOCKET_TYPE: Final = 0xF
+"""The part of a socket's type that is no flag."""
+
+
+def refusals_for(doors: Doors) -> tuple[Refusal, ...]:
+    """What a pod's processes may not call, with what is closed to them."""
+    found = [*REFUSALS]
+    paths = doors.unix_sockets == "any"
+    if doors.network != "open":
+        kept = [kind for kind in FAMILIES[doors.network] if paths or kind != socket.AF_UNIX]
+        # With nothing kept there is no test, so that each is refused.
+        found += (
+            Refusal("socket", "EACCES", unless=tuple(Test(0, kind) for kind in kept)),
+            Refusal("socketpair", "EACCES", unless=(Test(0, socket.AF_UNIX),)),
+        )
+    elif not paths:
+        found.append(Refusal("socket", "EACCES", tests=(Test(0, socket.AF_UNIX),)))
+    if not paths:
+        # One half of a pair of datagram sockets can be turned to any path afterwards, by `connect`
+        # or `sendto`; the kernel refuses both to these two types.
+        types = (socket.SOCK_STREAM, socket.SOCK_SEQPACKET)
+        found.append(
+            Refusal(
+                "socketpair",
+                "EACCES",
+                unless=tuple(Test(1, kind, mask=SOCKET_TYPE) for kind in types),
+            )
+        )
+    return tuple(found)
+
 
 MACHINES: Final[Mapping[str, Machine]] = {
     "x86_64": Machine(
         audit=0xC000003E,
         numbers={
             "ioctl": 16,
+            "socket": 41,
+            "socketpair": 53,
             "setpriority": 141,
             "add_key": 248,
             "request_key": 249,
@@ -124,6 +179,8 @@ MACHINES: Final[Mapping[str, Machine]] = {
             "ioctl": 29,
             "ioprio_set": 30,
             "setpriority": 140,
+            "socket": 198,
+            "socketpair": 199,
             "add_key": 217,
             "request_key": 218,
             "keyctl": 219,
@@ -160,8 +217,8 @@ class _Program(ctypes.Structure):
 def assemble(machine: Machine, refusals: tuple[Refusal, ...] = REFUSALS) -> bytes:
     """The filter's instructions for one machine, as the kernel reads them.
 
-    Each refusal is a block that looks at the number, and where it is its own at the arguments; it
-    falls through to the next block otherwise with the number loaded again.
+    Each refusal is a block that looks at the number, and where it is its own at the arguments; what
+    it does not refuse goes on to the next block.
     """
     program = [
         _Instruction(_LOAD, _MACHINE_AT),
@@ -183,31 +240,39 @@ def assemble(machine: Machine, refusals: tuple[Refusal, ...] = REFUSALS) -> byte
 
 def _block(number: int, refusal: Refusal) -> list[_Instruction]:
     refuse = _Instruction(_RETURN, _RETURN_ERRNO | _ERRNO[refusal.action])
-    if not refusal.tests:
+    tests = refusal.tests or refusal.unless
+    if not tests:
         return [_Instruction(_JUMP_EQUAL, number, if_false=1), refuse]
     body: list[_Instruction] = []
-    for position, test in enumerate(refusal.tests):
-        # From behind this test to the refusal: two instructions for each test after it, and the
-        # permission that ends them.
-        refuse_at = 2 * (len(refusal.tests) - position - 1) + 1
+    for position, test in enumerate(tests):
+        # From behind this test over those after it to the first of the two that end the block.
+        found_at = sum(2 + (later.mask != _ALL_BITS) for later in tests[position + 1 :]) + 1
         body.append(_Instruction(_LOAD, _ARGUMENTS_AT + 8 * test.argument))
+        if test.mask != _ALL_BITS:
+            body.append(_Instruction(_MASK, test.mask))
         if test.equal:
-            body.append(_Instruction(_JUMP_EQUAL, test.value, if_true=refuse_at))
+            body.append(_Instruction(_JUMP_EQUAL, test.value, if_true=found_at))
         else:
-            body.append(_Instruction(_JUMP_EQUAL, test.value, if_false=refuse_at))
-    # The call is this one and no test held: it is allowed, no other block can be about it.
-    body += [_Instruction(_RETURN, _RETURN_ALLOW), refuse]
+            body.append(_Instruction(_JUMP_EQUAL, test.value, if_false=found_at))
+    # Where no test held the first of these is next, and where one did the second. The number is
+    # loaded again for the blocks after this one, which may be about the same call.
+    leave = _Instruction(_JUMP, 1)
+    if refusal.tests:
+        body += [leave, refuse]
+    else:
+        body.append(refuse)
+    body.append(_Instruction(_LOAD, _NUMBER_AT))
     return [_Instruction(_JUMP_EQUAL, number, if_false=len(body)), *body]
 
 
 @cache
-def machine_filter() -> bytes | None:
+def machine_filter(doors: Doors) -> bytes | None:
     """The filter for this machine; None where its numbers are not known here."""
     machine = MACHINES.get(os.uname().machine)
     # A 32-bit interpreter on a 64-bit kernel speaks the other convention.
     if machine is None or ctypes.sizeof(ctypes.c_void_p) != 8:
         return None
-    return assemble(machine)
+    return assemble(machine, refusals_for(doors))
 
 
 def install(instructions: bytes) -> None:

@@ -101,6 +101,7 @@ _CALLS: Final[Mapping[int, _Call]] = {
     49: _Call("bind"),
     44: _Call("sendto"),
     41: _Call("socket"),
+    53: _Call("socketpair"),
     62: _Call("kill"),
     200: _Call("tkill"),
     234: _Call("tgkill"),
@@ -293,7 +294,7 @@ def _about(pid: int, call: _Call, arguments: tuple[int, ...]) -> list[tuple[Need
     if call.name in ("connect", "bind", "sendto"):
         at, size = (4, 5) if call.name == "sendto" else (1, 2)
         return [_address(pid, call.name, arguments[at], arguments[size])]
-    if call.name == "socket":
+    if call.name in ("socket", "socketpair"):
         return [("socket", _family(arguments[0] & 0xFFFFFFFF))]
     if call.name in ("kill", "tkill", "tgkill"):
         target = ctypes.c_int(arguments[1 if call.name == "tgkill" else 0]).value

@@ -34,7 +34,7 @@ from pods_protocol.bounds import HELLO_SECONDS
 from pods_protocol.errors import NotConnected, PodsError, StartFailed, TimedOut
 from pods_protocol.pod_messages import Run, RunResult
 from pods_protocol.process_messages import PodSpec, Revival
-from pods_protocol.values import Limits, ScopeGrant
+from pods_protocol.values import Doors, Limits, ScopeGrant
 
 T = TypeVar("T")
 
@@ -53,6 +53,7 @@ class Start:
     Attributes:
         parent, parent_id: the parent's name and id, or None for a pod that a person asked for.
         grant: its canonical rules; the registry adds what its ancestors deny.
+        doors: what else is open to it.
         env: the values of its variables; they go nowhere but to the pod.
         prompt: the first message, where there is one.
         revival: why there is another process; None for the pod's first.
@@ -63,6 +64,7 @@ class Start:
     parent: str | None
     parent_id: str | None
     grant: ScopeGrant
+    doors: Doors
     agent: str
     options: dict[str, Any]
     cwd: str
@@ -92,6 +94,7 @@ class Start:
             parent=None if parent is None else parent.name,
             parent_id=record.parent_id,
             grant=record.grant,
+            doors=record.doors,
             agent=record.agent,
             options=record.options,
             cwd=record.cwd,
@@ -282,6 +285,7 @@ def _spec(supervisor: Supervisor, live: LivePod, start: Start, grant: ScopeGrant
         # Token and variables lie in the pod's own file: nothing secret goes through the launcher.
         limits=start.limits,
         grant=grant,
+        doors=start.doors,
         python=start.python,
         call_back=start.call_back,
         supervisor=places.name,

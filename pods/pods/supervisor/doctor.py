@@ -17,7 +17,7 @@ from pods.scope.leases import Lease
 from pods.scope.table import Table
 from pods.supervisor.authority import Caller, visible
 from pods.supervisor.core import Supervisor
-from pods.supervisor.enforcement import machine_enforcement
+from pods.supervisor.enforcement import machine_doors, machine_enforcement
 from pods.supervisor.findings import (
     Finding,
     find_in_configuration,
@@ -71,6 +71,7 @@ async def doctor(supervisor: Supervisor, caller: Caller, request: Doctor) -> Doc
         pods=dict(states),
         scopes=sum(is_known(supervisor, caller, lease.pod_id) for lease in table.leases.values()),
         enforcement=await machine_enforcement(supervisor),
+        doors=await machine_doors(supervisor),
         settings=_settings(supervisor),
         problems=tuple(problems),
     )

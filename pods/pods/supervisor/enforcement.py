@@ -14,11 +14,17 @@ from attrs import evolve
 
 from pods.records.record import PodRecord
 from pods.scope.confine import shortfall, unenforced
+from pods.scope.doors import CLOSABLE, closes, unmet
 from pods.supervisor.core import Supervisor
 from pods_protocol.errors import NotEnforceable, PodsError
-from pods_protocol.values import Enforcement, ScopeGrant, ScopeRule
+from pods_protocol.values import Doors, Enforcement, ScopeGrant, ScopeRule
 
 UNKNOWN: Final = unenforced("the pod has not come up, or left no word of it")
+
+
+def has_to_be_tried(doors: Doors, *, exactly: bool) -> bool:
+    """Whether such a pod may only start where the kernel is known to hold it."""
+    return exactly or closes(doors)
 
 
 async def require_enforcement(
@@ -27,11 +33,16 @@ async def require_enforcement(
     grant: ScopeGrant,
     python: str | None,
     *,
+    doors: Doors,
+    exactly: bool,
     parent_id: str | None,
 ) -> None:
-    """Refuse a pod that the kernel would not hold to exactly its scope.
+    """Refuse a pod that the kernel would not hold as it has to.
 
     Args:
+        supervisor, name, grant, python: of the pod to be.
+        doors: what else is to be open to it; the rest must be closed.
+        exactly: it must be held to exactly its scope.
         parent_id: whose denies, and those of its own ancestors, the pod will get as well.
 
     Raises:
@@ -41,8 +52,16 @@ async def require_enforcement(
     """
     inherited = await _denies_of(supervisor, parent_id)
     tried = evolve(grant, deny=tuple(dict.fromkeys((*grant.deny, *inherited))))
-    found = await supervisor.launcher.probe(tried, python)
-    missing = shortfall(found)
+    found = await supervisor.launcher.probe(tried, python, doors)
+    still_open = unmet(doors, found)
+    if still_open:
+        raise NotEnforceable(
+            f"cannot close to pod {name} what was asked: {still_open}; spawn it without, or run "
+            "pods where `pods doctor` says that it can be had",
+            enforcement=found.backend,
+            reason=still_open,
+        )
+    missing = shortfall(found) if exactly else ""
     if missing:
         raise NotEnforceable(
             f"cannot enforce the scope of pod {name}: {missing}; change the rule, spawn without "
@@ -69,6 +88,19 @@ async def machine_enforcement(supervisor: Supervisor) -> Enforcement:
         return await supervisor.launcher.probe(ScopeGrant(), None)
     except PodsError as error:
         return unenforced(error.message)
+
+
+async def machine_doors(supervisor: Supervisor) -> dict[str, str]:
+    """What can be closed to a pod here -> why not, by trials; empty where it can."""
+    found: dict[str, str] = {}
+    for name, doors in CLOSABLE.items():
+        try:
+            held = await supervisor.launcher.probe(ScopeGrant(), None, doors)
+        except PodsError as error:
+            found[name] = error.message
+        else:
+            found[name] = held.reason if unmet(doors, held) else ""
+    return found
 
 
 def enforcement_of(record: PodRecord) -> Enforcement:

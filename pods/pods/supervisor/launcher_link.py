@@ -16,6 +16,7 @@ import trio
 from pods.restarts import LASTING_SECONDS, pause_before
 from pods.rpc.client import RpcClient, connect_within
 from pods.rpc.stream import UnixStream
+from pods.scope.doors import OPEN
 from pods.scope.identity import identify
 from pods.supervisor.head_start import HeadStart
 from pods.supervisor.launcher_process import LauncherProcess, start_launcher
@@ -34,7 +35,7 @@ from pods_protocol.process_messages import (
     ProbeEnforcement,
     ShutdownLauncher,
 )
-from pods_protocol.values import Enforcement, ProcessIdentity, ScopeGrant
+from pods_protocol.values import Doors, Enforcement, ProcessIdentity, ScopeGrant
 
 START_SECONDS: Final = 20.0
 """A launcher imports trio, attrs and the pod runtime: a quarter of a second, on a machine that is
@@ -274,14 +275,16 @@ class LauncherLink:
         launched = await rpc.request(LaunchPod(spec=spec), timeout_seconds=REQUEST_SECONDS)
         return Launched(keeper=launched.keeper, guardian=guardian)
 
-    async def probe(self, grant: ScopeGrant, python: str | None) -> Enforcement:
+    async def probe(
+        self, grant: ScopeGrant, python: str | None, doors: Doors = OPEN
+    ) -> Enforcement:
         """What the kernel would hold a pod with this grant to, tried in a child.
 
         Raises:
             StartFailed: such a pod could not start.
         """
         rpc = await self.ensure()
-        request = ProbeEnforcement(grant=grant, python=python)
+        request = ProbeEnforcement(grant=grant, python=python, doors=doors)
         return (await rpc.request(request, timeout_seconds=REQUEST_SECONDS)).enforcement
 
     async def keepers(self) -> dict[str, int]:

@@ -19,6 +19,7 @@ from pods.lifecycle import Life
 from pods.paths import check_name, check_socket_path
 from pods.records.record import PodRecord
 from pods.rpc.server import no_descriptors
+from pods.scope.doors import Above, settle
 from pods.scope.registry import normalise_rules
 from pods.supervisor.authority import Caller, sees
 from pods.supervisor.ceilings import Used, attenuate, check_limits
@@ -34,7 +35,7 @@ from pods_protocol.errors import (
     TooLarge,
 )
 from pods_protocol.supervisor_messages import SpawnPod
-from pods_protocol.values import Limits, ParentExit, ScopeGrant, ScopeRule
+from pods_protocol.values import Doors, Limits, ParentExit, ScopeGrant, ScopeRule
 
 ENVELOPE_BYTES: Final = 1024
 """What stands around a prompt in its `run` request and in its journal line."""
@@ -66,6 +67,7 @@ class Plan:
     parent: str | None
     parent_id: str | None
     grant: ScopeGrant
+    doors: Doors
     limits: Limits
     cwd: str
     on_parent_exit: ParentExit
@@ -77,7 +79,8 @@ def make_plan(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> Plan
     """Check a request and settle its defaults.
 
     Raises:
-        InvalidName, NameTaken, AgentError, InvalidParams, TooLarge, CapacityReached, InvalidScope.
+        InvalidName, NameTaken, AgentError, InvalidParams, TooLarge, CapacityReached, InvalidScope,
+        ScopeNotDelegable.
     """
     check_name(request.name)
     _check_agent(request)
@@ -118,6 +121,7 @@ def make_plan(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> Plan
         parent=None if parent is None else parent.name,
         parent_id=caller.pod_id,
         grant=grant,
+        doors=_doors_of(request, parent),
         limits=limits,
         cwd=cwd,
         on_parent_exit=request.on_parent_exit or ("keep" if parent is None else "stop"),
@@ -164,6 +168,17 @@ def _limits_of(supervisor: Supervisor, request: SpawnPod, parent: PodRecord | No
         lent=tuple(one.limits for one in supervisor.table.children(parent.id) if one.living),
     )
     return attenuate(request.name, request.limits, parent.name, parent.limits, used)
+
+
+def _doors_of(request: SpawnPod, parent: PodRecord | None) -> Doors:
+    return settle(
+        request.name,
+        network=request.network,
+        unix_sockets=request.unix_sockets,
+        pty=request.pty,
+        call_back=request.call_back,
+        parent=None if parent is None else Above(parent.name, parent.doors),
+    )
 
 
 def _check_restart(request: SpawnPod) -> None:

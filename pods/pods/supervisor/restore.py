@@ -20,7 +20,7 @@ from pods.supervisor.acts import LOST, Facts, perform
 from pods.supervisor.authority import Caller, find_pod
 from pods.supervisor.bring_up import Start, bring_up
 from pods.supervisor.core import Supervisor
-from pods.supervisor.enforcement import require_enforcement
+from pods.supervisor.enforcement import has_to_be_tried, require_enforcement
 from pods.supervisor.live import LivePod
 from pods.supervisor.plan import (
     check_caps,
@@ -51,12 +51,14 @@ async def restore(supervisor: Supervisor, caller: Caller, request: RestorePod) -
         PodsError: as `RestorePod` lists them; the pod is ended as before.
     """
     record = _check(supervisor, caller, request)
-    if record.require_enforcement:
+    if has_to_be_tried(record.doors, exactly=record.require_enforcement):
         await require_enforcement(
             supervisor,
             record.name,
             record.grant,
             record.python,
+            doors=record.doors,
+            exactly=record.require_enforcement,
             parent_id=_living_parent(supervisor, record),
         )
         record = _check(supervisor, caller, request)  # others were served meanwhile

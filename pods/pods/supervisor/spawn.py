@@ -23,7 +23,7 @@ from pods.supervisor.authority import Caller, check_caller
 from pods.supervisor.bring_up import Start, bring_up
 from pods.supervisor.checks import check_message_id
 from pods.supervisor.core import Supervisor
-from pods.supervisor.enforcement import enforcement_of, require_enforcement
+from pods.supervisor.enforcement import enforcement_of, has_to_be_tried, require_enforcement
 from pods.supervisor.info import capacity, pod_info
 from pods.supervisor.live import LivePod
 from pods.supervisor.plan import Plan, make_plan
@@ -103,9 +103,15 @@ async def _spawn(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> S
         )
     _check_loop(supervisor, caller, request.name)
     plan = make_plan(supervisor, caller, request)
-    if request.require_enforcement:
+    if has_to_be_tried(plan.doors, exactly=request.require_enforcement):
         await require_enforcement(
-            supervisor, request.name, plan.grant, request.python, parent_id=plan.parent_id
+            supervisor,
+            request.name,
+            plan.grant,
+            request.python,
+            doors=plan.doors,
+            exactly=request.require_enforcement,
+            parent_id=plan.parent_id,
         )
         plan = make_plan(supervisor, caller, request)  # others were served meanwhile
     pod_id = secrets.token_hex(6)
@@ -116,6 +122,7 @@ async def _spawn(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> S
             pod_id=pod_id,
             parent_id=caller.pod_id,
             grant=plan.grant,
+            doors=plan.doors,
             limits=plan.limits,
             cwd=plan.cwd,
             on_parent_exit=plan.on_parent_exit,
@@ -151,6 +158,7 @@ def _start_of(plan: Plan, request: SpawnPod) -> Start:
         parent=plan.parent,
         parent_id=plan.parent_id,
         grant=plan.grant,
+        doors=plan.doors,
         agent=request.agent,
         options=request.options,
         cwd=plan.cwd,

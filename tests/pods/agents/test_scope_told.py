@@ -12,7 +12,7 @@ from pods.agents.denials import Denials
 from pods.agents.shell import ShellAgent
 from pods.agents.turn import Turn
 from pods_protocol.pod_messages import Run
-from pods_protocol.values import ScopeGrant, ScopeRule
+from pods_protocol.values import Doors, ScopeGrant, ScopeRule
 
 
 class Sink:
@@ -54,6 +54,20 @@ def test_a_scope_is_told_as_patterns(short_dir: str) -> None:
     text = scope.as_text(grant, name="api", cwd="/p")
     assert f"You may read and write:\n- {short_dir}/**\n" in text
     assert "pods explain api" in text
+
+
+def test_what_is_closed_besides_files_is_told_too() -> None:
+    doors = Doors(network="none", unix_sockets="none")
+    told = json.loads(scope.as_json(ScopeGrant(), doors))
+    assert (told["network"], told["unix_sockets"]) == ("none", "none")
+    text = scope.as_text(ScopeGrant(), name="api", cwd="/p", doors=doors)
+    assert "You have no network" in text
+    assert "Unix sockets" in text
+    near = scope.as_text(ScopeGrant(), name="api", cwd="/p", doors=Doors(network="loopback"))
+    assert "127.0.0.1" in near
+    usual = scope.as_text(ScopeGrant(), name="api", cwd="/p")
+    assert "network" not in usual
+    assert "Unix" not in usual
 
 
 def test_a_scope_of_many_rules_stays_within_its_bound() -> None:

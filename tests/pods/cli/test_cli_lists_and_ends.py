@@ -349,6 +349,7 @@ def doctor_answer(*problems: Json) -> Json:
         "pods": {"idle": 2},
         "scopes": 2,
         "enforcement": ENFORCED,
+        "doors": {"network=none": "", "unix_sockets=none": "no table"},
         "settings": {
             "file": "/c/config.toml",
             "max_depth": 3,
@@ -372,6 +373,8 @@ def test_doctor_without_problems_exits_zero(fake: World, pods: Cli) -> None:
     assert "2 idle" in out
     assert "not enforced: a" in out
     assert "because old kernel" in out
+    assert "--network none: can be had" in out
+    assert "--unix-sockets none: cannot be had: no table" in out
     assert "problems     none" in out
     assert "depth 3, children 8, total 1000, queue 50, wait 3600 s" in out
     assert "journals keep 60 s; ended pods are kept until they are removed" in out
@@ -398,6 +401,7 @@ def test_doctor_says_so_when_no_supervisor_runs(nobody: dict[str, Any], pods: Cl
         "pods": {},
         "scopes": 0,
         "enforcement": None,
+        "doors": {},
         "settings": None,
         "problems": [],
     }

@@ -99,6 +99,7 @@ def test_spawn_asks_for_absolute_paths_and_everything_that_was_said(
         *("--env", "N=V=1", "--env", "HERE", "--cwd", "a", "--description", "d"),
         *("--turn-timeout", "9", "--on-parent-exit", "stop", "--call-back", "--replace"),
         *("--require-enforcement", "--python", "/py"),
+        *("--network", "loopback", "--unix-sockets", "any", "--pty"),
     )
     here = os.getcwd()
     assert code == 0
@@ -129,6 +130,9 @@ def test_spawn_asks_for_absolute_paths_and_everything_that_was_said(
             "call_back": True,
             "replace": True,
             "require_enforcement": True,
+            "network": "loopback",
+            "unix_sockets": "any",
+            "pty": True,
         }
     ]
 
@@ -141,6 +145,7 @@ def test_a_pod_works_in_the_current_directory_and_may_lend_all_unless_told(
     pods("spawn", "api", "--lend-nothing")
     first, second = fake.supervisor.params_of("spawn")
     assert first["cwd"] == os.getcwd()
+    assert (first["network"], first["unix_sockets"], first["pty"]) == (None, None, False)
     assert "delegable" not in first
     assert second["delegable"] == []
 

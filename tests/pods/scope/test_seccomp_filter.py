@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import resource
+import socket
 import struct
 from typing import Any
 
@@ -23,11 +24,14 @@ from pods.scope.seccomp import (
     assemble,
     install,
     machine_filter,
+    refusals_for,
 )
+from pods_protocol.values import Doors
 
 ALLOW, REFUSE = 0x7FFF0000, 0x00050000
 
-HERE = machine_filter()
+HERE = machine_filter(Doors())
+CLOSED = Doors(network="none", unix_sockets="none")
 needs_filter = pytest.mark.skipif(HERE is None, reason="no table for this machine")
 
 
@@ -42,6 +46,10 @@ def run(program: bytes, machine: int, number: int, *arguments: int) -> int:
         at += 1
         if code == 0x20:
             (held,) = struct.unpack_from("<I", data, constant)
+        elif code == 0x54:
+            held &= constant
+        elif code == 0x05:
+            at += constant
         elif code == 0x15:
             at += if_true if held == constant else if_false
         elif code == 0x35:
@@ -53,7 +61,7 @@ def run(program: bytes, machine: int, number: int, *arguments: int) -> int:
 
 @pytest.mark.parametrize("name", MACHINES)
 def test_the_table_of_every_machine_names_every_call(name: str) -> None:
-    assert set(MACHINES[name].numbers) == {refusal.name for refusal in REFUSALS}
+    assert set(MACHINES[name].numbers) == {refusal.name for refusal in refusals_for(CLOSED)}
 
 
 @pytest.mark.parametrize("name", MACHINES)
@@ -84,8 +92,60 @@ def test_what_is_refused_and_what_is_not(name: str) -> None:
         assert ask(call) == refused
     assert ask("perf_event_open") == ask("open_by_handle_at") == refused
     assert ask("io_uring_setup") == ask("io_uring_enter") == ask("io_uring_register") == absent
-    taken = set(numbers.values())
+    taken = {numbers[refusal.name] for refusal in REFUSALS}
     assert all(run(program, machine.audit, n) == ALLOW for n in range(470) if n not in taken)
+
+
+FAMILIES = {
+    "UNIX": 1, "INET": 2, "INET6": 10, "NETLINK": 16,
+    "PACKET": 17, "CAN": 29, "TIPC": 30, "BLUETOOTH": 31, "ALG": 38, "VSOCK": 40, "QIPCRTR": 42,
+}  # fmt: skip
+"""By the kernel's numbers: Python has the names of those that it was built with."""
+
+KINDS = tuple(FAMILIES)
+
+
+@pytest.mark.parametrize("name", MACHINES)
+@pytest.mark.parametrize(
+    ("doors", "kept", "pairs"),
+    [
+        (Doors(), KINDS, ("STREAM", "SEQPACKET", "DGRAM")),
+        (Doors(network="loopback"), KINDS[:4], ("STREAM", "SEQPACKET", "DGRAM")),
+        (Doors(network="none"), KINDS[:1], ("STREAM", "SEQPACKET", "DGRAM")),
+        (Doors(unix_sockets="none"), KINDS[1:], ("STREAM", "SEQPACKET")),
+        (Doors(network="loopback", unix_sockets="none"), KINDS[1:4], ("STREAM", "SEQPACKET")),
+        (CLOSED, (), ("STREAM", "SEQPACKET")),
+    ],
+    ids=["open", "loopback", "none", "no unix", "loopback, no unix", "neither"],
+)
+def test_the_kinds_of_sockets_that_are_left(
+    name: str, doors: Doors, kept: tuple[str, ...], pairs: tuple[str, ...]
+) -> None:
+    machine = MACHINES[name]
+    program = assemble(machine, refusals_for(doors))
+
+    def makes(call: str, *arguments: int) -> bool:
+        answer = run(program, machine.audit, machine.numbers[call], *arguments)
+        assert answer in (ALLOW, REFUSE | errno.EACCES)
+        return answer == ALLOW
+
+    for kind in KINDS:
+        family = FAMILIES[kind]
+        # The kernel looks at the lower half alone.
+        for number in (family, family | 1 << 32):
+            assert makes("socket", number, socket.SOCK_STREAM) == (kind in kept), kind
+    flags = socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+    for word in ("STREAM", "SEQPACKET", "DGRAM", "RAW"):
+        # To Unix sockets a raw one is a datagram one.
+        same = "DGRAM" if word == "RAW" else word
+        asked = socket.SocketKind[f"SOCK_{word}"] | flags
+        assert makes("socketpair", socket.AF_UNIX, asked) == (same in pairs)
+    if doors.network != "open":
+        assert not makes("socketpair", FAMILIES["TIPC"], socket.SOCK_STREAM)
+    # What is refused to everybody is refused still.
+    absent = run(program, machine.audit, machine.numbers["io_uring_setup"])
+    assert absent == REFUSE | errno.ENOSYS
+    assert run(program, machine.audit, machine.numbers["keyctl"]) == REFUSE | errno.EPERM
 
 
 @pytest.mark.parametrize("name", MACHINES)

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from pods.scope.confine import worktree_warnings
+from pods.scope.warnings import worktree_warnings
 from pods_protocol.values import ScopeGrant, ScopeRule
 
 
