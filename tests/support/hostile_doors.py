@@ -12,6 +12,7 @@ import fcntl
 import os
 import socket
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from attrs import frozen
@@ -146,7 +147,7 @@ def _program_at_terminal(_: DoorGround) -> None:
 
 
 def _type(_: DoorGround) -> None:
-    _, slave = os.openpty()
+    slave = os.openpty()[1]
     fcntl.ioctl(slave, TIOCSTI, b"x")
 
 
@@ -234,7 +235,7 @@ def answers_of(way: str) -> list[tuple[str, ...]]:
 def try_doors(way: str, ground: DoorGround) -> list[str]:
     """Every attempt in a child of its own; what was answered, empty where it is not tried."""
     return [
-        str(in_child(lambda act=attempt.act: outcome(lambda: act(ground)))) if promised else ""
+        str(in_child(partial(outcome, partial(attempt.act, ground)))) if promised else ""
         for attempt, promised in zip(DOOR_ATTEMPTS, answers_of(way), strict=True)
     ]
 

@@ -121,10 +121,13 @@ async def test_what_cannot_be_closed_here_is_refused_before_anything_is_started(
     environ = {**pods_environ, OFF_VARIABLE: "1"}
     async with supervisor_and_client(environ) as (_, client):
         with trio.fail_after(WAIT_SECONDS):
-            asked: dict[str, Any]
-            for asked in ({"network": "none"}, {"network": "loopback"}, {"unix_sockets": "none"}):
+            for request in (
+                SpawnPod(name="one", agent="echo", network="none"),
+                SpawnPod(name="one", agent="echo", network="loopback"),
+                SpawnPod(name="one", agent="echo", unix_sockets="none"),
+            ):
                 with pytest.raises(NotEnforceable, match="cannot be had") as caught:
-                    await client.request(SpawnPod(name="one", agent="echo", **asked))
+                    await client.request(request)
                 assert OFF_VARIABLE in caught.value.data["reason"]
             found = (await client.request(Doctor())).doors
             assert all(OFF_VARIABLE in reason for reason in found.values())
