@@ -31,6 +31,29 @@ class Event:
     data: dict[str, Any]
 
 
+_new = object.__new__
+_set_seq, _set_time, _set_turn, _set_type, _set_data = (
+    vars(Event)[name].__set__ for name in ("seq", "time", "turn", "type", "data")
+)
+
+
+def checked_event(
+    seq: int, time: float, turn: int | None, kind: str, data: dict[str, Any]
+) -> Event:
+    """The event of parts that are known to be of their types.
+
+    A megabyte of `read` is thousands of these and nothing else; filling the slots directly takes a
+    third of what the frozen class's own `__init__` does.
+    """
+    event = _new(Event)
+    _set_seq(event, seq)
+    _set_time(event, time)
+    _set_turn(event, turn)
+    _set_type(event, kind)
+    _set_data(event, data)
+    return event
+
+
 class MessageAccepted(TypedDict):
     """A message was taken; from here on it has exactly one fate. `state`: `started` or `queued`.
 

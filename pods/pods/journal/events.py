@@ -13,7 +13,7 @@ import orjson
 
 from pods_protocol.bounds import MAX_LINE_BYTES
 from pods_protocol.errors import InvalidParams, TooLarge
-from pods_protocol.events import Event
+from pods_protocol.events import Event, checked_event
 
 JOURNAL_FORMAT: Final = 1
 """The only format so far: files called `<first seq, 20 digits>.jsonl`. A later one gets another
@@ -96,7 +96,7 @@ def decode_event(line: bytes) -> Event:
         or type(data) is not dict
     ):
         raise ValueError("a field has the wrong type")
-    return Event(seq=seq, time=float(time), turn=turn, type=kind, data=cast("dict[str, Any]", data))
+    return checked_event(seq, float(time), turn, kind, cast("dict[str, Any]", data))
 
 
 def peek(line: bytes) -> tuple[int, str]:

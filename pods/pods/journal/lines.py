@@ -12,12 +12,16 @@ from typing import Final
 
 from pods.journal.events import MAX_EVENT_BYTES, peek
 from pods.journal.segments import damaged, failed
+from pods_protocol.errors import StorageFailed
 
 FIRST_READ_BYTES: Final = 4 * 1024
 """The first read of a row of lines: whoever wants one line should not pay for hundreds."""
 
 READ_BYTES: Final = 64 * 1024
 """Reads grow to this: hundreds of usual events, a small part of a millisecond."""
+
+LONG_READ_BYTES: Final = 256 * 1024
+"""In the middle of a line that is longer than such a read: four calls for the longest event."""
 
 
 def iterate_lines(descriptor: int, path: str, offset: int, end: int) -> Iterator[tuple[int, bytes]]:
@@ -32,22 +36,37 @@ def iterate_lines(descriptor: int, path: str, offset: int, end: int) -> Iterator
     Raises:
         StorageFailed: a line is longer than an event can be.
     """
-    rest = b""
+    held: list[bytes] = []  # pieces of a line whose end has not come yet, joined once it has
+    held_bytes = 0
     start = offset
     want = FIRST_READ_BYTES
     while offset < end:
         piece = _read(descriptor, path, min(want, end - offset), offset)
-        want = min(want * 4, READ_BYTES)
+        want = min(want * 4, READ_BYTES if held_bytes < READ_BYTES else LONG_READ_BYTES)
         if not piece:
             return
         offset += len(piece)
-        lines = (rest + piece).split(b"\n")
+        lines = piece.split(b"\n")
         rest = lines.pop()
+        if lines and held:
+            if held_bytes + len(lines[0]) > MAX_EVENT_BYTES:
+                raise _endless(path, start)
+            held.append(lines[0])
+            lines[0] = b"".join(held)
+            held.clear()
+            held_bytes = 0
         for line in lines:
             yield start, line
             start += len(line) + 1
-        if len(rest) > MAX_EVENT_BYTES:
-            raise damaged(path, start, "this line is longer than any event")
+        if rest:
+            held.append(rest)
+            held_bytes += len(rest)
+        if held_bytes > MAX_EVENT_BYTES:
+            raise _endless(path, start)
+
+
+def _endless(path: str, start: int) -> StorageFailed:
+    return damaged(path, start, "this line is longer than any event")
 
 
 def find_line(descriptor: int, path: str, end: int, since: int) -> int:

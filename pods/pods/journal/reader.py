@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from attrs import frozen
 
@@ -44,9 +44,8 @@ class ReadSlice:
     truncated: bool
 
 
-@frozen
-class Place:
-    """Where a scan got to, so that the next one need not search.
+class Place(NamedTuple):
+    """Where a scan got to, so that the next one need not search; made anew for every line.
 
     Attributes:
         seq: the last event before it.

@@ -24,7 +24,7 @@ from pods.journal.opening import open_segments
 from pods.journal.retention import KEEP_ALL, Retention
 from pods.journal.segments import LOCK_NAME, Files, failed, sync_directory
 from pods_protocol.errors import PodRunning, StorageFailed
-from pods_protocol.events import Event
+from pods_protocol.events import Event, checked_event
 
 if TYPE_CHECKING:
     from pods.journal.keeping import Keeper
@@ -280,7 +280,7 @@ class JournalWriter(Generic[F]):
             seq += 1
             data = dict(given)
             lines.append(encode_parts(seq, now, turn, kind, data))
-            events.append(Event(seq=seq, time=now, turn=turn, type=kind, data=data))
+            events.append(checked_event(seq, now, turn, kind, data))
         if events:
             self._append_bytes(
                 lines[0] + b"\n" if len(lines) == 1 else b"\n".join((*lines, b"")), durable
