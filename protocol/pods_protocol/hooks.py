@@ -212,7 +212,9 @@ def _structure_event(value: Any, _: Any) -> Any:
         or type(data) is not dict
     ):
         raise Refused
-    return checked_event(seq, time if type(time) is float else float(time), turn, kind, data)
+    return checked_event(
+        seq, time if type(time) is float else float(time), turn, kind, cast("dict[str, Any]", data)
+    )
 
 
 def _structure_event_strict(value: Any, hint: Any) -> Any:

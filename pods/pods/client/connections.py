@@ -8,8 +8,7 @@ never sent twice. Used by `aio` and `stream`.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Final, TypeVar
 
 import trio
@@ -64,8 +63,29 @@ class PodConnections:
         Raises:
             PodsError: the supervisor's or the pod's refusal; NotConnected; TimedOut.
         """
-        async with self._use(pod) as rpc:
+        slot = self._slots.get(pod)
+        if slot is None:
+            slot = self._slots[pod] = _Slot()
+        else:
+            self._slots.move_to_end(pod)
+        slot.users += 1
+        try:
+            rpc = slot.rpc
+            if rpc is None or rpc.closed.is_set():
+                rpc = await self._connected(pod, slot)
             return await rpc.request(message, timeout_seconds=timeout_seconds)
+        finally:
+            slot.users -= 1
+            if not slot.usable or len(self._slots) > MAX_POD_CONNECTIONS:
+                self._tidy()
+
+    async def _connected(self, pod: str, slot: _Slot) -> RpcClient:
+        """Connect, or wait for whoever does already."""
+        async with slot.lock:
+            rpc = slot.rpc
+            if rpc is None or rpc.closed.is_set():
+                rpc = slot.rpc = await self.open(pod)
+            return rpc
 
     async def open(
         self, pod: str, *, on_notification: NotificationHandler | None = None
@@ -95,20 +115,6 @@ class PodConnections:
             then(rpc)
 
         self._nursery.start_soon(watch)
-
-    @asynccontextmanager
-    async def _use(self, pod: str) -> AsyncGenerator[RpcClient, None]:
-        slot = self._slots.setdefault(pod, _Slot())
-        self._slots.move_to_end(pod)
-        slot.users += 1
-        try:
-            async with slot.lock:
-                if slot.rpc is None or not slot.usable:
-                    slot.rpc = await self.open(pod)
-            yield slot.rpc
-        finally:
-            slot.users -= 1
-            self._tidy()
 
     def _tidy(self) -> None:
         """Forget what is broken and unused; close the longest unused of too many."""

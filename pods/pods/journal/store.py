@@ -88,6 +88,7 @@ class JournalWriter(Generic[F]):
         """The file may be longer than `_size`: a write failed and so did undoing it."""
         self._unsynced_directory = False
         self._notes_to_self: list[Item] = []
+        self._untold: list[tuple[list[Event], list[bytes]]] = []
         self._listed = Files([], [])
         self._keeper: Keeper | None = None
         self._upkeep_at = 0
@@ -259,16 +260,27 @@ class JournalWriter(Generic[F]):
         """
         return self.append_many(((type, data, turn),), durable=durable)[0]
 
-    def append_many(self, items: Sequence[Item], *, durable: bool = False) -> list[Event]:
+    def append_many(
+        self, items: Sequence[Item], *, durable: bool = False, tell: bool = True
+    ) -> list[Event]:
         """Write events with one write (and one sync): all of them, or none.
+
+        Args:
+            items: the events.
+            durable: wait until the disk has them, and everything before them.
+            tell: call `on_append` and do what upkeep is due; False leaves both to `tell`, which
+                must follow before anything else runs: for who has somebody to answer first.
 
         Raises:
             StorageFailed: as `append`.
             InvalidParams: as `append`.
             TooLarge: as `append`.
         """
-        if self._size >= self._upkeep_at and items and not self._dirty:
-            self._look_after()
+        if tell:
+            if self._untold:
+                self.tell()
+            if self._size >= self._upkeep_at and items and not self._dirty:
+                self._look_after()
         noted = len(self._notes_to_self)
         if noted:
             items = [*self._notes_to_self, *items]
@@ -292,11 +304,23 @@ class JournalWriter(Generic[F]):
                 apply(event)
             if noted:
                 self._notes_to_self.clear()
-            for callback in self.on_append:
-                callback(events, lines)
+            if tell:
+                for callback in self.on_append:
+                    callback(events, lines)
+            else:
+                self._untold.append((events, lines))
         elif durable:
             self.sync()
         return events[noted:] if noted else events
+
+    def tell(self) -> None:
+        """Do what `append_many` left to be done, if anything."""
+        untold, self._untold = self._untold, []
+        for events, lines in untold:
+            for callback in self.on_append:
+                callback(events, lines)
+        if untold and self._size >= self._upkeep_at and not self._dirty:
+            self._look_after()
 
     def _append_bytes(self, data: bytes, durable: bool) -> None:
         if self._dirty or self._descriptor < 0:

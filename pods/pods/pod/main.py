@@ -144,7 +144,12 @@ async def serve_pod(
 
         try:
             await serve_connection(
-                stream, POD_API, authenticate=authenticate, handlers=server.handlers, log=log
+                stream,
+                POD_API,
+                authenticate=authenticate,
+                handlers=server.handlers,
+                log=log,
+                settle=server.settle,
             )
         finally:
             for session in joined:

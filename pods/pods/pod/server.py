@@ -1,9 +1,9 @@
 """A living pod: its socket, its journal, its turns.
 
 Owns the order of everything: a stimulus comes in, the machine decides, the events are written, the
-asker is answered, the commands are performed. Persist, then answer, then act. The requests that
-change something are plain functions, so that nothing can come between those three. `main` makes
-it; agents see it as their `Host`.
+asker is answered, subscribers are told, the commands are performed. Persist, then answer, then act.
+The requests that change something are plain functions, and `settle` follows their answer at once,
+so that nothing can come between those. `main` makes it; agents see it as their `Host`.
 """
 
 from __future__ import annotations
@@ -140,6 +140,7 @@ class PodServer:
         self._brake: Brake | None = None
         self._limits = _limit_keeper(spec, self._cross, lambda: self._machine.state == "idle")
         self._running: RunningTurn | None = None
+        self._owed: tuple[Command, ...] = ()
         self._turns: trio.Nursery | None = None
         self._own_client: OwnClient | None = None
         self._sessions: set[Session] = set()
@@ -236,16 +237,29 @@ class PodServer:
     # Deciding ------------------------------------------------------------------------------------
 
     def _apply(self, stimulus: Stimulus) -> Any:
-        """Persist, answer, act: the answer leaves before any task that `_perform` starts runs."""
+        """Persist and act: for what no request waits for."""
+        try:
+            return self._take(stimulus)
+        finally:
+            self.settle()
+
+    def _take(self, stimulus: Stimulus) -> Any:
+        """Persist; the reply is for the asker, and `settle` does the rest once it is on its way."""
         decision = self._machine.decide(stimulus)
         if decision.events:
-            self._journal.append_many(decision.events, durable=decision.durable)
-        if decision.commands:
-            self._perform(decision.commands)
+            self._journal.append_many(decision.events, durable=decision.durable, tell=False)
+        self._owed = decision.commands
         reply = decision.reply
         if isinstance(reply, PodsError):
             raise reply
         return reply
+
+    def settle(self) -> None:
+        """Tell subscribers and perform commands: what a request leaves for after its answer."""
+        self._journal.tell()
+        if self._owed:
+            commands, self._owed = self._owed, ()
+            self._perform(commands)
 
     def _perform(self, commands: Sequence[Command]) -> None:
         running = self._running
@@ -336,23 +350,23 @@ class PodServer:
         sender = message.sender or session.caller.name
         self._check_loop(sender, message.input, message.message_id)
         run = Run(message.input, message.if_busy, message.message_id, sender)
-        return cast("messages.RunResult", self._apply(run))
+        return cast("messages.RunResult", self._take(run))
 
     def _notify(self, session: Session, message: messages.Notify) -> messages.NotifyResult:
         sender = message.sender or session.caller.name
         self._check_loop(sender, message.message, message.message_id)
         notify = Notify(message.message, message.wake, message.message_id, sender)
-        return answers.noted(cast("messages.RunResult", self._apply(notify)))
+        return answers.noted(cast("messages.RunResult", self._take(notify)))
 
     def _cancel(self, _: Session, __: messages.Cancel) -> messages.CancelResult:
-        return messages.CancelResult(turn=self._apply(Cancel()))
+        return messages.CancelResult(turn=self._take(Cancel()))
 
     def _withdraw(self, _: Session, message: messages.Withdraw) -> messages.Empty:
-        self._apply(Withdraw(message.message_id))
+        self._take(Withdraw(message.message_id))
         return _EMPTY
 
     def _answer(self, _: Session, message: messages.AnswerQuestion) -> messages.Empty:
-        self._apply(Answered(message.question_id, message.answer))
+        self._take(Answered(message.question_id, message.answer))
         return _EMPTY
 
     def _pause(self, session: Session, message: messages.Pause) -> messages.Empty:
@@ -361,7 +375,7 @@ class PodServer:
                 "cannot pause the whole pod: only its supervisor stops all its processes; "
                 "ask that (`pods pause`)"
             )
-        self._apply(Hold("pause", whole=message.whole))
+        self._take(Hold("pause", whole=message.whole))
         if message.whole:
             # A stopped process answers nobody: who would ask comes back through the supervisor,
             # which says so. Subscribers have nothing to ask.
@@ -371,11 +385,11 @@ class PodServer:
         return _EMPTY
 
     def _resume(self, _: Session, __: messages.Resume) -> messages.Empty:
-        self._apply(Hold("resume"))
+        self._take(Hold("resume"))
         return _EMPTY
 
     def _shutdown(self, _: Session, message: messages.Shutdown) -> messages.Empty:
-        self._apply(Shutdown(message.mode))
+        self._take(Shutdown(message.mode))
         return _EMPTY
 
     def _child_event(self, session: Session, message: messages.TellOfChild) -> messages.ToldOfChild:
@@ -385,7 +399,7 @@ class PodServer:
                 "message instead"
             )
         told = ChildTold(message.id, message.seq, answers.child_event(message), message.wake)
-        return messages.ToldOfChild(cursor=self._apply(told))
+        return messages.ToldOfChild(cursor=self._take(told))
 
     def _status(self, _: Session, __: messages.GetStatus) -> object:
         return answers.status(self._fold, can_pause=self._can_pause)

@@ -6,9 +6,10 @@ of what the methods mean. Used by clients, and by the supervisor towards pods, k
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import outcome
 import trio
@@ -35,6 +36,14 @@ MAX_WAITING_REQUESTS: Final = 1024
 """Requests of one connection that wait for answers; past it a caller asks faster than it reads."""
 
 
+class _Deadline(NamedTuple):
+    """When a request has waited long enough, and what the error names."""
+
+    time: float
+    seconds: float
+    method: str
+
+
 class RpcClient:
     """One connection as its client.
 
@@ -59,6 +68,9 @@ class RpcClient:
         self._peer = peer
         self._on_notification = on_notification
         self._waiting: dict[int | str, trio.lowlevel.Task] = {}
+        # Of those that wait no longer than some time: until when, and what to say then.
+        self._deadlines: dict[int | str, _Deadline] = {}
+        self._alarm = trio.CancelScope()
         self.closed = trio.Event()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -67,13 +79,33 @@ class RpcClient:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._stream.run_writer)
                 task_status.started()
-                await self._read()
+                while await self._rang():
+                    self._give_up_on_late()
                 # At once, not when the writer has gone too: nobody may take this connection for a
                 # living one in between.
                 self._finish()
                 nursery.cancel_scope.cancel()
         finally:
             self._finish()
+
+    async def _rang(self) -> bool:
+        """Read until the connection ends, or (True) until some request may have waited enough.
+
+        One alarm for all of them, in the task that reads anyway: a cancel scope for each would take
+        a third of the time that a `status` takes. It is not put back when the answer comes, so it
+        may ring for nothing, once.
+        """
+        earliest = min([each.time for each in self._deadlines.values()], default=math.inf)
+        with trio.CancelScope(deadline=earliest) as self._alarm:
+            await self._read()
+            return False
+        return True
+
+    def _give_up_on_late(self) -> None:
+        now = trio.current_time()
+        for request_id, late in tuple(self._deadlines.items()):
+            if late.time <= now:
+                self._answer(request_id, outcome.Error(self._late(late)))
 
     async def _read(self) -> None:
         receive = self._stream.receive
@@ -96,6 +128,8 @@ class RpcClient:
 
     def _answer(self, request_id: int | str, answer: outcome.Outcome[Any]) -> None:
         task = self._waiting.pop(request_id, None)
+        if self._deadlines:
+            self._deadlines.pop(request_id, None)
         if task is not None:  # else its asker was cancelled and does not want to know
             trio.lowlevel.reschedule(task, answer)
 
@@ -103,6 +137,7 @@ class RpcClient:
         self._stream.close()
         self.closed.set()
         waiting, self._waiting = self._waiting, {}
+        self._deadlines.clear()
         for task in waiting.values():
             trio.lowlevel.reschedule(task, outcome.Error(self._gone()))
 
@@ -135,16 +170,20 @@ class RpcClient:
             )
         request_id, line = self._connection.send_request(message)
         self._stream.send(line)
+        if timeout_seconds is not None:
+            until = trio.current_time() + timeout_seconds
+            self._deadlines[request_id] = _Deadline(until, timeout_seconds, message.METHOD)
+            if until < self._alarm.deadline:
+                self._alarm.deadline = until
         # The connection decoded the answer as the class that `message` names: a cast, not a check.
-        if timeout_seconds is None:
-            return cast("R", await self._wait(request_id))
-        with trio.move_on_after(timeout_seconds):
-            return cast("R", await self._wait(request_id))
-        raise TimedOut(
-            f"cannot get an answer from {self._peer} to `{message.METHOD}`: none came within "
-            f"{timeout_seconds:g} s; it may still act on it, ask again or look at `pods ls`",
-            timeout_seconds=timeout_seconds,
-            method=message.METHOD,
+        return cast("R", await self._wait(request_id))
+
+    def _late(self, late: _Deadline) -> TimedOut:
+        return TimedOut(
+            f"cannot get an answer from {self._peer} to `{late.method}`: none came within "
+            f"{late.seconds:g} s; it may still act on it, ask again or look at `pods ls`",
+            timeout_seconds=late.seconds,
+            method=late.method,
         )
 
     async def _wait(self, request_id: int) -> Any:
@@ -152,6 +191,7 @@ class RpcClient:
 
         def abort(_: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
             self._waiting.pop(request_id, None)
+            self._deadlines.pop(request_id, None)
             return trio.lowlevel.Abort.SUCCEEDED
 
         return await trio.lowlevel.wait_task_rescheduled(abort)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import errno
 import hmac
-import inspect
 import os
 import resource
 import socket
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from types import CoroutineType
+from typing import Any, Final, cast
 
 import trio
 
@@ -54,6 +54,7 @@ Handler = Callable[["Session", Any], object | Awaitable[object]]
 Authenticate = Callable[["Session", Hello], HelloResult]
 Log = Callable[[str], None]
 Refused = Callable[["Session", str, object, PodsError], None]
+Settle = Callable[[], None]
 
 _OVERLOAD: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
@@ -166,6 +167,7 @@ async def serve_connection(
     handlers: Mapping[str, Handler],
     log: Log,
     refused: Refused | None = None,
+    settle: Settle | None = None,
 ) -> None:
     """Serve one connection until either side ends it; raises nothing for what the peer does.
 
@@ -179,13 +181,18 @@ async def serve_connection(
         log: takes the traceback of a handler's bug.
         refused: is told of each error that a method or `authenticate` answers, with the method and
             its message.
+        settle: is called when a plain function has been answered, before anything else runs: does
+            what can wait until its asker knows. A connection that follows hears of what it caused
+            before the answer, so there it is called first.
     """
     connection = Connection("server", api)
     try:
         async with trio.open_nursery() as nursery:
             session = Session(stream, connection, nursery)
             nursery.start_soon(stream.run_writer)
-            server = _Server(session, stream, connection, authenticate, handlers, log, refused)
+            server = _Server(
+                session, stream, connection, authenticate, handlers, log, refused, settle
+            )
             with trio.move_on_after(HELLO_SECONDS) as hello_deadline:
                 await server.serve(hello_deadline)
             if stream.pending_bytes:
@@ -208,6 +215,7 @@ class _Server:
         handlers: Mapping[str, Handler],
         log: Log,
         refused: Refused | None,
+        settle: Settle | None,
     ) -> None:
         self._session = session
         self._stream = stream
@@ -216,6 +224,7 @@ class _Server:
         self._handlers = handlers
         self._log = log
         self._refused = refused
+        self._settle = settle
 
     def _refuse(
         self, request_id: int | str, method: str, message: object, error: PodsError
@@ -271,21 +280,32 @@ class _Server:
         return True
 
     def _dispatch(self, event: RequestReceived) -> None:
+        settle = self._settle
+        if settle is None:
+            self._answer(event, None)
+            return
+        try:
+            self._answer(event, settle if self._session.following else None)
+        finally:
+            settle()
+
+    def _answer(self, event: RequestReceived, before: Settle | None) -> None:
         session = self._session
         handler = self._handlers[event.method]
         try:
             result = handler(session, event.message)
+            if before is not None:
+                before()
         except PodsError as error:
             self._refuse(event.request_id, event.method, event.message, error)
             return
         except Exception as error:
             session.refuse(event.request_id, self._bug(event.method, error))
             return
-        if not inspect.isawaitable(result):
+        if not isinstance(result, CoroutineType):
             session.answer(event.request_id, result)
         elif session.in_flight >= MAX_IN_FLIGHT:
-            if inspect.iscoroutine(result):
-                result.close()
+            result.close()
             session.refuse(
                 event.request_id,
                 Busy(
@@ -297,7 +317,8 @@ class _Server:
             )
         else:
             session.in_flight += 1
-            session.nursery.start_soon(self._finish, event, result)
+            running = cast("Awaitable[object]", result)
+            session.nursery.start_soon(self._finish, event, running)
 
     async def _finish(self, event: RequestReceived, running: Awaitable[object]) -> None:
         try:

@@ -25,6 +25,10 @@ MAX_OUTBOX_BYTES: Final = 8 * 1024 * 1024
 """Bytes that may wait for one peer: eight answers of the largest size. A peer that is further
 behind does not read at all, and is cut off."""
 
+BUSY_READ_BYTES: Final = 4096
+"""A read of this much or more is mostly followed by another, so that one is tried at once. After a
+smaller one the kernel is asked to tell of more: between a request and the next there is nothing."""
+
 READS_BEFORE_CHECKPOINT: Final = 16
 """A peer that sends without a pause lets other tasks run after this many reads in a row."""
 
@@ -44,8 +48,8 @@ class UnixStream:
     """
 
     __slots__ = (
-        "_closed", "_empty", "_listening", "_pending", "_reads", "_send", "_socket", "_wake",
-        "broken",
+        "_closed", "_empty", "_listening", "_pending", "_quiet", "_reads", "_send", "_socket",
+        "_wake", "broken",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket) -> None:
@@ -57,6 +61,7 @@ class UnixStream:
         self._empty: trio.Event | None = None
         self._listening: trio.CancelScope | None = None
         self._reads = 0
+        self._quiet = False
         self._closed = False
         self.broken = False
 
@@ -66,23 +71,28 @@ class UnixStream:
 
     async def receive(self) -> bytes:
         """The next bytes; `b""` at the end, also where the connection broke or was closed here."""
+        sock = self._socket
         while not self._closed:
-            try:
-                data = self._socket.recv(RECEIVE_BYTES)
-            except BlockingIOError:
+            if self._quiet:
+                self._quiet = False
                 self._reads = 0
                 try:
-                    await trio.lowlevel.wait_readable(self._socket)
+                    await trio.lowlevel.wait_readable(sock)
                 except trio.ClosedResourceError:
                     return b""
+            elif self._reads >= READS_BEFORE_CHECKPOINT:
+                self._reads = 0
+                await trio.lowlevel.checkpoint()  # before the read: what was read is not lost
+            try:
+                data = sock.recv(RECEIVE_BYTES)
+            except BlockingIOError:
+                self._quiet = True
             except OSError:
                 self.broken = True
                 return b""
             else:
                 self._reads += 1
-                if self._reads >= READS_BEFORE_CHECKPOINT:
-                    self._reads = 0
-                    await trio.lowlevel.checkpoint()
+                self._quiet = len(data) < BUSY_READ_BYTES
                 return data
         return b""
 

@@ -177,6 +177,19 @@ def test_a_line_that_never_ends_is_damage_and_not_read_into_memory(tmp_path: Pat
         read(tmp_path, 1)
 
 
+def test_lines_of_any_length_come_whole_each_at_its_offset(tmp_path: Path) -> None:
+    sizes = [0, 5, 4094, 4095, 4096, 70_000, 3, 500_000, 1, 262_144, MAX_EVENT_BYTES, 9]
+    lines = [b"x" * size for size in sizes]
+    path = tmp_path / FILE
+    path.write_bytes(b"\n".join(lines) + b"\nrest")
+    with path.open("rb") as file:
+        found = list(iterate_lines(file.fileno(), str(path), 0, path.stat().st_size))
+    assert [line for _, line in found] == lines
+    assert [offset for offset, _ in found] == [
+        sum(sizes[:index]) + index for index in range(len(sizes))
+    ]
+
+
 def test_a_place_from_an_earlier_scan_goes_on_from_there_and_a_wrong_one_is_caught(
     ten: Path,
 ) -> None:

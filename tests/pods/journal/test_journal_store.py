@@ -205,6 +205,32 @@ def test_a_format_of_a_newer_version_is_refused_and_not_taken_for_empty(tmp_path
         last_seq(str(tmp_path))
 
 
+def test_what_is_told_later_is_on_disk_at_once_and_is_told_in_order(tmp_path: Path) -> None:
+    told: list[int] = []
+    with Journal.open(str(tmp_path)) as journal:
+        journal.on_append.append(lambda events, _: told.extend(event.seq for event in events))
+        journal.append_many([("text", DELTA, None)] * 2, durable=True, tell=False)
+        assert (told, journal.fold.last_seq, seqs(tmp_path)) == ([], 2, [1, 2])
+        journal.tell()
+        assert told == [1, 2]
+        journal.append_many([("text", DELTA, None)], tell=False)
+        journal.append("text", DELTA)
+        assert told == [1, 2, 3, 4]
+        journal.tell()
+        assert told == [1, 2, 3, 4]
+
+
+def test_upkeep_waits_until_who_asked_has_been_answered(tmp_path: Path) -> None:
+    big = {"text": "x" * 700_000}
+    with Journal.open(str(tmp_path)) as journal:
+        journal.append("text", big)
+        journal.append_many([("text", big, None)], durable=True, tell=False)
+        journal.append_many([("text", DELTA, None)], durable=True, tell=False)
+        assert not list(tmp_path.glob("*.snapshot"))
+        journal.tell()
+        assert [path.name for path in tmp_path.glob("*.snapshot")] == [f"{3:020d}.snapshot"]
+
+
 # Failing disks ------------------------------------------------------------------------------------
 
 

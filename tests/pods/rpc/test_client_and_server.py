@@ -373,6 +373,44 @@ async def test_an_answer_nobody_waits_for_any_more_is_dropped(start_server: Star
             await client.request(Ping())
 
 
+async def test_each_request_waits_for_its_own_time_and_no_longer(
+    start_server: StartServer, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def wait(session: Session, message: WaitFor) -> WaitForResult:
+        await trio.sleep(message.timeout_seconds)
+        return WaitForResult(reached=True, state="idle", last_seq=0)
+
+    server = await start_server({"wait": wait, "ping": pong})
+    ended: list[tuple[float, str]] = []
+
+    async with opened(server) as client, trio.open_nursery() as nursery:
+        began = trio.current_time()
+
+        async def ask(answer_after: float, patience: float | None) -> None:
+            try:
+                await client.request(
+                    WaitFor(timeout_seconds=answer_after), timeout_seconds=patience
+                )
+                outcome = "answered"
+            except TimedOut as error:
+                outcome = f"late after {error.data['timeout_seconds']:g}"
+            ended.append((round(trio.current_time() - began), outcome))
+
+        for case in ((20, 50), (30, 3), (40, None), (60, 10), (5, 4000)):
+            nursery.start_soon(ask, *case)
+    assert ended == [
+        (3, "late after 3"),
+        (5, "answered"),
+        (10, "late after 10"),
+        (20, "answered"),
+        (40, "answered"),
+    ]
+    async with opened(server) as client:
+        # An alarm that was set for a request which has been answered rings for nobody.
+        await client.request(Ping(), timeout_seconds=1)
+        assert (await client.request(WaitFor(timeout_seconds=5), timeout_seconds=9)).reached
+
+
 async def test_a_connection_nobody_accepts_times_out(
     short_dir: str, autojump_clock: trio.testing.MockClock
 ) -> None:

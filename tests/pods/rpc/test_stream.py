@@ -127,6 +127,25 @@ async def test_a_peer_that_sends_without_pause_lets_other_tasks_run(pair: Pair) 
             nursery.cancel_scope.cancel()
 
 
+async def test_a_cancelled_reader_loses_nothing_that_came(pair: Pair) -> None:
+    left, right = pair
+    pieces = stream_module.READS_BEFORE_CHECKPOINT * 3
+    for _ in range(pieces):
+        left.send(b"y" * stream_module.BUSY_READ_BYTES)
+    sent, received = pieces * stream_module.BUSY_READ_BYTES, 0
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(left.run_writer)
+            while received < sent:
+                with trio.CancelScope() as scope:
+                    scope.cancel()
+                    while True:
+                        received += len(await right.receive())
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+    assert received == sent
+
+
 async def test_the_other_side_reads_to_the_end_after_an_end_of_sending(pair: Pair) -> None:
     left, right = pair
     left.send(b"last words")
