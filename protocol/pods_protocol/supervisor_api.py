@@ -25,6 +25,7 @@ SUPERVISOR_API: Final = Api(
             supervisor.SendMessage: pod.RunResult,
             supervisor.NotifyPod: pod.NotifyResult,
             supervisor.WithdrawMessage: pod.Empty,
+            supervisor.AnswerPod: pod.Empty,
             supervisor.ListPods: supervisor.ListPodsResult,
             supervisor.InspectPod: supervisor.InspectPodResult,
             supervisor.ConnectPod: supervisor.ConnectPodResult,

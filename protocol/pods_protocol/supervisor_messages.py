@@ -28,6 +28,7 @@ from pods_protocol.values import (
     LentScope,
     Limits,
     Network,
+    OpenQuestion,
     ParentExit,
     PodInfo,
     PodState,
@@ -261,6 +262,22 @@ class WithdrawMessage(Request[Empty]):
 
 
 @frozen(kw_only=True)
+class AnswerPod(Request[Empty]):
+    """As a pod's own `answer`, for whoever has the supervisor alone to ask.
+
+    Raises:
+        UnknownQuestion: none of that id is open.
+        InvalidParams: the answer is none of its options.
+        PodEnded: it has ended.
+    """
+
+    METHOD: ClassVar[str] = "answer"
+    pod: str
+    question_id: str
+    answer: str
+
+
+@frozen(kw_only=True)
 class ListPodsResult:
     """A page of the caller's pods, oldest first, and the room left.
 
@@ -305,7 +322,7 @@ class InspectPodResult:
         queue: the messages that wait for a turn, the next one first.
         notes: what it is told with its next turn.
         undelivered: what it never got, because it ended first; the newest of them.
-        questions: what it asks.
+        questions: what it asks, in words; `open_questions`: the same with ids, options, defaults.
         limits, held_limits: its ceilings, and who sees to each.
         reason: why it ended, in words for people; empty while it lives.
         lent: what its children have of its scope. The kernel leaves it in the pod's own rights; the
@@ -328,6 +345,7 @@ class InspectPodResult:
     restart: RestartPolicy = field(factory=RestartPolicy)
     restarts: Restarts = field(factory=Restarts)
     lent: tuple[LentScope, ...] = ()
+    open_questions: tuple[OpenQuestion, ...] = ()
 
 
 @frozen(kw_only=True)

@@ -226,6 +226,8 @@ class Enforcement:
         pty: whether it may open terminals.
         warnings: what the scope itself lets out, such as files that the user's own shell runs.
         kill: how its tree is ended: one atomic call for the domain, or a loop until none is left.
+        besides: what its agent was given besides the scope, in words for people: a home of its own,
+            its program, copies of logins. `list` leaves it out.
     """
 
     backend: Literal["landlock", "none"]
@@ -242,6 +244,7 @@ class Enforcement:
     pty: bool = False
     warnings: tuple[str, ...] = ()
     kill: Literal["landlock_domain", "subreaper_loop"] = "subreaper_loop"
+    besides: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)

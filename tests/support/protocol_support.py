@@ -366,6 +366,7 @@ _EXCHANGES: dict[str, list[tuple[pod.Request[Any], object]]] = {
             pod.NotifyResult(message_id="n1", state="noted"),
         ),
         (supervisor.WithdrawMessage(pod="api", message_id="m1"), pod.Empty()),
+        (supervisor.AnswerPod(pod="api", question_id="q9", answer="allow"), pod.Empty()),
         (
             supervisor.ListPods(ended=False, reader="me"),
             supervisor.ListPodsResult(pods=(_INFO,), capacity=_CAPACITY),

@@ -16,16 +16,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, cast
 
 from pods.agents.base import Agent, TurnEnd
+from pods.agents.kinds import BUILT_IN
 from pods.agents.turn import Turn
 from pods_protocol.errors import AgentError
 from pods_protocol.values import StopReason
-
-BUILT_IN: Final[Mapping[str, tuple[str, str]]] = {
-    "command": ("pods.agents.command", "CommandAgent"),
-    "echo": ("pods.agents.echo", "EchoAgent"),
-    "shell": ("pods.agents.shell", "ShellAgent"),
-}
-"""Kind -> module and class: the kinds that everybody uses cost no search of what is installed."""
 
 ENTRY_POINT_GROUP: Final = "pods.agents"
 
@@ -51,7 +45,8 @@ def load_agent(kind: str, options: Mapping[str, Any], *, cwd: str) -> Agent:
 
     Args:
         kind: a built-in name, `module:attribute`, or the name of an entry point.
-        options: for the agent; a class that has a parameter `options` gets them.
+        options: for the agent; a class that has a parameter `options` gets them, and one that has
+            a parameter `kind` gets the name it was asked for by.
         cwd: where `module:attribute` is looked for after everything that is installed.
 
     Raises:
@@ -152,13 +147,14 @@ def _did_you_mean(word: str, known: list[str]) -> str:
 def _make(kind: str, found: object, options: Mapping[str, Any]) -> Agent:
     made = found
     if inspect.isclass(found):
-        takes = _takes_options(found)
-        if options and not takes:
+        takes = _parameters(found)
+        if options and "options" not in takes:
             raise _cannot(
                 kind, "it takes no options", "leave them out, or give its class a parameter options"
             )
         factory = cast("Callable[..., object]", found)
-        made = factory(options=options) if takes else factory()
+        given = {"options": options, "kind": kind}
+        made = factory(**{name: given[name] for name in given if name in takes})
     run_turn: object = getattr(made, "run_turn", None)
     if run_turn is None and inspect.iscoroutinefunction(made):
         return FunctionAgent(cast("TurnFunction", made))
@@ -171,18 +167,20 @@ def _make(kind: str, found: object, options: Mapping[str, Any]) -> Agent:
     return cast("Agent", made)
 
 
-def _takes_options(kind: type) -> bool:
+def _parameters(kind: type) -> frozenset[str]:
+    """Which of `options` and `kind` a class takes."""
     if not any({"__init__", "__new__"} & vars(base).keys() for base in kind.__mro__[:-1]):
         # The built-in kinds. `inspect.signature` would read `object`'s from its docstring, and
         # compile a tokenizer's pattern for that: nine milliseconds of each pod's start.
-        return False
+        return frozenset()
     try:
         parameters = inspect.signature(kind).parameters.values()
     except (TypeError, ValueError):  # a class in C without a signature
-        return False
-    return any(
-        one.name == "options" or one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters
-    )
+        return frozenset()
+    names = {one.name for one in parameters} & {"options", "kind"}
+    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters):
+        names.add("options")
+    return frozenset(names)
 
 
 def _cannot(kind: str, detail: str, advice: str) -> AgentError:

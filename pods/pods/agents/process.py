@@ -123,7 +123,7 @@ async def run_process(
     Raises:
         StartFailed: it could not be started; `data` has `detail` and `errno`.
     """
-    process = await _open(argv, cwd, env, stdin is not None, layer)
+    process = await open_program(argv, cwd, env, stdin is not None, layer)
     try:
         left_open = await _attend(process, output, stdin)
     except BaseExceptionGroup as group:
@@ -170,13 +170,22 @@ class ProcessEnd:
             return f"ended by signal {-self.status}"
 
 
-async def _open(
+async def open_program(
     argv: Sequence[str],
     cwd: str,
     env: Mapping[str, str],
     with_stdin: bool,
     layer: Ruleset | None,
 ) -> Process:
+    """Start a program in a session of its own, with pipes to its output.
+
+    Args:
+        argv, cwd, env, layer: as in `run_process`.
+        with_stdin: it gets a pipe to read; else it reads nothing.
+
+    Raises:
+        StartFailed: it could not be started.
+    """
     try:
         if layer is not None:
             from pods.agents.held import open_held  # most pods lend nothing
@@ -286,19 +295,19 @@ async def _end_when_cancelled(process: Process) -> None:
 async def _end_group(process: Process) -> None:
     """SIGTERM to the group, a grace, SIGKILL; the program itself is reaped on return."""
     group = process.pid
-    _signal_group(group, signal.SIGTERM)
+    signal_group(group, signal.SIGTERM)
     with trio.move_on_after(CANCEL_GRACE_SECONDS):
         await process.wait()
         # A shell ends at once on SIGTERM, and what it ran may still be tidying up.
-        while _signal_group(group, 0):  # noqa: ASYNC110 - see GROUP_POLL_SECONDS
+        while signal_group(group, 0):  # noqa: ASYNC110 - see GROUP_POLL_SECONDS
             await trio.sleep(GROUP_POLL_SECONDS)
         return
-    _signal_group(group, signal.SIGKILL)
+    signal_group(group, signal.SIGKILL)
     await process.wait()
 
 
-def _signal_group(group: int, number: int) -> bool:
-    """Whether anybody is in the group."""
+def signal_group(group: int, number: int) -> bool:
+    """Signal a process group; whether anybody is in it."""
     try:
         os.killpg(group, number)
     except ProcessLookupError:

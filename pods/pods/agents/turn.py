@@ -45,6 +45,14 @@ SHELLS: Final = ("/bin/bash", "/bin/sh")
 for."""
 
 
+class Beside(Protocol):
+    """A task of an agent that outlives its turn; it says when it has begun."""
+
+    async def __call__(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Run until done or cancelled."""
+        ...
+
+
 class Host(Protocol):
     """What a turn needs of its pod."""
 
@@ -111,6 +119,10 @@ class Host(Protocol):
 
     def environment(self) -> dict[str, str]:
         """What the agent's programs get as their environment."""
+        ...
+
+    async def beside(self, run: Beside) -> None:
+        """Start a task that outlives the turn."""
         ...
 
     async def client(self) -> PodsClient:
@@ -189,6 +201,14 @@ class Turn:
     def options(self) -> Mapping[str, Any]:
         """What the pod was spawned with for its agent."""
         return self._host.options
+
+    @property
+    def private_directory(self) -> str:
+        """A directory that lives as long as the pod's journal, for what the agent has to keep.
+
+        Vendors' agents may write there (see `pods.agents.acp`); it may have to be made.
+        """
+        return os.path.join(os.path.dirname(self._host.artifacts_directory), "agent")
 
     @property
     def recorder(self) -> Recorder:
@@ -384,6 +404,18 @@ class Turn:
         )
 
     # What the agent runs -------------------------------------------------------------------------
+
+    def environment(self) -> dict[str, str]:
+        """The environment of the agent's programs."""
+        return self._host.environment()
+
+    async def beside(self, run: Beside) -> None:
+        """Start a task that goes on after the turn, and wait until it says that it has begun.
+
+        It ends by itself, or is cancelled with the pod, after the agent's `close`. What it raises
+        before it has begun is raised here; later, it is in the pod's log.
+        """
+        await self._host.beside(run)
 
     async def run_process(
         self,

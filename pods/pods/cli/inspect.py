@@ -31,10 +31,11 @@ def run(args: argparse.Namespace) -> int:
         return ExitCode.OK
     facts: dict[str, Any] = {**answer["pod"], **{k: v for k, v in answer.items() if k != "pod"}}
     facts["limits"] = facts.pop("held_limits", [])
+    facts["questions"] = facts.pop("open_questions", [])
     width = max(map(len, facts))
     of_many = {
         name: facts.pop(name, [])
-        for name in ("limits", "queue", "notes", "undelivered", "lent", "enforcement")
+        for name in ("limits", "questions", "queue", "notes", "undelivered", "lent", "enforcement")
     }
     for name, value in facts.items():
         render.say(f"{name.ljust(width)}  {_value(value)}".rstrip())
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         if name == "enforcement":
             lines = _enforcement(value)
         else:
-            show = {"limits": _limit, "lent": _lent}.get(name, _message)
+            show = {"limits": _limit, "lent": _lent, "questions": _question}.get(name, _message)
             lines = [show(one) for one in value]
         for line in lines or ["-"]:
             render.say(f"{name.ljust(width)}  {line}")
@@ -53,6 +54,12 @@ def run(args: argparse.Namespace) -> int:
 def _limit(held: dict[str, Any]) -> str:
     """One limit and who sees to it."""
     return render.clean(f"{held['name']} {held['value']:.17g} ({held['by']}): {held['how']}")
+
+
+def _question(question: dict[str, Any]) -> str:
+    """What it asks: the id, the words, the answers that are taken."""
+    options = f" ({', '.join(question['options'])})" if question["options"] else ""
+    return render.clean(f"{question['question_id']}: {question['prompt']}{options}")
 
 
 def _lent(lent: dict[str, Any]) -> str:
@@ -88,6 +95,7 @@ def _enforcement(record: dict[str, Any]) -> list[str]:
         f"rule: {rule['got']}" if rule["exact"] else f"asked: {rule['asked']}; got: {rule['got']}"
         for rule in record.get("rules", ())
     )
+    lines += (f"besides: {words}" for words in record.get("besides", ()))
     lines += (f"warning: {warning}" for warning in record.get("warnings", ()))
     lines += (f"not enforced: {gap}" for gap in record["gaps"])
     if record["reason"]:

@@ -17,6 +17,7 @@ from pods.cli.options import HelpFormatter
 VERBS: Final[dict[str, str]] = {
     "spawn": "start a pod",
     "send": "give a pod a message",
+    "answer": "answer a question of a pod",
     "withdraw": "take a queued message back",
     "pause": "pause pods",
     "resume": "let paused pods go on",
@@ -38,6 +39,7 @@ VERBS: Final[dict[str, str]] = {
     "up": "run the supervisor in the foreground",
     "down": "end the supervisor",
     "demo": "see it work on real files, without a model",
+    "agents": "list the vendors' agents that are known, and which are installed",
     "tools": "print the tools for a parent agent",
     "mcp": "offer the tools to a host that speaks MCP",
     "completion": "print a completion script for your shell",

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 
+from pods.agents.kinds import ACP_KINDS, GENERIC
 from pods.cli import options, render
 from pods.cli.environment import add_environment, joined
 from pods.cli.turn_output import fate, wait_for_turn
@@ -25,8 +26,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--agent",
         metavar="KIND",
-        help="shell (default), command, echo, an entry point, module:attribute, or "
-        "'command: PROGRAM ARGUMENT...'",
+        help="shell (default), command, echo, a vendor's (see `pods agents`), an entry point, "
+        "module:attribute, 'command: PROGRAM ARGUMENT...' or 'acp: PROGRAM ARGUMENT...'",
+    )
+    parser.add_argument(
+        "--permissions",
+        choices=("ask", "allow-in-scope", "deny"),
+        help="of a vendor's agent: who decides what it may do (default: ask, see `pods answer`)",
+    )
+    parser.add_argument(
+        "--permission-timeout",
+        metavar="SECONDS",
+        type=options.seconds,
+        help="how long its questions wait before the answer is deny (default: 600)",
     )
     parser.add_argument("--prompt", metavar="TEXT", help="the first message; `-` reads it")
     options.add_scope(parser)
@@ -150,6 +162,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _params(args: argparse.Namespace) -> Json:
     agent, agent_options = _agent(args.agent, args.argv)
+    agent_options |= _permissions(agent, args)
     params: Json = {
         "name": args.name,
         "agent": agent,
@@ -179,28 +192,42 @@ def _params(args: argparse.Namespace) -> Json:
 
 def _agent(word: str | None, argv: list[str] | None) -> tuple[str, Json]:
     """The agent's kind and options, from `--agent` and the words after `--`."""
-    if word is not None and word.startswith("command:"):
-        import shlex
+    for kind in ("command", GENERIC):
+        if word is not None and word.startswith(f"{kind}:"):
+            import shlex
 
-        if argv:
-            raise InvalidParams(
-                "cannot take the command twice: it stands in --agent and after `--`; keep one",
-                path="agent",
-            )
-        word, argv = "command", shlex.split(word.removeprefix("command:"))
+            if argv:
+                raise InvalidParams(
+                    "cannot take the command twice: it stands in --agent and after `--`; keep one",
+                    path="agent",
+                )
+            word, argv = kind, shlex.split(word.removeprefix(f"{kind}:"))
     if argv is None:
         return word or "shell", {}
     if not argv:
         raise InvalidParams(
             "cannot run an empty command: name the program after `--`", path="options.argv"
         )
-    if word not in (None, "command"):
+    if word not in (None, "command", *ACP_KINDS):
         raise InvalidParams(
-            f"cannot give a command to the agent {word}: only `command` takes one; leave --agent "
-            "out",
+            f"cannot give a command to the agent {word}: only `command` and agents that speak ACP "
+            "take one; leave --agent out",
             path="agent",
         )
-    return "command", {"argv": argv}
+    return word or "command", {"argv": argv}
+
+
+def _permissions(agent: str, args: argparse.Namespace) -> Json:
+    """The options that say who decides what a vendor's agent may do."""
+    given = {"permissions": args.permissions, "permission_seconds": args.permission_timeout}
+    found = {name: value for name, value in given.items() if value is not None}
+    if found and agent not in ACP_KINDS:
+        raise InvalidParams(
+            f"cannot set permissions for the agent {agent}: it asks nobody, its scope holds it; "
+            "leave --permissions and --permission-timeout out",
+            path="options",
+        )
+    return found
 
 
 def tell(answer: Json, *, next_steps: bool, verb: str = "started") -> None:

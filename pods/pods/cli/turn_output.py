@@ -67,7 +67,8 @@ def wait_for_turn(
                 render.flush()
                 pieces[:] = pieces[-1:]
         elif event["type"] == "question" and not as_json:
-            render.note(f"{name} asks: {event['data']['prompt']} (`pods attach {name}` to answer)")
+            render.note(f"{name} asks: {event['data']['prompt']}")
+            render.note(f"`pods answer {name} {event['data']['question_id']} ANSWER` answers it")
 
     try:
         ended = follow_turn(client, pod, name, message, since=since, show=show, timeout=timeout)

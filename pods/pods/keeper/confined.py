@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import orjson
 from attrs import evolve
@@ -27,6 +27,9 @@ from pods_protocol.errors import PodsError
 from pods_protocol.process_messages import PodSpec
 from pods_protocol.values import Enforcement
 
+if TYPE_CHECKING:
+    from pods.agents.acp.home import Guest
+
 Kill = Literal["landlock_domain", "subreaper_loop"]
 
 MAX_RECORD_BYTES: Final = 4 * 1024 * 1024
@@ -38,7 +41,12 @@ class PodNotHeld(Exception):
 
 
 def hold(
-    spec: PodSpec, environ: Mapping[str, str], *, switches: Mapping[str, str], kill: Kill
+    spec: PodSpec,
+    environ: Mapping[str, str],
+    *,
+    switches: Mapping[str, str],
+    kill: Kill,
+    guest: Guest | None = None,
 ) -> None:
     """Hold this process to the spec's grant, for ever, and leave the record of what was given.
 
@@ -48,6 +56,7 @@ def hold(
         environ: the pod's.
         switches: what the launcher was told.
         kill: how the keeper would end the tree.
+        guest: what its agent gets besides, where that is a vendor's.
 
     Raises:
         PodNotHeld: a rule cannot be given, a door cannot be closed, or all of it was required and
@@ -55,7 +64,7 @@ def hold(
     """
     if spec.enforce == "off" and not closes(spec.doors):
         return
-    own = own_places(spec)
+    own = own_places(spec, guest)
     try:
         for path in own.write:
             os.makedirs(path, mode=0o700, exist_ok=True)
@@ -79,7 +88,12 @@ def hold(
                 raise PodNotHeld(f"{still_open}; spawn it without")
             with open(_new_record(spec.state_directory), "wb", buffering=0) as file:
                 record = confinement.enter()
-                record = evolve(record, kill=kill, warnings=record.warnings + outside)
+                record = evolve(
+                    record,
+                    kill=kill,
+                    warnings=record.warnings + outside,
+                    besides=() if guest is None else guest.said,
+                )
                 file.write(orjson.dumps(to_json(record)))
     except TargetChanged as error:
         raise PodNotHeld(
@@ -121,7 +135,7 @@ def _new_record(state_directory: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
-def own_places(spec: PodSpec) -> OwnPlaces:
+def own_places(spec: PodSpec, guest: Guest | None = None) -> OwnPlaces:
     """What a pod has besides its scope and the baseline.
 
     Not its whole directories: the record of its end, its log and its sockets are its keeper's.
@@ -134,8 +148,9 @@ def own_places(spec: PodSpec) -> OwnPlaces:
             f"{spec.state_directory}/journal",
             f"{spec.state_directory}/artifacts",
             f"{spec.runtime_directory}/tmp",
+            *(() if guest is None else (guest.directory,)),
         ),
-        read=(spec.state_directory, *token, *module),
+        read=(spec.state_directory, *token, *module, *(() if guest is None else guest.read)),
         listed=listed,
         forbidden=forbidden,
     )

@@ -17,13 +17,14 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 import attrs
 import orjson
 
+from pods.agents.kinds import ACP_KINDS
 from pods.keeper.backstop import data_ceiling
-from pods.keeper.confined import Kill, PodNotHeld, hold
+from pods.keeper.confined import Kill, PodNotHeld, forbidden_roots, hold
 from pods.keeper.environ import inherited_environ, own_environ
 from pods.keeper.system import (
     LOOP_IGNORES,
@@ -37,6 +38,9 @@ from pods.paths import SECRETS_NAME
 from pods.pod.life import RunPod
 from pods_protocol.codec import to_json
 from pods_protocol.process_messages import PodSpec
+
+if TYPE_CHECKING:
+    from pods.agents.acp.home import Guest
 
 EXIT_BUG: Final = 70
 """The code of the pod or of its keeper raised; the traceback is in `stderr.log`. EX_SOFTWARE of
@@ -141,11 +145,18 @@ def furnish(spec: PodSpec, *, switches: Mapping[str, str], kill: Kill) -> PodSpe
         os.chdir(spec.cwd)
     except (OSError, ValueError) as error:
         return _cannot_start(spec, f"{spec.cwd}: {error}; check its `python` and `cwd`")
-    own = own_environ(spec)
+    environ = {**os.environ, **own_environ(spec)}
+    guest = None if spec.agent not in ACP_KINDS else _guest(spec, environ)
     try:
-        hold(spec, {**os.environ, **own}, switches=switches, kill=kill)
+        hold(spec, environ, switches=switches, kill=kill, guest=guest)
+        if guest is not None:
+            guest.move_in()
+            spec = attrs.evolve(spec, env={**guest.environment, **spec.env})
     except PodNotHeld as error:
         return _cannot_start(spec, str(error))
+    except OSError as error:
+        return _cannot_start(spec, f"its agent's home cannot be made: {error}; check the disk")
+    own = own_environ(spec)
     if spec.python is None:
         # The launcher has thrown away at its start what pods do not inherit.
         os.environ.update(own)
@@ -153,6 +164,19 @@ def furnish(spec: PodSpec, *, switches: Mapping[str, str], kill: Kill) -> PodSpe
             time.tzset()
         _forget_temporary_directory()
     return spec
+
+
+def _guest(spec: PodSpec, environ: Mapping[str, str]) -> Guest:
+    from pods.agents.acp.home import guest_of  # only vendors' agents have one
+
+    return guest_of(
+        spec.agent,
+        spec.options,
+        state_directory=spec.state_directory,
+        environ=environ,
+        asked_by_pod=spec.parent is not None,
+        forbidden=forbidden_roots(spec.state_directory, spec.runtime_directory),
+    )
 
 
 def with_secrets(spec: PodSpec) -> PodSpec:

@@ -27,6 +27,7 @@ from pods.journal.store import Journal
 from pods.paths import LENT_NAME
 from pods.pod import answers
 from pods.pod.actor import RunningTurn, Waiter, may_write
+from pods.pod.beside import run_beside
 from pods.pod.children import OwnClient, token_file
 from pods.pod.stimuli import (
     Answered,
@@ -65,6 +66,7 @@ from pods_protocol.values import Doors, ScopeGrant
 
 if TYPE_CHECKING:
     from pods.agents.briefing import Place
+    from pods.agents.turn import Beside
     from pods.client.aio import PodsClient
     from pods.pod.limit_keeper import LimitKeeper
     from pods.scope.lending import Lending
@@ -142,6 +144,7 @@ class PodServer:
         self._running: RunningTurn | None = None
         self._owed: tuple[Command, ...] = ()
         self._turns: trio.Nursery | None = None
+        self._own: trio.Nursery | None = None
         self._own_client: OwnClient | None = None
         self._sessions: set[Session] = set()
         self._answering = 0
@@ -198,6 +201,7 @@ class PodServer:
             commands: from `take_over`.
         """
         async with trio.open_nursery() as own:
+            self._own = own
             self._own_client = OwnClient(self.spec, own, self._log)
             async with trio.open_nursery() as connections:
                 async with trio.open_nursery() as turns:
@@ -586,6 +590,15 @@ class PodServer:
             environ["PODS_SOCKET"] = spec.supervisor_socket
             environ["PODS_TOKEN_FILE"] = token_file(spec)
         return environ
+
+    async def beside(self, run: Beside) -> None:
+        """Start a task of the agent that ends with the pod, at the latest.
+
+        Raises:
+            Exception: what it raised before it had begun.
+        """
+        assert self._own is not None, "agents run while the pod lives"
+        await self._own.start(run_beside, run, self._log)
 
     async def client(self) -> PodsClient:
         """The pod's own client of its supervisor."""

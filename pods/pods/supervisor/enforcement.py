@@ -110,4 +110,8 @@ def enforcement_of(record: PodRecord) -> Enforcement:
 
 def in_short(enforcement: Enforcement) -> Enforcement:
     """The same for one row of many: of its rules those that are not exact."""
-    return evolve(enforcement, rules=tuple(rule for rule in enforcement.rules if not rule.exact))
+    return evolve(
+        enforcement,
+        rules=tuple(rule for rule in enforcement.rules if not rule.exact),
+        besides=(),
+    )

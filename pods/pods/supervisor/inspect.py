@@ -50,6 +50,7 @@ async def inspect(supervisor: Supervisor, caller: Caller, request: InspectPod) -
         notes=() if live is None else tuple(map(_note, live.fold.notes)),
         undelivered=record.undelivered if live is None else live.fold.undelivered,
         questions=() if live is None else tuple(item.prompt for item in live.fold.questions),
+        open_questions=() if live is None else live.fold.questions,
         options=record.options,
         limits=record.limits,
         held_limits=held_limits(record.limits),

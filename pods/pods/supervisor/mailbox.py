@@ -1,4 +1,4 @@
-"""`send`, `notify` and `withdraw`: a pod's mailbox for those whom the pod does not answer itself.
+"""`send`, `notify`, `withdraw`, `answer`: a pod's mailbox for those whom it does not answer itself.
 
 Owns what becomes of a message to a pod that is paused or has ended. There is one mailbox a pod, its
 journal: a paused pod's own process is woken alone for as long as it takes to write the message
@@ -22,8 +22,16 @@ from pods.supervisor.freeze import awake
 from pods.supervisor.pause import ask_pod, living
 from pods_protocol.bounds import MAX_READ_BYTES, MAX_READ_LIMIT
 from pods_protocol.errors import PodEnded, PodPaused
-from pods_protocol.pod_messages import Empty, Notify, NotifyResult, Run, RunResult, Withdraw
-from pods_protocol.supervisor_messages import NotifyPod, SendMessage, WithdrawMessage
+from pods_protocol.pod_messages import (
+    AnswerQuestion,
+    Empty,
+    Notify,
+    NotifyResult,
+    Run,
+    RunResult,
+    Withdraw,
+)
+from pods_protocol.supervisor_messages import AnswerPod, NotifyPod, SendMessage, WithdrawMessage
 
 _ACCEPTED: Final = frozenset({"message_accepted"})
 
@@ -93,8 +101,26 @@ async def withdraw(supervisor: Supervisor, caller: Caller, request: WithdrawMess
     return answer
 
 
+async def answer(supervisor: Supervisor, caller: Caller, request: AnswerPod) -> Empty:
+    """Answer a question of a pod.
+
+    Raises:
+        UnknownPod: the caller has no such pod.
+        UnknownQuestion: none of that id is open.
+        PodEnded: the pod has ended.
+        PodsError: its refusal.
+    """
+    record = find_pod(supervisor, caller, request.pod)
+    message = AnswerQuestion(question_id=request.question_id, answer=request.answer)
+    given: Empty = await _ask(supervisor, record, "answer", message)
+    return given
+
+
 async def _ask(
-    supervisor: Supervisor, record: PodRecord, verb: str, message: Run | Notify | Withdraw
+    supervisor: Supervisor,
+    record: PodRecord,
+    verb: str,
+    message: Run | Notify | Withdraw | AnswerQuestion,
 ) -> Any:
     live = await living(supervisor, record, verb)
     if supervisor.known(live.id).life is not Life.PAUSED:

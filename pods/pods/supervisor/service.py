@@ -41,7 +41,7 @@ from pods.supervisor.inspect import connect, inspect
 from pods.supervisor.launcher_link import LauncherLink
 from pods.supervisor.list import list_pods
 from pods.supervisor.log import Log
-from pods.supervisor.mailbox import notify, send, withdraw
+from pods.supervisor.mailbox import answer, notify, send, withdraw
 from pods.supervisor.options import Options
 from pods.supervisor.pause import pause, resume
 from pods.supervisor.read import advance, read
@@ -85,6 +85,7 @@ HANDLERS: Final[dict[str, Callable[[Supervisor, Caller, Any], Any]]] = {
     "send": send,
     "notify": notify,
     "withdraw": withdraw,
+    "answer": answer,
     "list": list_pods,
     "inspect": inspect,
     "connect": connect,

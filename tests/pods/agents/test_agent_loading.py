@@ -112,7 +112,7 @@ def test_an_entry_point_is_found(cwd: str, monkeypatch: pytest.MonkeyPatch) -> N
     ("kind", "words"),
     [
         ("shel", "did you mean 'shell'"),
-        ("zzzz", "there are command, echo, shell"),
+        ("zzzz", "there are acp, claude, codex, command, "),
         ("no/such:Agent", "not of the form module:attribute"),
         ("some_agents_p5:", "not of the form module:attribute"),
         ("not_there_p5:Agent", "there is no module 'not_there_p5'"),
