@@ -150,7 +150,7 @@ async def test_by_its_policy_a_pod_denies_all_or_allows_what_is_in_its_scope(
 
 async def test_files_are_read_and_written_within_the_scope_alone(short_dir: str) -> None:
     write(f"{short_dir}/old", "1\n2\n3\n")
-    steps = [
+    steps: list[Any] = [
         ["ask", "fs/read_text_file", {"path": f"{short_dir}/old", "line": 2, "limit": 1}],
         ["ask", "fs/write_text_file", {"path": f"{short_dir}/d/new", "content": "écrit"}],
         ["ask", "fs/read_text_file", {"path": f"{short_dir}/none"}],
@@ -329,7 +329,7 @@ async def test_our_tools_come_with_the_session_where_the_pod_may_call_back(short
 
 
 def test_options_that_are_none_and_programs_that_are_not_there_say_what_to_do() -> None:
-    for options, words in (
+    wrong: list[tuple[dict[str, Any], str]] = [
         ({}, "`argv` is missing"),
         ({"argv": []}, "`argv` is missing"),
         ({"argv": [1]}, "`argv` is not a list"),
@@ -338,7 +338,8 @@ def test_options_that_are_none_and_programs_that_are_not_there_say_what_to_do() 
         ({"argv": ["sh"], "permission_seconds": 0}, "more than 0"),
         ({"argv": ["sh"], "permission_seconds": "1"}, "no number"),
         ({"argv": ["/no/such/agent"]}, "[not_installed]"),
-    ):
+    ]
+    for options, words in wrong:
         with pytest.raises(AgentError) as caught:
             load_agent("acp", options, cwd="/")
         assert words in caught.value.message
