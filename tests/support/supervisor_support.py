@@ -7,6 +7,7 @@ on the path of the pods that these helpers start.
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import hashlib
 import os
@@ -24,6 +25,7 @@ import trio
 
 from pods.agents.turn import Turn
 from pods.client import aio
+from pods.journal.files import SystemFiles
 from pods.paths import SupervisorPlaces, places_from
 from pods.scope.registry import ScopeRegistry
 from pods.supervisor.core import Supervisor
@@ -66,6 +68,27 @@ class Stubborn:
         """Say that it begins, then hear nothing any more."""
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         _block()
+
+
+class Unsynced:
+    """Says when the end of its turn is written and not synced; then it goes on, or cannot.
+
+    What to do stands in a second pipe, `BEGUN` and ".go": nothing to go on, anything to fail.
+    """
+
+    async def run_turn(self, turn: object) -> None:
+        """End at once; the journal's next sync is the one that waits."""
+        sync = SystemFiles.sync
+
+        def waiting(descriptor: int) -> None:
+            setattr(SystemFiles, "sync", staticmethod(sync))  # noqa: B010 - a typed one is final
+            pipe = os.environ[BEGUN]
+            Path(pipe).write_bytes(b"begun")
+            if Path(f"{pipe}.go").read_bytes():
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            sync(descriptor)
+
+        setattr(SystemFiles, "sync", staticmethod(waiting))  # noqa: B010 - as above
 
 
 class Scanner:
@@ -111,6 +134,7 @@ async def spawn_trouble(client: aio.PodsClient, directory: str, name: str, kind:
     os.mkdir(own, 0o700)
     pipe = f"{own}/begun"
     os.mkfifo(pipe, 0o600)
+    os.mkfifo(f"{pipe}.go", 0o600)
     await client.spawn(
         name, agent=f"supervisor_support:{kind}", prompt="go", env={BEGUN: pipe}, write=[own]
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import Final, NamedTuple
 
-from pods.journal.files import FileOperations
+from pods.journal.files import FileOperations, SystemFiles
 from pods_protocol.errors import StorageFailed
 
 LOCK_NAME: Final = "journal.lock"
@@ -110,6 +110,27 @@ def sync_directory(directory: str, operations: FileOperations) -> None:
         operations.sync(descriptor)
     finally:
         operations.close(descriptor)
+
+
+def sync_newest(directory: str) -> None:
+    """Wait until the disk has all that a writer left which is dead.
+
+    Raises:
+        StorageFailed: it refuses.
+    """
+    files = SystemFiles()
+    segments = list_segments(directory)
+    if not segments:
+        return
+    try:
+        descriptor = files.open(segments[-1].path, READ_FLAGS, 0)
+        try:
+            files.sync(descriptor)
+        finally:
+            files.close(descriptor)
+        sync_directory(directory, files)
+    except OSError as error:
+        raise failed("sync", segments[-1].path, error) from error
 
 
 def failed(verb: str, path: str, error: OSError) -> StorageFailed:

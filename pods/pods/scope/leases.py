@@ -11,8 +11,17 @@ from typing import Any
 
 from attrs import frozen
 
-from pods.scope.regions import Region, contains, has_path, intersect, is_cut, region_of
-from pods.scope.rules import rule_to_data
+from pods.scope.regions import (
+    Region,
+    contains,
+    has_path,
+    intersect,
+    is_canonical,
+    is_cut,
+    region_of,
+)
+from pods.scope.rules import describe, rule_to_data
+from pods_protocol.errors import InvalidScope, ScopeConflict
 from pods_protocol.values import ProcessIdentity, ScopeGrant, ScopeRule
 
 
@@ -51,13 +60,33 @@ class Lease:
         return self.pending_nonce is not None
 
     @property
+    def rules(self) -> tuple[ScopeRule, ...]:
+        """What the pod has itself and what it may lend."""
+        return (*self.grant.allow, *self.grant.delegable)
+
+    @property
     def territory(self) -> tuple[ScopeRule, ...]:
         """The rules whose ground no stranger may write on; the denies still cut holes into it."""
-        return tuple(
-            rule
-            for rule in (*self.grant.allow, *self.grant.delegable)
-            if rule.permission == "write"
-        )
+        return tuple(rule for rule in self.rules if rule.permission == "write")
+
+    def check(self) -> None:
+        """Refuse what no table may hold.
+
+        Raises:
+            InvalidScope: a target is not canonical (`normalise_rules` was not asked).
+            ValueError: neither pending nor held, which is a bug of the caller.
+        """
+        for rule in (*self.grant.allow, *self.grant.deny, *self.grant.delegable):
+            if not is_canonical(rule.target):
+                raise InvalidScope(
+                    f"cannot lend {describe(rule)} to {self.name!r}: the path is not canonical; "
+                    "resolve it before it is compared",
+                    target=rule.target,
+                )
+        if self.is_pending != (self.pending_deadline is not None):
+            raise ValueError("a pending lease has a nonce and a deadline, any other has neither")
+        if self.holder is None and not self.is_pending:
+            raise ValueError("a lease that is not pending has a holder")
 
     def is_over(self, now: float, boot: str, is_gone: Callable[[ProcessIdentity], bool]) -> bool:
         """Whether the lease has died by itself: nothing of its pod can be alive any more.
@@ -105,6 +134,16 @@ class Conflict:
             "owner_supervisor": self.owner.supervisor,
             "owner_rule": rule_to_data(self.owned),
         }
+
+    def refusal_of(self, lease: Lease) -> ScopeConflict:
+        """The error for the lease that is not granted."""
+        return ScopeConflict(
+            f"cannot lend {describe(self.requested)} to {lease.name!r}: the pod "
+            f"{self.owner.name!r} holds {describe(self.owned)}; choose another place, ask for "
+            f"read, or wait until {self.owner.name!r} has ended",
+            requested=rule_to_data(self.requested),
+            **self.owner_data,
+        )
 
 
 def clash(first: Lease, second: Lease) -> tuple[ScopeRule, ScopeRule] | None:

@@ -24,13 +24,11 @@ from attrs import evolve, field, frozen
 
 from pods.scope.grounds import enter, neighbours, strike
 from pods.scope.leases import Conflict, Lease, clash, takes_all
-from pods.scope.regions import is_canonical, is_cut, region_of
+from pods.scope.regions import is_cut, region_of
 from pods.scope.rules import covers, describe, holes_for, permits, rule_to_data, widest
 from pods_protocol.errors import (
-    InvalidScope,
     NameTaken,
     NotAuthorized,
-    ScopeConflict,
     ScopeNotDelegable,
     UnknownPod,
 )
@@ -104,29 +102,22 @@ class Table:
             yield self.leases[child]
             waiting.extend(self._children.get(child, ()))
 
-    def lend(self, lease: Lease) -> Table:
+    def lend(self, lease: Lease, *, once_lent: Collection[str] = ()) -> Table:
         """The table with one lease more.
 
         The lease that is stored has its ancestors' denies added to its own.
 
+        Args:
+            lease: what to lend, and from whom.
+            once_lent: pods that had theirs from it before it lapsed, and have them from it again.
+
         Raises:
-            InvalidScope: a target is not canonical (`normalise_rules` was not asked).
-            ValueError: neither pending nor held, which is a bug of the caller.
+            InvalidScope, ValueError: as `Lease.check`.
             NameTaken: a lease of that id exists.
             ScopeNotDelegable: the parent has ended, or may not lend one of the rules.
             ScopeConflict: a pod that is no ancestor holds some of it; the deepest one is named.
         """
-        for rule in (*lease.grant.allow, *lease.grant.deny, *lease.grant.delegable):
-            if not is_canonical(rule.target):
-                raise InvalidScope(
-                    f"cannot lend {describe(rule)} to {lease.name!r}: the path is not canonical; "
-                    "resolve it before it is compared",
-                    target=rule.target,
-                )
-        if lease.is_pending != (lease.pending_deadline is not None):
-            raise ValueError("a pending lease has a nonce and a deadline, any other has neither")
-        if lease.holder is None and not lease.is_pending:
-            raise ValueError("a lease that is not pending has a holder")
+        lease.check()
         if lease.pod_id in self.leases:
             taken = self.leases[lease.pod_id]
             raise NameTaken(
@@ -138,23 +129,32 @@ class Table:
             )
         if lease.parent_id is not None:
             lease = self._inherit(lease)
-        self._refuse_conflict(lease)
+        below = self._within(lease, once_lent)
+        conflict = self._find_conflict(lease, below)
+        if conflict is not None:
+            raise conflict.refusal_of(lease)
         index = dict(self._by_target)
         enter(index, lease)
-        return Table({**self.leases, lease.pod_id: lease}, index)
+        again = {pod_id: evolve(self.leases[pod_id], parent_id=lease.pod_id) for pod_id in below}
+        return Table({**self.leases, **again, lease.pod_id: lease}, index)
 
-    def retake(self, lease: Lease) -> Table:
+    def retake(self, lease: Lease, children: Collection[str] = ()) -> Table:
         """The table with a pod's lease pending once more, for the pod's next process.
 
         The rules of a lease that is there stay as they are, and what is lent from it stays lent:
-        between two processes of one pod its scope is never free. One that is gone is lent anew.
+        between two processes of one pod its scope is never free. One that lapsed meanwhile is lent
+        anew, and the pod's own children do not stand in its way: their leases are below it again.
+
+        Args:
+            lease: as it is to be while it is pending.
+            children: the pod's living ones.
 
         Raises:
-            InvalidScope, ScopeNotDelegable, ScopeConflict: as `lend`, where it is gone.
+            InvalidScope, ScopeNotDelegable, ScopeConflict: as `lend`.
         """
         held = self.leases.get(lease.pod_id)
         if held is None:
-            return self.lend(lease)
+            return self.lend(lease, once_lent=children)
         return self._replaced(
             evolve(
                 held,
@@ -234,9 +234,8 @@ class Table:
             parent_id = lease.parent_id
             while parent_id in gone:
                 parent_id = self.leases[parent_id].parent_id
-            leases[pod_id] = (
-                lease if parent_id == lease.parent_id else evolve(lease, parent_id=parent_id)
-            )
+            is_same = parent_id == lease.parent_id
+            leases[pod_id] = lease if is_same else evolve(lease, parent_id=parent_id)
         return Table(leases, index)
 
     def children(self, pod_id: str) -> Iterator[Lease]:
@@ -332,16 +331,15 @@ class Table:
                 delegable=[],
             )
         lendable = parent.grant.delegable
-        for rule in (*lease.grant.allow, *lease.grant.delegable):
+        for rule in lease.rules:
             within = any(permits(outer, rule) for outer in lendable)
-            if within and not is_cut(
-                region_of(rule), holes_for(rule.permission, parent.grant.deny)
-            ):
+            holes = holes_for(rule.permission, parent.grant.deny)
+            if within and not is_cut(region_of(rule), holes):
                 continue
             why = "a deny takes all of it" if within else "that is outside what it may lend"
             offer = ", ".join(describe(outer) for outer in lendable) or "nothing"
             # To a pod that wants what its sibling has, the sibling's name says the most.
-            conflict = self._find_conflict(lease)
+            conflict = self._find_conflict(lease, ())
             held = f"the pod {conflict.owner.name!r} holds it; " if conflict else ""
             raise ScopeNotDelegable(
                 f"cannot lend {describe(rule)} to {lease.name!r}: {held}{why}; its parent "
@@ -356,13 +354,39 @@ class Table:
             return lease
         return evolve(lease, grant=evolve(lease.grant, deny=(*lease.grant.deny, *inherited)))
 
-    def _find_conflict(self, lease: Lease) -> Conflict | None:
-        """The deepest pod, no ancestor, that would write where the lease would."""
-        related: set[str] = set()
+    def _above(self, lease: Lease) -> set[str]:
+        """The ids of the ancestors of a lease that need not be in the table."""
+        above: set[str] = set()
         at = lease.parent_id
         while at is not None:
-            related.add(at)
+            above.add(at)
             at = self.leases[at].parent_id
+        return above
+
+    def _within(self, lease: Lease, pod_ids: Collection[str]) -> tuple[str, ...]:
+        """Which of these could have been lent from it: no kin above, no rule beyond it."""
+        above = self._above(lease) if pod_ids else set[str]()
+        return tuple(
+            pod_id
+            for pod_id in pod_ids
+            if pod_id in self.leases
+            and pod_id not in above
+            and all(
+                any(permits(outer, rule) for outer in lease.grant.delegable)
+                for rule in self.leases[pod_id].rules
+            )
+        )
+
+    def _find_conflict(self, lease: Lease, below: Collection[str]) -> Conflict | None:
+        """The deepest pod, no kin, that would write where the lease would.
+
+        Args:
+            lease: which is not in the table.
+            below: whose leases will be lent from it.
+        """
+        related = self._above(lease)
+        for pod_id in below:
+            related |= {pod_id, *(one.pod_id for one in self.descendants(pod_id))}
         deepest: tuple[tuple[int, int], Conflict] | None = None
         for pod_id in sorted(neighbours(self._by_target, lease) - related):
             owner = self.leases[pod_id]
@@ -374,16 +398,3 @@ class Table:
             if deepest is None or rank > deepest[0]:
                 deepest = (rank, Conflict(owner=owner, owned=owned, requested=requested))
         return None if deepest is None else deepest[1]
-
-    def _refuse_conflict(self, lease: Lease) -> None:
-        conflict = self._find_conflict(lease)
-        if conflict is None:
-            return
-        owner, requested = conflict.owner, conflict.requested
-        raise ScopeConflict(
-            f"cannot lend {describe(requested)} to {lease.name!r}: the pod {owner.name!r} holds "
-            f"{describe(conflict.owned)}; choose another place, ask for read, or wait until "
-            f"{owner.name!r} has ended",
-            requested=rule_to_data(requested),
-            **conflict.owner_data,
-        )

@@ -20,6 +20,7 @@ import trio
 from attrs import evolve, frozen
 
 from pods.journal.ending import end_of_the_dead
+from pods.journal.segments import sync_newest
 from pods.journal.store import Journal
 from pods.lifecycle import Command, Life, Trigger
 from pods.records.events import (
@@ -220,6 +221,8 @@ async def end_journal(supervisor: Supervisor, record: PodRecord, facts: Facts) -
             message = why_ended(facts)
             await trio.to_thread.run_sync(_write_end, live.journal, ended, message)
             await live.catch_up()
+        elif live.fold.last_told > live.vouched:
+            await trio.to_thread.run_sync(sync_newest, live.journal)  # killed in front of that
         # A journal that was deleted under the pod says nothing of its end even now.
         state: PodState = live.fold.ended or ended
     except PodsError as error:
@@ -229,6 +232,8 @@ async def end_journal(supervisor: Supervisor, record: PodRecord, facts: Facts) -
         state = "lost"
         if facts.insist and isinstance(error, StorageFailed) and error.data.get("errno"):
             facts = evolve(facts, unwritten=error)
+    if facts.unwritten is None:
+        live.vouch(live.seen)
     reason = "" if state == "stopped" else why_ended(facts)
     if live.fold.limit is not None:
         reason = f"limit {live.fold.limit}: {live.fold.end_message}"
@@ -247,6 +252,7 @@ async def end_turn(supervisor: Supervisor, record: PodRecord, facts: Facts) -> N
     try:
         await trio.to_thread.run_sync(_write_end, live.journal, "lost", message, True)
         await live.catch_up()
+        live.vouch(live.seen)
     except PodsError as error:
         # Its next process ends the turn first of all.
         supervisor.log(f"cannot end the turn of pod {record.name}: {error.message}")

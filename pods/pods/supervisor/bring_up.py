@@ -191,7 +191,11 @@ async def take_lease(
     )
 
     def lend(table: Table) -> tuple[Table, ScopeGrant]:
-        lent = table.lend(lease) if start.revival is None else table.retake(lease)
+        if start.revival is None:
+            lent = table.lend(lease)
+        else:
+            children = [one.id for one in supervisor.table.children(live.id) if one.living]
+            lent = table.retake(lease, children)
         return lent, lent.leases[live.id].grant
 
     def give_back(table: Table) -> tuple[Table, None]:

@@ -55,6 +55,8 @@ class LivePod:
         holding: one pause, resume or message for a paused pod at a time.
         launcher: the one that gets what its keeper leaves, where that is known.
         env: the values of its variables, for its next process.
+        vouched: seq up to which its journal stands for good. What is read from its file beyond may
+            not be synced yet, and is taken back where that fails.
         spawning: the scope of the spawn or the restore that makes it, while it does.
         restarting: the scope in which it is started again, while it is.
         behind: its journal was longer than the last look at it.
@@ -97,6 +99,7 @@ class LivePod:
         self.restarting: trio.CancelScope | None = None
         self.watchers: set[trio.Event] = set()
         self.behind = False
+        self.vouched = 0
         self._untold = False
         self._seen = 0
         self._shown: PodState | None = None
@@ -109,12 +112,31 @@ class LivePod:
         return f"<LivePod {self.name} {self.id}>"
 
     def take(self, event: Event) -> None:
-        """Take one event of the pod's journal; one that was seen already changes nothing."""
-        if event.seq <= self._seen or event.type not in STATE_KINDS_ASKED:
+        """Take one event that the pod tells of, and tells of only once it is written.
+
+        One that was read from its journal before changes nothing.
+        """
+        if event.type not in STATE_KINDS_ASKED:
+            return
+        self.vouch(event.seq)
+        if event.seq <= self._seen:
             return
         self._seen = event.seq
         self.fold.apply(event)
         self.changed()
+
+    def vouch(self, seq: int) -> None:
+        """Its journal stands for good up to here, as its writer says."""
+        if seq > self.vouched:
+            had_news = self.vouched < self.fold.last_told
+            self.vouched = seq
+            if had_news:
+                self._on_news(self)
+
+    def forget_state(self) -> None:
+        """Its writer took back what was read here from its journal: read it all once more."""
+        self.fold = PodFold()
+        self._seen = 0
 
     def changed(self) -> None:
         """Tell everybody who waits that it is worth looking again."""

@@ -142,10 +142,15 @@ async def _follow(supervisor: Supervisor, live: LivePod) -> None:
                     await live.catch_up()
                 await live.connect_pod(supervisor.nursery, supervisor.places.pod_socket(live.id))
             link = supervisor.pod_link(live)
-            await link.request(
-                Subscribe(since=live.seen, kinds=tuple(sorted(STATE_KINDS_ASKED))),
+            since = live.seen
+            stands = await link.request(
+                Subscribe(since=since, kinds=tuple(sorted(STATE_KINDS_ASKED))),
                 timeout_seconds=HELLO_SECONDS,
             )
+            if stands.last_seq < since:
+                live.forget_state()
+                await live.catch_up()
+            live.vouch(stands.last_seq)
             pause = FIRST_RECONNECT_SECONDS
             supervisor.relay.go_on(live.id)
             await link.closed.wait()

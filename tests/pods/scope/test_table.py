@@ -390,6 +390,45 @@ def test_a_lease_that_is_taken_again_is_never_free_and_keeps_what_was_lent() -> 
     assert not again.adopt("a", "second", me()).leases["a"].is_pending
 
 
+def test_what_was_lent_from_a_lease_that_lapsed_is_below_it_again_where_it_is_retaken() -> None:
+    boss = pending("boss", ["w /p/**"])
+    boss = attrs.evolve(boss, grant=attrs.evolve(boss.grant, delegable=rules(["w /p/**"])))
+    table = table_of(
+        lease("top", delegable=["w /p/**"]),
+        attrs.evolve(boss, parent_id="top"),
+        lease("child", ["w /p/a/**"], delegable=["w /p/a/**"], parent="boss"),
+        lease("grandchild", ["w /p/a/b/**"], parent="child"),
+    )
+    lapsed = table.reclaim(["boss"])
+    assert lapsed.leases["child"].parent_id == "top"
+    again = lapsed.retake(attrs.evolve(boss, parent_id="top"), ["child", "never was"])
+    assert {one.pod_id: one.parent_id for one in again.leases.values()} == {
+        "top": None, "boss": "top", "child": "boss", "grandchild": "child",
+    }  # fmt: skip
+    assert again.lent("boss") == rules(["w /p/a/**"])
+    Table.of(again.leases.values())
+    with pytest.raises(ScopeConflict):
+        lapsed.retake(attrs.evolve(boss, parent_id="top"))
+    # Nor does anybody come below it who could not have been lent that, or who is above it.
+    taken = table_of(lease("other", ["w /p/x/**", "w /q/**"]))
+    with pytest.raises(ScopeConflict):
+        taken.retake(boss, ["other"])
+    assert (
+        lapsed.retake(attrs.evolve(boss, parent_id="top"), ["child", "top"]).leases["top"].parent_id
+        is None
+    )
+
+
+def test_another_may_answer_for_what_a_killed_holder_leaves_and_only_for_that_holder() -> None:
+    guard = attrs.evolve(me(), pid=4_000_000)
+    table = table_of(lease("a", ["w /p/**"]))
+    assert table.guarded("a", me(), guard).leases["a"].guardian == guard
+    assert table.guarded("a", guard, guard) is table
+    assert table.guarded("gone", me(), guard) is table
+    waiting = table.retake(pending("a", ["w /p/**"]))
+    assert waiting.guarded("a", me(), guard) is waiting
+
+
 def test_a_lease_that_is_gone_is_lent_anew_or_refused_with_the_owner() -> None:
     mine = pending("a", ["w /p/**"])
     assert "a" in Table().retake(mine).leases

@@ -13,12 +13,12 @@ import trio
 from pods.client import aio
 from pods.journal.fold import PodFold
 from pods.journal.store import Journal, JournalWriter
-from pods.keeper.record import read_guard
 from pods.records.events import reserved_data
 from pods.records.table import PodTable
 from pods.rpc.client import RpcClient
 from pods.scope.identity import identify, is_alive
 from pods.scope.landlock import abi_version
+from pods.scope.leases import Lease
 from pods.scope.registry import ScopeRegistry
 from pods.supervisor import kill, launcher_link, spawn, watch
 from pods.supervisor.core import Supervisor
@@ -34,10 +34,13 @@ from pods_protocol.values import ProcessIdentity, ScopeGrant
 from supervisor_support import (
     NOTHING,
     WAIT_SECONDS,
+    client_of,
+    daemon,
     left_in,
     places_of,
     spawn_trouble,
     supervisor_and_client,
+    wait_process_ended,
 )
 
 
@@ -61,50 +64,62 @@ async def test_a_pod_of_an_earlier_launcher_is_buried_when_its_keeper_is_killed(
 
 
 @pytest.mark.skipif(abi_version() < 6, reason="without signal domains there is no guard")
-@pytest.mark.parametrize("again", [False, True])
 async def test_what_a_killed_keeper_leaves_is_ended_though_its_launcher_was_killed_before(
-    pods_environ: dict[str, str], again: bool
+    pods_environ: dict[str, str],
 ) -> None:
-    """Also where the pod is paused, the guard with it, and no supervisor lived meanwhile."""
-    async with supervisor_and_client(pods_environ, stop_pods=not again) as (supervisor, client):
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
         with trio.fail_after(WAIT_SECONDS):
-            await client.spawn("old", prompt="setsid sleep 1000 > /dev/null 2>&1 & echo $!")
-            await client.wait("old")
-            stray = identify(int(await client.read_text("old", since=0)))
-            keeper, launcher = _live(supervisor, "old").keeper_identity, supervisor.launcher.pid
-            assert keeper is not None
-            assert launcher is not None
-            registry, runtime = supervisor.registry, _runtime(supervisor, "old")
-            os.kill(launcher, signal.SIGKILL)
-            await client.spawn("new")
-            guard = read_guard(runtime)
-            assert guard is not None
-            while _guardian(registry, "old") != guard:
-                await trio.lowlevel.checkpoint()  # it is entered in a moment
-            if again:
-                await client.pause("old")
-            else:
-                os.kill(keeper.pid, signal.SIGKILL)
-                await client.wait("old", until="ended")
-                assert not is_alive(stray)
-    if again:
-        os.kill(keeper.pid, signal.SIGKILL)
-        async with supervisor_and_client(pods_environ) as (supervisor, client):
-            assert (await client.inspect("old")).pod.state == "lost"
+            stray, lease = await _leave_a_stray(supervisor.registry, client)
+            assert lease.holder is not None
+            os.kill(lease.holder.pid, signal.SIGKILL)
+            await client.wait("old", until="ended")
             assert not is_alive(stray)
-            last = supervisor.launcher.identity
-            assert last is not None
-        with trio.fail_after(WAIT_SECONDS):
-            await wait_process_gone(last)  # it is the child of the one before
     assert left_in(pods_environ) == NOTHING
 
 
-def _runtime(supervisor: Supervisor, name: str) -> str:
-    return supervisor.places.pod_runtime(_live(supervisor, name).id)
+@pytest.mark.slow
+@pytest.mark.skipif(abi_version() < 6, reason="without signal domains there is no guard")
+async def test_it_is_ended_also_where_all_was_paused_and_no_supervisor_was_there(
+    pods_environ: dict[str, str],
+) -> None:
+    with trio.fail_after(WAIT_SECONDS):
+        with daemon(pods_environ) as process:
+            async with client_of(pods_environ) as client:
+                registry = ScopeRegistry(places_of(pods_environ, "test").places.registry)
+                stray, lease = await _leave_a_stray(registry, client)
+                await client.pause("old")
+        await wait_process_ended(process)
+        assert lease.holder is not None
+        os.kill(lease.holder.pid, signal.SIGKILL)
+        async with supervisor_and_client(pods_environ) as (supervisor, client):
+            assert (await client.inspect("old")).pod.state == "lost"
+            assert not is_alive(stray)
+            launcher = supervisor.launcher.identity
+            assert launcher is not None
+        await wait_process_gone(launcher)  # it was another supervisor's child
+    assert left_in(pods_environ) == NOTHING
 
 
-def _guardian(registry: ScopeRegistry, name: str) -> ProcessIdentity | None:
-    return next(one.guardian for one in registry.read().leases.values() if one.name == name)
+async def _leave_a_stray(
+    registry: ScopeRegistry, client: aio.PodsClient
+) -> tuple[ProcessIdentity, Lease]:
+    """A program that a pod left running, and the pod's lease once its keeper has a guard."""
+    await client.spawn("old", prompt="setsid sleep 1000 > /dev/null 2>&1 & echo $!")
+    await client.wait("old")
+    stray = identify(int(await client.read_text("old", since=0)))
+    launcher = _lease(registry).guardian
+    assert launcher is not None
+    os.kill(launcher.pid, signal.SIGKILL)
+    await client.spawn("new")
+    while (lease := _lease(registry)).guardian == launcher:
+        await trio.lowlevel.checkpoint()  # the guard is entered in a moment, and nobody tells
+    assert lease.guardian is not None
+    assert is_alive(lease.guardian)
+    return stray, lease
+
+
+def _lease(registry: ScopeRegistry) -> Lease:
+    return next(one for one in registry.read().leases.values() if one.name == "old")
 
 
 async def test_the_keeper_of_an_earlier_launcher_ends_its_tree_itself_however_late_it_hears(

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import trio
@@ -26,6 +27,7 @@ from supervisor_support import (
     daemon,
     left_in,
     places_of,
+    spawn_trouble,
     supervisor_and_client,
     wait_process_ended,
     wait_text,
@@ -149,6 +151,43 @@ async def test_a_killed_child_is_an_event_of_its_parent_within_a_second(
                 assert done.timed_out is not any_of_them
                 assert done.ready[0].last_turn is not None
                 assert done.ready[0].last_turn.stop_reason == "lost"
+    assert left_in(pods_environ) == NOTHING
+
+
+@pytest.mark.parametrize("then", ["goes on", "cannot", "is killed"])
+async def test_a_parent_is_told_of_nothing_that_its_child_has_not_on_disk_for_good(
+    pods_environ: dict[str, str], short_dir: str, then: str
+) -> None:
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        with trio.fail_after(WAIT_SECONDS):
+            work = f"{short_dir}/work"
+            os.mkdir(work)
+            boss = await client.spawn("boss", agent="echo", write=[work])
+            async with acting_as(supervisor.places.socket, boss) as as_boss:
+                await spawn_trouble(as_boss, work, "kid", "Unsynced")
+                kid = live_pod(supervisor, "kid")
+                assert kid.pod_pid is not None
+                assert kid.pod is not None
+                if then == "cannot":
+                    await kid.pod.aclose()  # its state comes from the disk, and over a new link
+                await as_boss.wait("kid", timeout_seconds=0.0)
+                assert kid.fold.turn is None, "its file has the end of the turn"
+                await supervisor.relay.wait_told(supervisor.known(kid.id))
+                assert (await client.read("boss", since=0, kinds=["child_event"])).events == ()
+                if then == "is killed":
+                    os.kill(kid.pod_pid, signal.SIGKILL)
+                else:
+                    answer = b"" if then == "goes on" else b"no"
+                    await trio.to_thread.run_sync(Path(f"{work}/kid/begun.go").write_bytes, answer)
+                    await as_boss.wait("kid")
+                    await told(client, "boss", ("kid", "turn_ended"))
+                    await as_boss.stop("kid")
+            seen = await told(client, "boss", ("kid", "stopped"))
+            assert seen == [("kid", "turn_ended"), ("kid", "stopped")]
+            turn = (await client.read("kid", since=0, kinds=["turn_ended"])).events
+            heard = (await client.read("boss", since=0, kinds=["child_event"])).events
+            assert [event.seq for event in turn] == [heard[0].data["seq"]]
+            assert turn[0].data == heard[0].data["data"]
     assert left_in(pods_environ) == NOTHING
 
 

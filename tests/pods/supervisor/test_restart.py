@@ -11,7 +11,9 @@ import pytest
 import trio
 
 from pods.client import aio
+from pods.scope.registry import ScopeRegistry
 from pods.supervisor.core import Supervisor
+from pods.supervisor.processes import wait_process_gone
 from pods_protocol.errors import PodEnded, ScopeConflict
 from pods_protocol.events import Event
 from pods_protocol.pod_messages import GetStatus, Run
@@ -21,8 +23,12 @@ from supervisor_support import (
     BUSY,
     NOTHING,
     WAIT_SECONDS,
+    client_of,
+    daemon,
     left_in,
+    places_of,
     supervisor_and_client,
+    wait_process_ended,
     wait_text,
 )
 
@@ -176,3 +182,35 @@ async def test_a_killed_launcher_takes_no_pod_along_and_deaths_are_still_noticed
         after = await wait_restarted(client, 1)
         assert after.pod.pid != before
         assert supervisor.launcher.pid != launcher
+
+
+async def test_a_pod_whose_lease_lapsed_while_no_supervisor_was_there_gets_it_back_from_its_child(
+    pods_environ: dict[str, str], short_dir: str
+) -> None:
+    work = f"{short_dir}/w"
+    os.makedirs(f"{work}/kid")
+    places = places_of(pods_environ, "test")
+    registry = ScopeRegistry(places.places.registry)
+    with trio.fail_after(WAIT_SECONDS):
+        with daemon(pods_environ) as process:
+            async with client_of(pods_environ) as client:
+                again = RestartPolicy(when="on-failure", limit=5)
+                boss = await client.spawn("boss", agent="echo", write=[work], restart=again)
+                assert boss.spawned is not None
+                async with aio.connect_socket(places.socket, boss.spawned.token) as as_boss:
+                    await as_boss.spawn("kid", agent="echo", write=[f"{work}/kid"])
+                ids = {one.name: one.id for one in (await client.list()).pods}
+                pid = await pid_of(client, "boss")
+        await wait_process_ended(process)
+        os.kill(pid, signal.SIGKILL)
+        # What its deadline would do, had the supervisor died while it waited to start it again.
+        registry.transact(lambda table: (table.release(ids["boss"]), None))
+        assert registry.read().leases[ids["kid"]].parent_id is None
+        async with supervisor_and_client(pods_environ) as (supervisor, client):
+            assert (await wait_restarted(client, 1, "boss")).restarts.total == 1
+            assert registry.read().leases[ids["kid"]].parent_id == ids["boss"]
+            assert (await client.inspect("kid")).pod.state == "idle"
+            launcher = supervisor.launcher.identity
+            assert launcher is not None
+        await wait_process_gone(launcher)  # it was another supervisor's child
+    assert left_in(pods_environ) == NOTHING
