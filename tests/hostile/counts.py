@@ -125,13 +125,14 @@ def _memory(pid: int, field: str) -> int:
 def below(root: str) -> tuple[str, ...]:
     """What lies below a directory.
 
-    Relative paths; a supervisor's journal is cut into segments and may have any number; locks stay.
+    Relative paths; journals, the audit's too, are cut into segments and may have any number; locks
+    stay.
     """
     return tuple(
         sorted(
             str(path.relative_to(root))
             for path in Path(root).rglob("*")
-            if path.suffix != ".lock" and path.parent.name != "journal"
+            if path.suffix != ".lock" and path.parent.name not in ("journal", "audit")
         )
     )
 

@@ -231,6 +231,7 @@ class Keeper:
         self._struck: set[int] = set()
         self._survivors = 0
         self._childless = False
+        self._more = False
         self._killing = False
         self._terminations = 0
         self._record: ExitRecord | None = None
@@ -254,6 +255,8 @@ class Keeper:
         self._reap()
         while True:
             deadline = None
+            if self._more:
+                self._reap()
             if self._wait_status is not None:
                 self._killing = True
             if self._killing and not self._childless:
@@ -263,7 +266,7 @@ class Keeper:
             if self._killing:
                 deadline = time.monotonic() + retry
                 retry = min(retry * 2, LAST_RETRY_SECONDS)
-            self._server.turn(deadline)
+            self._server.turn(time.monotonic() if self._more else deadline)
         self._record = record_from(self._wait_status, self._survivors)
         code = self._save(self._record)
         _unlink_sockets(self._spec)
@@ -319,7 +322,7 @@ class Keeper:
             _say(f"the launcher has ended, and this keeper stays without a guard: {error}")
 
     def _reap(self) -> None:
-        _, self._childless = reap(self._reaped)
+        _, self._childless, self._more = reap(self._reaped)
 
     def _sweep(self) -> None:
         """Kill what is left, and reap for a while."""

@@ -29,6 +29,10 @@ SWEEP_PAUSE_SECONDS: Final = 0.0005
 """Between two rounds of a sweep in which nothing could be reaped: a killed process needs a moment
 to end, and this is long enough not to take the processor from it."""
 
+MAX_REAPED: Final = 256
+"""Children reaped at one go, in about a millisecond. Programs that fork and end faster than that
+would otherwise keep their keeper from hearing that they are to be killed."""
+
 EMPTY_LISTS: Final = 2
 """Empty lists in a row that a sweep believes where it may not wait for `waitpid` to say so, because
 spared children live: the kernel's list can miss one that another's end moves while it is read."""
@@ -37,6 +41,13 @@ MAX_WALKS: Final = 8
 """Walks in a row until one finds nobody new. What forks faster than eight walks is hostile, and
 only a kill is meant to hold against that."""
 
+WALK_SECONDS: Final = 1.0
+"""For all walks of one act. Four thousand quiet processes take a third of that; what forks while it
+is walked leaves ever more ended ones to look at, and nobody reaps them meanwhile."""
+
+COUNT_SECONDS: Final = 0.5
+"""For a number that people look at. A keeper that goes on counting does not hear what to kill."""
+
 MAX_STAT_BYTES: Final = 4096
 """`/proc/PID/stat` is some 300 bytes; one read takes it whole."""
 
@@ -44,6 +55,20 @@ _PPID_FIELD: Final = 1
 _STATE_FIELD: Final = 0
 _START_TICKS_FIELD: Final = 19
 ENDED_STATES: Final = frozenset({b"Z", b"X"})
+
+
+class Reaped(NamedTuple):
+    """What came of a look for children that have ended.
+
+    Attributes:
+        progress: there was one.
+        childless: none is left, living or not.
+        more: `MAX_REAPED` were reaped, so there may be others: look again, nobody may tell of them.
+    """
+
+    progress: bool
+    childless: bool
+    more: bool = False
 
 
 class Seen(NamedTuple):
@@ -104,7 +129,7 @@ def sweep(
             # A child that ended is a zombie until it is reaped below: its pid cannot be another's.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        progress, childless = reap(reaped)
+        progress, childless, _ = reap(reaped)
         if childless:
             return True
         empty = empty + 1 if not targets and not progress else 0
@@ -120,7 +145,7 @@ def reap_all(reaped: Callable[[int, int], None], *, seconds: float = SWEEP_SECON
     """Reap children that were killed until none is left or the time is over; whether none is."""
     deadline = time.monotonic() + seconds
     while True:
-        progress, childless = reap(reaped)
+        progress, childless, _ = reap(reaped)
         if childless or time.monotonic() >= deadline:
             return childless
         if not progress:
@@ -165,18 +190,17 @@ def identity_from(pid: int, line: bytes) -> ProcessIdentity:
     return ProcessIdentity(pid=pid, start_ticks=look.start_ticks, boot_id=boot_id())
 
 
-def reap(reaped: Callable[[int, int], None]) -> tuple[bool, bool]:
-    """Reap every child that has ended; returns whether there was one, and whether none is left."""
-    progress = False
-    while True:
+def reap(reaped: Callable[[int, int], None]) -> Reaped:
+    """Reap children that have ended, `MAX_REAPED` at most."""
+    for number in range(MAX_REAPED):
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
-            return progress, True
+            return Reaped(progress=number > 0, childless=True)
         if pid == 0:
-            return progress, False
-        progress = True
+            return Reaped(progress=number > 0, childless=False)
         reaped(pid, status)
+    return Reaped(progress=True, childless=False, more=True)
 
 
 def signal_tree(*numbers: int, until_still: bool = False) -> int:
@@ -188,9 +212,11 @@ def signal_tree(*numbers: int, until_still: bool = False) -> int:
         numbers: the signals, in order.
         until_still: look again until nobody new is found, for a signal after which nobody forks.
     """
+    deadline = time.monotonic() + WALK_SECONDS
     reached: set[Seen] = set()
     for _ in range(MAX_WALKS if until_still else 1):
-        found = {seen for seen in find_tree() if seen not in reached}
+        left = max(0.0, deadline - time.monotonic())
+        found = {seen for seen in find_tree(seconds=left) if seen not in reached}
         for seen in found:
             _send(seen, numbers)
         reached |= found
@@ -200,41 +226,47 @@ def signal_tree(*numbers: int, until_still: bool = False) -> int:
 
 
 def count_tree() -> int:
-    """How many processes live below this one."""
-    return len(find_tree())
+    """How many processes live below this one; at least so many where they are too many to count."""
+    return len(find_tree(seconds=COUNT_SECONDS))
 
 
-def find_tree() -> set[Seen]:
+def find_tree(*, seconds: float = WALK_SECONDS) -> set[Seen]:
     """Every living descendant of this process.
 
     Walks until one finds nobody new: a process that ends meanwhile hands its children to this one,
     behind the walk's back.
+
+    Args:
+        seconds: after which what was found must do.
     """
     own = os.getpid()
+    deadline = time.monotonic() + seconds
     found: set[Seen] = set()
     for _ in range(MAX_WALKS):
         before = len(found)
-        _walk(own, found)
-        if len(found) == before:
+        _walk(own, found, deadline)
+        if len(found) == before or time.monotonic() >= deadline:
             break
     return {seen for seen in found if not seen.ended}
 
 
-def _walk(own: int, found: set[Seen]) -> None:
-    """Add the descendants of `own`.
+def _walk(own: int, found: set[Seen], deadline: float) -> None:
+    """Add the descendants of `own`; those that are looked at before the deadline.
 
     A pid read from a list may be another's by the time it is looked at. So the child must name the
     parent as its own, and the parent must be the same process afterwards still; ended ones count
     as parents too, because one whose first thread ended looks so while its others run.
     """
     pending: list[tuple[int, int | None]] = [(own, None)]
-    while pending:
+    while pending and time.monotonic() < deadline:
         parent, parent_start = pending.pop()
-        children = [
-            Seen(pid, look.start_ticks, look.ended)
-            for pid in children_of(parent)
-            if (look := _look(pid)) is not None and look.parent == parent
-        ]
+        children: list[Seen] = []
+        for pid in children_of(parent):
+            look = _look(pid)
+            if look is not None and look.parent == parent:
+                children.append(Seen(pid, look.start_ticks, look.ended))
+            if time.monotonic() >= deadline:
+                break
         if parent_start is not None:
             again = _look(parent)
             if again is None or again.start_ticks != parent_start:

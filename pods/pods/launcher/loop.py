@@ -114,6 +114,7 @@ class Launcher:
         self._struck: set[int] = set()
         self._strays = 0
         self._stray_seen = False
+        self._more = False
         self._ending = False
         self._useless_since: float | None = None
         self._retry = FIRST_RETRY_SECONDS
@@ -147,7 +148,11 @@ class Launcher:
     def run(self) -> None:
         """Serve until told to end and no keeper lives, or until nobody needs it any more."""
         while True:
+            if self._more:
+                self._reap()
             deadline = self._clear()
+            if self._more:
+                deadline = time.monotonic()
             end = self._end_deadline()
             if end is not None:
                 if end <= time.monotonic():
@@ -290,7 +295,10 @@ class Launcher:
     def _signalled(self) -> None:
         if signal.SIGTERM in self._wakeup.take():
             self._ending = True
-        reap(self._reaped)
+        self._reap()
+
+    def _reap(self) -> None:
+        self._more = reap(self._reaped).more
 
     def _reaped(self, pid: int, status: int) -> None:
         kept = self._keepers.pop(pid, None)

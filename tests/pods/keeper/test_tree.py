@@ -1,0 +1,42 @@
+"""Reaping and walking end, however fast programs fork: a keeper has to hear what it is told."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+from confined import in_child
+from pods.keeper.tree import MAX_REAPED, count_tree, find_tree, reap
+
+
+def _sleeper() -> int:
+    pid = os.fork()
+    if pid == 0:
+        signal.pause()
+    return pid
+
+
+def test_one_reap_takes_so_many_and_says_that_there_may_be_more() -> None:
+    def act() -> list[Any]:
+        pids = [os.fork() or os._exit(0) for _ in range(MAX_REAPED + 1)]
+        for pid in pids:
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        seen: list[int] = []
+        looks = [reap(lambda pid, status: seen.append(pid)) for _ in range(2)]
+        return [len(seen), set(seen) == set(pids), *map(tuple, looks)]
+
+    first, second = [True, False, True], [True, True, False]
+    assert in_child(act) == [MAX_REAPED + 1, True, first, second]
+
+
+def test_a_walk_that_is_out_of_time_ends_with_what_it_found() -> None:
+    def act() -> list[int]:
+        pids = [_sleeper() for _ in range(50)]
+        try:
+            return [len(find_tree(seconds=0.0)), count_tree()]
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+
+    assert in_child(act) == [0, 50]
