@@ -55,9 +55,10 @@ class LineBuffer:
         """
         if self._too_large_bytes:
             raise self._too_large()
-        while True:
-            end = self._data.find(b"\n", self._searched)
-            stop = len(self._data) if end < 0 else end
+        data = self._data
+        while self._start < len(data):
+            end = data.find(b"\n", self._searched)
+            stop = len(data) if end < 0 else end
             if stop - self._start > self._max_line_bytes:
                 self._too_large_bytes = stop - self._start
                 self._data = b""
@@ -66,10 +67,14 @@ class LineBuffer:
             if end < 0:
                 self._searched = stop
                 return None
-            line = bytes(memoryview(self._data)[self._start : end])
+            if type(data) is bytes:
+                line = data[self._start : end]
+            else:
+                line = bytes(memoryview(data)[self._start : end])
             self._start = self._searched = end + 1
             if line and not line.isspace():
                 return line
+        return None
 
     def __len__(self) -> int:
         """The bytes held: of lines not asked for yet, and of the one not finished."""
