@@ -79,3 +79,7 @@ spawns in a loop is not."""
 MAX_SAME_MESSAGES_PER_MINUTE: Final = 20
 """Messages with the same words from one sender to one child. Who asks every few seconds whether it
 is done is within it; who sends in a loop is not."""
+
+SECRET_PREFIX: Final = "PODS_SECRET_"
+"""A variable of a pod's `env` whose name begins so is for its agent itself, not for programs: it is
+in nobody's environment."""

@@ -82,7 +82,8 @@ class SpawnPod(Request[SpawnPodResult]):
         deny: taken out of that, for it and its descendants.
         delegable: what it may lend to children; None is all of `allow`.
         cwd: absolute; None is the parent's, or the supervisor's for a person's pod.
-        env: variables for the agent's processes, beside a short list of harmless ones.
+        env: variables for the agent's processes, beside a short list of harmless ones. Those whose
+            names begin with `PODS_SECRET_` are for the agent alone and in no environment.
         on_parent_exit: None is `stop` for a pod's child, `keep` for a person's pod.
         wake_on: which events of this pod start a turn of its parent pod if that is idle, and after
             its running turn if it is not. `none` (default): none; they wait for its next turn.

@@ -17,7 +17,7 @@ from attrs import field, frozen
 from pods.agents.scope import pattern_of
 from pods.agents.text import shorten
 from pods.journal.children import describe
-from pods_protocol.values import Limits, ScopeGrant, ScopeRule
+from pods_protocol.values import Limits, Network, ScopeGrant, ScopeRule
 from pods_tools.escape import escape
 
 MAX_PATHS: Final = 8
@@ -27,6 +27,12 @@ MAX_PATHS: Final = 8
 MAX_NEWS_BYTES: Final = 48 * 1024
 """Of other pods' words in one message: some dozen results, each of which `ReadPodOutput` has
 whole."""
+
+_NETWORK_LINES: Final[Mapping[Network, tuple[str, ...]]] = {
+    "open": (),
+    "loopback": ("Network: none but your own processes at 127.0.0.1.",),
+    "none": ("Network: none.",),
+}
 
 _LIMIT_WORDS: Final[Mapping[str, str]] = {
     "wall_seconds": "{:g} s of life",
@@ -52,6 +58,7 @@ class Place:
         limits: of the pod.
         enforced: who holds it to the scope, in a few words; empty where nobody but tools does.
         open: what is not enforced, in words.
+        network: what its processes may connect to.
         calls_back: its programs may use `pods` as this pod.
     """
 
@@ -62,6 +69,7 @@ class Place:
     limits: Limits = field(factory=Limits)
     enforced: str = ""
     open: tuple[str, ...] = ()
+    network: Network = "open"
     calls_back: bool = False
 
 
@@ -84,6 +92,7 @@ def briefing(place: Place, *, tools: Sequence[str] = ()) -> str:
         f"round that: say what you need. `pods explain {place.name} -- COMMAND` tells what refuses "
         "a command.",
         _enforcement_line(place),
+        *_NETWORK_LINES[place.network],
         *_limit_line(place.limits),
     ]
     if tools:

@@ -13,6 +13,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, cast
 
 from pods.agents.base import Agent, TurnEnd
@@ -40,7 +41,13 @@ class FunctionAgent:
         return await self._function(turn)
 
 
-def load_agent(kind: str, options: Mapping[str, Any], *, cwd: str) -> Agent:
+def load_agent(
+    kind: str,
+    options: Mapping[str, Any],
+    *,
+    cwd: str,
+    secrets: Mapping[str, str] = MappingProxyType({}),
+) -> Agent:
     """Find, import and make the agent.
 
     Args:
@@ -48,13 +55,14 @@ def load_agent(kind: str, options: Mapping[str, Any], *, cwd: str) -> Agent:
         options: for the agent; a class that has a parameter `options` gets them, and one that has
             a parameter `kind` gets the name it was asked for by.
         cwd: where `module:attribute` is looked for after everything that is installed.
+        secrets: for the agent alone; a class that has a parameter `secrets` gets them.
 
     Raises:
         AgentError: with `agent` and `detail`; the traceback of what somebody else's code raised is
             printed to standard error.
     """
     try:
-        return _make(kind, _find(kind, cwd), options)
+        return _make(kind, _find(kind, cwd), options, secrets)
     except AgentError:
         raise
     except (Exception, SystemExit) as error:
@@ -144,16 +152,21 @@ def _did_you_mean(word: str, known: list[str]) -> str:
     return f"there are {', '.join(known[:20])}; your own is `module:attribute`"
 
 
-def _make(kind: str, found: object, options: Mapping[str, Any]) -> Agent:
+def _make(
+    kind: str, found: object, options: Mapping[str, Any], secrets: Mapping[str, str]
+) -> Agent:
     made = found
     if inspect.isclass(found):
         takes = _parameters(found)
-        if options and "options" not in takes:
-            raise _cannot(
-                kind, "it takes no options", "leave them out, or give its class a parameter options"
-            )
+        for name, value in (("options", options), ("secrets", secrets)):
+            if value and name not in takes:
+                raise _cannot(
+                    kind,
+                    f"it takes no {name}",
+                    f"leave them out, or give its class a parameter {name}",
+                )
         factory = cast("Callable[..., object]", found)
-        given = {"options": options, "kind": kind}
+        given = {"options": options, "kind": kind, "secrets": secrets}
         made = factory(**{name: given[name] for name in given if name in takes})
     run_turn: object = getattr(made, "run_turn", None)
     if run_turn is None and inspect.iscoroutinefunction(made):
@@ -168,7 +181,7 @@ def _make(kind: str, found: object, options: Mapping[str, Any]) -> Agent:
 
 
 def _parameters(kind: type) -> frozenset[str]:
-    """Which of `options` and `kind` a class takes."""
+    """Which of `options`, `kind` and `secrets` a class takes."""
     if not any({"__init__", "__new__"} & vars(base).keys() for base in kind.__mro__[:-1]):
         # The built-in kinds. `inspect.signature` would read `object`'s from its docstring, and
         # compile a tokenizer's pattern for that: nine milliseconds of each pod's start.
@@ -177,7 +190,7 @@ def _parameters(kind: type) -> frozenset[str]:
         parameters = inspect.signature(kind).parameters.values()
     except (TypeError, ValueError):  # a class in C without a signature
         return frozenset()
-    names = {one.name for one in parameters} & {"options", "kind"}
+    names = {one.name for one in parameters} & {"options", "kind", "secrets"}
     if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters):
         names.add("options")
     return frozenset(names)

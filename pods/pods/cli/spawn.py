@@ -7,7 +7,7 @@ import os
 import sys
 
 from pods.agents.kinds import ACP_KINDS, GENERIC
-from pods.cli import options, render
+from pods.cli import agent_options, options, render
 from pods.cli.environment import add_environment, joined
 from pods.cli.turn_output import fate, wait_for_turn
 from pods.client.open import open_plain
@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--agent",
         metavar="KIND",
-        help="shell (default), command, echo, a vendor's (see `pods agents`), an entry point, "
+        help="shell (default), command, echo, model, a vendor's (see `pods agents`), an entry point, "
         "module:attribute, 'command: PROGRAM ARGUMENT...' or 'acp: PROGRAM ARGUMENT...'",
     )
     parser.add_argument(
@@ -41,6 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="how long its questions wait before the answer is deny (default: 600)",
     )
     parser.add_argument("--prompt", metavar="TEXT", help="the first message; `-` reads it")
+    agent_options.add(parser)
     options.add_scope(parser)
     options.add_deny_and_lend(parser)
     options.complete(
@@ -161,17 +162,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _params(args: argparse.Namespace) -> Json:
-    agent, agent_options = _agent(args.agent, args.argv)
-    agent_options |= _permissions(agent, args)
+    agent, settings = _agent(args.agent or agent_options.implied(args), args.argv)
+    settings |= _permissions(agent, args)
     params: Json = {
         "name": args.name,
         "agent": agent,
-        "options": agent_options,
+        "options": {**settings, **agent_options.settings(args)},
         "prompt": sys.stdin.read() if args.prompt == "-" else args.prompt,
         "allow": args.allow or [],
         "deny": args.deny or [],
         "cwd": os.path.abspath(args.cwd) if args.cwd else os.getcwd(),
-        "env": joined(args.env),
+        "env": {**joined(args.env), **agent_options.secrets(args)},
         "limits": {"turn_seconds": args.turn_timeout, **dict(args.limit)},
         "description": args.description,
         "on_parent_exit": args.on_parent_exit,

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from pods.paths import places_from
+from pods_protocol.bounds import SECRET_PREFIX
 
 if TYPE_CHECKING:
     from pods_protocol.process_messages import PodSpec
@@ -57,7 +58,7 @@ def own_environ(spec: PodSpec) -> dict[str, str]:
     return {
         "TMPDIR": temporary,
         **caches,
-        **spec.env,
+        **{name: value for name, value in spec.env.items() if not name.startswith(SECRET_PREFIX)},
         "PODS_NAME": spec.name,
         "PODS_ID": spec.id,
     }

@@ -33,7 +33,7 @@ from pods.pod.server import PodServer
 from pods.rpc.server import Session, check_token, serve_connection, serve_unix
 from pods.rpc.stream import UnixStream
 from pods_protocol.api import POD_API
-from pods_protocol.bounds import HELLO_SECONDS, PROTOCOL_VERSION
+from pods_protocol.bounds import HELLO_SECONDS, PROTOCOL_VERSION, SECRET_PREFIX
 from pods_protocol.codec import from_json
 from pods_protocol.errors import NotAuthorized, PodsError
 from pods_protocol.pod_messages import Hello, HelloResult
@@ -86,7 +86,7 @@ async def _live(spec: PodSpec, listener: socket.socket) -> int:
         return await _refuse(spec, listener, error)
     with closing(listener), journal:
         try:
-            agent = load_agent(spec.agent, spec.options, cwd=spec.cwd)
+            agent = load_agent(spec.agent, spec.options, cwd=spec.cwd, secrets=_secrets(spec))
             if spec.call_back:
                 write_token_file(spec)
             server = PodServer(spec, journal, agent, log)
@@ -101,6 +101,20 @@ async def _live(spec: PodSpec, listener: socket.socket) -> int:
 
         await server.live(serve, commands)
     return EXIT_OK
+
+
+def _secrets(spec: PodSpec) -> dict[str, str]:
+    """What of `env` is for the agent alone; where there is some, no program may look into us."""
+    secrets = {
+        name.removeprefix(SECRET_PREFIX): value
+        for name, value in spec.env.items()
+        if name.startswith(SECRET_PREFIX)
+    }
+    if secrets:
+        from pods.pod.secrecy import keep_memory_private
+
+        keep_memory_private()
+    return secrets
 
 
 def _retention(settings: PodSettings) -> Retention:

@@ -33,6 +33,7 @@ def place_of(spec: PodSpec) -> Place:
         limits=spec.limits,
         enforced=enforcement.summary if held and enforcement is not None else "",
         open=enforcement.gaps if held and enforcement is not None else (),
+        network=spec.doors.network,
         calls_back=spec.call_back,
     )
 
