@@ -20,6 +20,7 @@ ACP_KINDS: Final = frozenset(
 BUILT_IN: Final[Mapping[str, tuple[str, str]]] = {
     "command": ("pods.agents.command", "CommandAgent"),
     "echo": ("pods.agents.echo", "EchoAgent"),
+    "model": ("pods.agents.model.agent", "ModelAgent"),
     "shell": ("pods.agents.shell", "ShellAgent"),
     **dict.fromkeys(sorted(ACP_KINDS), ("pods.agents.acp.agent", "AcpAgent")),
 }
