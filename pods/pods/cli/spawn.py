@@ -26,8 +26,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--agent",
         metavar="KIND",
-        help="shell (default), command, echo, model, a vendor's (see `pods agents`), an entry point, "
-        "module:attribute, 'command: PROGRAM ARGUMENT...' or 'acp: PROGRAM ARGUMENT...'",
+        help="shell (default), command, echo, model, a vendor's (see `pods agents`), an entry "
+        "point, module:attribute, 'command: PROGRAM ARGUMENT...' or 'acp: PROGRAM ARGUMENT...'",
     )
     parser.add_argument(
         "--permissions",
