@@ -10,14 +10,23 @@ comes out as an event and never as an exception; an exception here is a fault of
 
 from __future__ import annotations
 
-from enum import Enum
-from typing import Any, Final, Literal, TypeAlias, TypeGuard, cast
-
-from attrs import frozen
+from typing import Any, Final, Literal, TypeGuard, cast
 
 from pods_protocol import codec
 from pods_protocol.api import Api
 from pods_protocol.bounds import MAX_LINE_BYTES
+from pods_protocol.connection_events import (
+    NEED_DATA,
+    BadRequest,
+    ConnectionClosed,
+    ConnectionEvent,
+    ErrorReceived,
+    NeedData,
+    NotificationReceived,
+    RequestId,
+    RequestReceived,
+    ResultReceived,
+)
 from pods_protocol.errors import (
     InvalidRequest,
     NotConnected,
@@ -32,86 +41,32 @@ from pods_protocol.framing import LineBuffer
 from pods_protocol.pod_messages import Request
 from pods_protocol.states import MOVES, Move, State
 
+__all__ = [
+    "BadRequest",
+    "Connection",
+    "ConnectionClosed",
+    "ConnectionEvent",
+    "ErrorReceived",
+    "HELLO",
+    "LocalProtocolError",
+    "MAX_ID_CHARACTERS",
+    "NEED_DATA",
+    "NeedData",
+    "NotificationReceived",
+    "RequestId",
+    "RequestReceived",
+    "ResultReceived",
+]
+
 MAX_ID_CHARACTERS: Final = 128
 """Of a request's id that is a string; it is sent back with every answer, errors included."""
 
 HELLO: Final = "hello"
 
-RequestId: TypeAlias = int | str
-
 
 class LocalProtocolError(Exception):
     """This side tried what the protocol does not allow: a bug in the caller, never the peer's."""
 
-
-class NeedData(Enum):
-    """The type of `NEED_DATA`."""
-
-    NEED_DATA = "need data"
-
-
-NEED_DATA: Final = NeedData.NEED_DATA
-"""No event before more bytes come."""
-
-
-@frozen
-class RequestReceived:
-    """The peer asks; answer with `send_result` or `send_error`, once."""
-
-    request_id: RequestId
-    method: str
-    message: Any
-
-
-@frozen
-class BadRequest:
-    """The peer asked wrongly; send it the error. After a fatal one nothing more is read."""
-
-    request_id: RequestId | None
-    error: PodsError
-    fatal: bool
-
-
-@frozen
-class ResultReceived:
-    """The answer to a request of ours."""
-
-    request_id: RequestId
-    result: Any
-
-
-@frozen
-class ErrorReceived:
-    """A request of ours failed; without an id the whole connection has, and is read no more."""
-
-    request_id: RequestId | None
-    error: PodsError
-
-
-@frozen
-class NotificationReceived:
-    """The server says something unasked."""
-
-    method: str
-    params: Any
-
-
-@frozen
-class ConnectionClosed:
-    """No event follows. Clean: the peer's bytes ended after a whole line, and all was in order."""
-
-    clean: bool
-
-
-ConnectionEvent: TypeAlias = (
-    Literal[NeedData.NEED_DATA]
-    | RequestReceived
-    | BadRequest
-    | ResultReceived
-    | ErrorReceived
-    | NotificationReceived
-    | ConnectionClosed
-)
 
 _REQUEST_MEMBERS: Final = ("jsonrpc", "id", "method", "params")
 _REQUEST_MEMBER_SET: Final = frozenset(_REQUEST_MEMBERS)
