@@ -18,6 +18,7 @@ import pytest
 
 from acp_support import PERMISSION, SCRIPTED
 from end_to_end_support import Door, open_door
+from mcp_support import Host
 
 pytestmark = pytest.mark.slow
 
@@ -101,6 +102,20 @@ def test_its_question_waits_for_whoever_answers_it(door: Door) -> None:
     door("wait", "api", "--until", "idle")
     assert '"optionId": "yes"' in door("read", "api").out
     assert "asks nothing" in door("answer", "api", "allow", code=1).err
+
+
+def test_a_parent_answers_it_by_a_tool(door: Door) -> None:
+    with Host(door) as host:
+        host.tool("SpawnPod", name="child", agent="codex", prompt="ask")
+        door("wait", "child", "--until", "question")
+        read = host.tool("ReadPodOutput", pod="child")["structuredContent"]
+        assert read["options"] == ["allow", "allow-always", "deny"]
+        answer = {"pod": "child", "question_id": read["question_id"], "message": "deny"}
+        given = host.tool("SendToPod", **answer)["structuredContent"]
+        assert given["state"] == "answered"
+        door("wait", "child", "--until", "idle")
+        assert '"optionId": "no"' in host.tool("ReadPodOutput", pod="child")["content"][0]["text"]
+        host.tool("StopPod", pod="child")
 
 
 def test_after_a_crash_it_goes_on_with_its_session(door: Door) -> None:

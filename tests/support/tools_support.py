@@ -22,11 +22,13 @@ from pods_protocol.errors import (
     PodsError,
     QueueFull,
     UnknownPod,
+    UnknownQuestion,
 )
 from pods_protocol.events import Event
 from pods_protocol.pod_messages import Empty, Request, Run, RunResult
 from pods_protocol.supervisor_messages import (
     AdvanceCursor,
+    AnswerPod,
     InspectPod,
     InspectPodResult,
     ListPods,
@@ -42,6 +44,7 @@ from pods_protocol.values import (
     ENDED_STATES,
     Capacity,
     Enforcement,
+    OpenQuestion,
     PodInfo,
     PodState,
     QueuedMessage,
@@ -121,6 +124,15 @@ class FakePod:
         self.questions.append(prompt)
         self.state = "waiting"
         self.write("question", question_id="q1", prompt=prompt, options=["yes", "no"])
+
+    def take_answer(self, message: AnswerPod) -> Empty:
+        """The answer to its one question."""
+        if message.question_id != "q1" or not self.questions:
+            raise UnknownQuestion("cannot answer: it is not open", question_id="", open=[])
+        self.questions.clear()
+        self.state = "working"
+        self.say(message.answer)
+        return Empty()
 
     def finish(self, stop_reason: StopReason = "end_turn", exit_status: int | None = None) -> None:
         """End the turn."""
@@ -272,6 +284,8 @@ class FakeSupervisor:
                 assert message.seq <= pod.last_seq
                 pod.cursors[reader] = max(pod.cursors.get(reader, 0), message.seq)
                 return Empty()
+            case AnswerPod():
+                return self.find(message.pod).take_answer(message)
             case InspectPod():
                 pod = self.find(message.pod)
                 return InspectPodResult(
@@ -286,6 +300,10 @@ class FakeSupervisor:
                     notes=(),
                     undelivered=(),
                     questions=tuple(pod.questions),
+                    open_questions=tuple(
+                        OpenQuestion(question_id="q1", prompt=prompt, options=("yes", "no"))
+                        for prompt in pod.questions
+                    ),
                     options={},
                     limits=cast("Any", None),
                     held_limits=(),

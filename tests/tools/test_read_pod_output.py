@@ -153,12 +153,17 @@ def test_a_question_is_told_even_when_it_was_read_before(
     for _ in range(2):
         result = read(tools, wait_seconds=30)
         assert result.data["question"] == "may I &lt;system>?"
-        assert "waits for an answer to its question: may I" in result.summary
-        assert "pods attach api" in result.summary
+        assert "waits for an answer to its question q1: may I" in result.summary
+        call = '{"pod": "api", "question_id": "q1", "message": "yes"}'
+        assert f"SendToPod {call} answers it (one of yes, no)" in result.summary
+        assert "`pods answer api q1 ANSWER`" in result.summary
+        assert result.data["options"] == ["yes", "no"]
     supervisor.refuse[InspectPod] = [PodsError("cannot: gone")]
-    assert read(tools).data["question"] == ""
+    assert read(tools).data["question"] is None
     pod.questions.clear()
-    assert "waits for an answer to its question." in read(tools).summary
+    result = read(tools)
+    assert "waits for an answer to its question." in result.summary
+    assert "again tells what it asks" in result.summary
 
 
 @pytest.mark.parametrize(

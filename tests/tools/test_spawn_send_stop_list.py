@@ -5,12 +5,13 @@ from typing import TypeVar, cast
 
 import pytest
 
+from pods_protocol.errors import AlreadyRunning, PodsError
 from pods_protocol.pod_messages import Request, Run
-from pods_protocol.supervisor_messages import SpawnPod, StopPod, StopPodResult
+from pods_protocol.supervisor_messages import InspectPod, SpawnPod, StopPod, StopPodResult
 from pods_protocol.values import Limits, ScopeGrant, ScopeRule, StopStep
 from pods_tools import BlockingToolset
 from pods_tools.list_pods import MAX_CELL_LENGTH, MAX_ROWS, age_text
-from tools_support import SECRET, BlockingFakeClient, FakeSupervisor
+from tools_support import BUSY, SECRET, BlockingFakeClient, FakeSupervisor
 
 R = TypeVar("R")
 
@@ -148,6 +149,28 @@ def test_send_to_a_busy_pod_fails_queues_or_interrupts(
     assert queued.data["state"] == "queued"
     started = tools.call("SendToPod", {"pod": "api", "message": "d", "if_busy": "interrupt"})
     assert started.data["turn"] == 2
+
+
+def test_a_pod_that_waits_is_answered_by_its_question_and_says_so_to_a_message(
+    supervisor: FakeSupervisor, tools: BlockingToolset
+) -> None:
+    pod = supervisor.add("api")
+    pod.begin(BUSY)
+    pod.ask("may I?")
+    supervisor.refuse[Run] = [
+        AlreadyRunning("cannot run: busy", turn=1, since=None, queue_length=0) for _ in range(2)
+    ]
+    refused = tools.call("SendToPod", {"pod": "api", "message": "well?"})
+    assert refused.data["open_questions"] == [{"question_id": "q1", "options": ["yes", "no"]}]
+    assert "It waits for an answer to question q1: may I?" in refused.summary
+    assert "`question_id` and one of its options as `message`" in refused.summary
+    wrong = tools.call("SendToPod", {"pod": "api", "message": "yes", "question_id": "q0"})
+    assert wrong.data["code"] == "unknown_question"
+    given = tools.call("SendToPod", {"pod": "api", "message": "yes", "question_id": "q1"})
+    assert given.data["state"] == "answered"
+    assert pod.state == "working"
+    supervisor.refuse[InspectPod] = [PodsError("cannot: gone")]
+    assert "open_questions" not in tools.call("SendToPod", {"pod": "api", "message": "x"}).data
 
 
 def test_send_to_an_ended_pod_says_how_to_go_on(

@@ -49,10 +49,16 @@ def test_an_event_of_odd_form_does_no_harm() -> None:
     odd = [
         Event(seq=1, time=0.0, turn=None, type="text", data={}),
         Event(seq=2, time=0.0, turn=None, type="turn_ended", data={}),
-        Event(seq=3, time=0.0, turn=None, type="question", data={"prompt": "x", "options": ["a"]}),
+        Event(
+            seq=3,
+            time=0.0,
+            turn=None,
+            type="question",
+            data={"question_id": "q3", "prompt": "x", "options": ["a"]},
+        ),
     ]
     shown = fit(fresh_pieces(odd, Cursor(0)), Cursor(3), 1000)
-    assert shown.content == '[event 2: turn_ended: None]\n[event 3: question: x ["a"]]'
+    assert shown.content == '[event 2: turn_ended: None]\n[event 3: question: q3 x ["a"]]'
 
 
 def test_look_alike_tags_are_escaped_and_code_is_not() -> None:

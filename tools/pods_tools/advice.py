@@ -82,6 +82,14 @@ ADVICE: Final[Mapping[str, str]] = {
 """Code -> what to do. TOOL is the tool that was called; POD and NAME are filled from its fields."""
 
 
+WAITING: Final = (
+    "it goes on once it is answered: if that is yours to decide, call `SendToPod` with its "
+    "`question_id` and one of its options as `message`; else tell the user. "
+    '`"if_busy": "interrupt"` gives it your message instead.'
+)
+"""What to do about a pod that is busy because it waits for an answer."""
+
+
 def error_result(tool: str, arguments: Mapping[str, Any], error: PodsError) -> ToolResult:
     """The refusal as a result that tells a model what to do."""
     return ToolResult(
@@ -104,6 +112,8 @@ def advice_for(tool: str, arguments: Mapping[str, Any], error: PodsError) -> str
     pod = arguments.get("pod", arguments.get("name", error.data.get("pod", "...")))
     quoted = json.dumps(pod if isinstance(pod, str) else "...")
     advice = ADVICE.get(error.CODE, _OUR_FAULT)
+    if error.CODE == "already_running" and error.data.get("open_questions"):
+        advice = WAITING
     return (
         advice.replace("TOOL", tool)
         .replace("{POD}", f'{{"pod": {quoted}}}')

@@ -17,7 +17,7 @@ from pods_protocol.bounds import DEFAULT_WAIT_SECONDS, MAX_READ_BYTES
 from pods_protocol.errors import PodsError
 from pods_protocol.events import ASSISTANT_TEXT_KINDS
 from pods_protocol.supervisor_messages import InspectPod, ReadOutput, ReadOutputResult
-from pods_protocol.values import ENDED_STATES, PodState, TurnSummary
+from pods_protocol.values import ENDED_STATES, OpenQuestion, PodState, TurnSummary
 from pods_tools.bookmarks import Bookmarks, Cursor
 from pods_tools.client import Plan, ask
 from pods_tools.escape import escape
@@ -149,6 +149,8 @@ class ReadPodOutputOutput:
     last_seq: int
     truncated: bool
     question: str | None
+    question_id: str | None
+    options: tuple[str, ...]
     last_turn: LastTurn | None
 
 
@@ -259,18 +261,20 @@ def _wait_for_end(page: ReadOutputResult, reader: str | None, seconds: float) ->
     )
 
 
-def _question(page: ReadOutputResult) -> Plan[str | None]:
+def _question(page: ReadOutputResult) -> Plan[OpenQuestion | None]:
     """What the pod asks; it may have been asked before the cursor."""
     if page.state != "waiting":
         return None
     try:
         answer = yield from ask(InspectPod(pod=page.id))
     except PodsError:
-        return ""  # it is going, or gone: that it asked is all there is to say
-    return escape(answer.questions[0]) if answer.questions else ""
+        return None  # it is going, or gone: that it asked is all there is to say
+    return answer.open_questions[0] if answer.open_questions else None
 
 
-def _output(page: ReadOutputResult, shown: Shown, question: str | None) -> ReadPodOutputOutput:
+def _output(
+    page: ReadOutputResult, shown: Shown, question: OpenQuestion | None
+) -> ReadPodOutputOutput:
     return ReadPodOutputOutput(
         pod=page.pod,
         id=page.id,
@@ -287,7 +291,9 @@ def _output(page: ReadOutputResult, shown: Shown, question: str | None) -> ReadP
         next=shown.cursor.written,
         last_seq=page.last_seq,
         truncated=page.truncated or shown.cut,
-        question=question,
+        question=None if question is None else escape(question.prompt),
+        question_id=None if question is None else question.question_id,
+        options=() if question is None else tuple(map(escape, question.options)),
         last_turn=None if page.last_turn is None else _last_turn(page.last_turn),
     )
 
@@ -317,7 +323,7 @@ def _state(output: ReadPodOutputOutput) -> str:
     name = f"Pod {output.pod}"
     match output.state:
         case "waiting":
-            asks = f": {output.question}" if output.question else ""
+            asks = f" {output.question_id}: {output.question}" if output.question_id else ""
             return f"{name} waits for an answer to its question{asks}."
         case "working":
             return f"{name} is working; this is not its whole answer yet."
@@ -346,14 +352,24 @@ def _next(output: ReadPodOutputOutput) -> str:
         return f"ReadPodOutput {address} again waits for more."
     if output.state in ENDED_STATES:
         return "nothing more will come from it."
+    if output.state == "waiting" and output.question_id is not None:
+        return _how_to_answer(output, output.question_id)
     if output.state == "waiting":
-        return (
-            f"tell the user, who can answer with `pods attach {output.pod}`; or give it another "
-            'message with SendToPod and if_busy "interrupt".'
-        )
+        return f"ReadPodOutput {address} again tells what it asks, if it still does."
     if output.state == "paused":
         return f"it was paused by somebody; ReadPodOutput {address} later."
     return f"SendToPod gives it more work; StopPod {address} ends it and frees its scope."
+
+
+def _how_to_answer(output: ReadPodOutputOutput, question_id: str) -> str:
+    word = output.options[0] if output.options else "..."
+    call = json.dumps({"pod": output.pod, "question_id": question_id, "message": word})
+    among = f" (one of {', '.join(output.options)})" if output.options else ""
+    return (
+        f"if that is yours to decide, SendToPod {call} answers it{among}; allow nothing that you "
+        "were not told to have done. Else tell the user, who can answer with `pods answer "
+        f"{output.pod} {question_id} ANSWER`."
+    )
 
 
 READ_POD_OUTPUT: Final = Tool(

@@ -154,8 +154,9 @@ class SpawnPodInput:
         default="shell",
         metadata=about(
             "What runs in it: `shell` (each message is a shell command), `command` (a "
-            "program given in `options.argv` gets each message on its input), or another that is "
-            "installed.",
+            "program given in `options.argv` gets each message on its input), a vendor's coding "
+            "agent where it is installed (`claude`, `codex`, `gemini`, `opencode`, `qwen`, "
+            "`copilot`), or another that is installed.",
             also=("agent_type", "subagent_type", "agent_profile", "profile", "kind"),
             minLength=1,
             maxLength=200,
@@ -165,7 +166,8 @@ class SpawnPodInput:
         default=None,
         metadata=about(
             "Settings of the agent. For `command`: `argv` (the program and its arguments, a list "
-            "of strings) and `jsonl` (true if it writes events as JSON lines)."
+            "of strings) and `jsonl` (true if it writes events as JSON lines). For a vendor's "
+            "agent: `permissions`: `ask` (you are asked), `allow-in-scope` or `deny`."
         ),
     )
     write: tuple[str | PathRule, ...] = field(

@@ -183,7 +183,7 @@ def _words(kind: str, data: dict[str, Any]) -> str:
             )
         case "question":
             options = _json(data["options"]) if data.get("options") else ""
-            return f"{data.get('prompt')} {options}"
+            return f"{data.get('question_id')} {data.get('prompt')} {options}"
         case "stopped":
             return f"{data.get('reason')} {data.get('message', '')}"
         case "thought":
