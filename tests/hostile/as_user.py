@@ -122,7 +122,9 @@ def live(user: User) -> None:
     said = user.pods("logs", "one")
     for words in (str(NOBODY), "Permission denied", "Operation not permitted"):
         _expect(f"{words!r} in the log", words in said, True)
-    _expect("what was written", (os.listdir(work), os.listdir(outside)), (["in"], []))
+    _expect(
+        "what was written", [*os.listdir(work), "beside", *os.listdir(outside)], ["in", "beside"]
+    )
     user.pods("send", "one", "setsid sleep 1000 >/dev/null 2>&1 & disown", "--wait")
     user.pods("stop", "one")
     print("held, refused, stopped with what it left")
@@ -163,21 +165,23 @@ def main() -> int:
     # Short, for the sockets in it; by that user, or the pods' own directories would be refused.
     directory = tempfile.mkdtemp(prefix="pu", dir="/tmp")
     os.chown(directory, uid, uid)
-    user = None
     try:
         python = find_python(uid, directory)
         if python is None:
             print("no interpreter of this version that another user can reach")
             return NOT_HERE
-        user = User(uid, python, directory)
+        return _try(User(uid, python, directory))
+    finally:
+        shutil.rmtree(directory)
+
+
+def _try(user: User) -> int:
+    try:
         live(user)
     except Unlike as error:
         print(f"NOT AS PROMISED: {error}")
+        user.pods("down", "--stop-pods")
         return 1
-    finally:
-        if user is not None:
-            user.run([python or "", "-P", "-m", "pods", "down", "--stop-pods"])
-        shutil.rmtree(directory)
     return 0
 
 
