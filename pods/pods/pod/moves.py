@@ -1,6 +1,6 @@
 """The literal table of what is legal in each state of a pod's turns.
 
-Owns the table, which the room's README prints. Pure. `turns` has the rule behind each move.
+Owns the table, which the room's README prints. Pure. `turns` finds the rule behind each move.
 """
 
 from __future__ import annotations

@@ -8,7 +8,9 @@ import attrs
 import pytest
 
 from pod_support import OPENED, MachineRig, opened_rig
+from pods.pod.message_rules import MAX_NOTES
 from pods.pod.moves import MACHINE_STATES, MOVES, as_markdown
+from pods.pod.rule_parts import IllegalMove
 from pods.pod.stimuli import (
     Answered,
     Asked,
@@ -26,7 +28,6 @@ from pods.pod.stimuli import (
     StartTurn,
     Withdraw,
 )
-from pods.pod.turns import MAX_NOTES, IllegalMove
 from pods_protocol import errors
 from pods_protocol.pod_messages import RunResult
 from pods_protocol.process_messages import Revival
