@@ -233,7 +233,7 @@ def test_every_configuration_starts_the_server_that_it_names(door: Door) -> None
     assert [*words] == [*PODS, "mcp", "--session", "s"]
 
 
-@pytest.mark.parametrize("name", ["claude", "codex", "gemini", "qwen"])
+@pytest.mark.parametrize("name", ["codex", "gemini", "qwen"])
 def test_installing_runs_the_hosts_own_command(door: Door, name: str) -> None:
     script = Path(door.directory, "bin", name)
     script.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\nexit 3\n')
@@ -243,6 +243,18 @@ def test_installing_runs_the_hosts_own_command(door: Door, name: str) -> None:
     assert words[:2] == ["mcp", "add"]
     assert [word for word in words if word != "--"][-4:] == ["-P", "-m", "pods", "mcp"]
     assert f"PODS_STATE_DIR={door.environ['PODS_STATE_DIR']}" in words
+    script.unlink()
+
+
+def test_claude_is_installed_with_what_its_own_add_has_no_flag_for(door: Door) -> None:
+    script = Path(door.directory, "bin", "claude")
+    script.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    script.chmod(0o755)
+    *words, entry = door("mcp", "--install", "claude").out.splitlines()
+    assert words == ["mcp", "add-json", "--scope", "user", "pods"]
+    shown = json.loads(door("mcp", "--config", "claude").out)["mcpServers"]["pods"]
+    assert json.loads(entry) == shown
+    assert shown["alwaysLoad"] is True
     script.unlink()
 
 

@@ -101,9 +101,10 @@ class Door:
         *,
         stdin: str = "",
         environ: dict[str, str] | None = None,
+        seconds: float = WAIT_SECONDS,
         **more: Any,
     ) -> Answer:
-        """Run any command in the place to work in."""
+        """Run any command in the place to work in, for so long at most."""
         done = subprocess.run(
             argv,
             input=stdin,
@@ -111,7 +112,7 @@ class Door:
             cwd=self.work,
             capture_output=True,
             text=True,
-            timeout=WAIT_SECONDS,
+            timeout=seconds,
             check=False,
             **more,
         )

@@ -30,6 +30,10 @@ of their own choice, and the tools would then speak to another supervisor than `
 POD_VARIABLES: Final = ("PODS_SOCKET", "PODS_TOKEN_FILE")
 """The authority of a pod that the host runs in: two paths."""
 
+CLAUDE_MORE: Final[Mapping[str, Any]] = {"type": "stdio", "alwaysLoad": True}
+"""Claude Code asks its model at once and takes a server's tools along once it has connected; with
+`alwaysLoad` it waits for ours. Seen with 2.1.197: without it the first request had no tools."""
+
 Words = Sequence[str]
 Environment = Mapping[str, str]
 
@@ -92,10 +96,14 @@ def install(name: str, host: Host, words: Words, environment: Environment) -> in
 
 
 def _json(key: str, words: Words, environment: Environment, **more: Any) -> str:
+    return json.dumps({key: {NAME: _entry(words, environment, **more)}}, indent=2)
+
+
+def _entry(words: Words, environment: Environment, **more: Any) -> dict[str, Any]:
     entry: dict[str, Any] = {**more, "command": words[0], "args": list(words[1:])}
     if environment:
         entry["env"] = dict(environment)
-    return json.dumps({key: {NAME: entry}}, indent=2)
+    return entry
 
 
 def _plain(words: Words, environment: Environment) -> str:
@@ -103,7 +111,7 @@ def _plain(words: Words, environment: Environment) -> str:
 
 
 def _claude(words: Words, environment: Environment) -> str:
-    return _json("mcpServers", words, environment, type="stdio")
+    return _json("mcpServers", words, environment, **CLAUDE_MORE)
 
 
 def _copilot(words: Words, environment: Environment) -> str:
@@ -140,8 +148,8 @@ def _flags(flag: str, environment: Environment) -> list[str]:
 
 
 def _add_claude(words: Words, environment: Environment) -> list[str]:
-    flags = _flags("--env", environment)
-    return ["claude", "mcp", "add", "--scope", "user", NAME, *flags, "--", *words]
+    entry = json.dumps(_entry(words, environment, **CLAUDE_MORE))
+    return ["claude", "mcp", "add-json", "--scope", "user", NAME, entry]
 
 
 def _add_codex(words: Words, environment: Environment) -> list[str]:

@@ -1,0 +1,87 @@
+"""Vendors' agents as parents: each drives all five tools through `pods mcp` in one conversation."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from end_to_end_support import open_door
+from model_endpoint import ModelEndpoint
+from pods.cli.mcp_hosts import HOSTS
+from vendors import VENDOR_SECONDS, VENDORS, Home
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2 * VENDOR_SECONDS)]
+
+TASK = "Have a pod called worker write a file and show it to you."
+
+
+def conversation(scope: str) -> list[dict[str, Any]]:
+    """What the model does: one step for each of its requests."""
+    return [
+        {
+            "tool": "SpawnPod",
+            "arguments": {
+                "name": "worker",
+                "agent": "shell",
+                "write": [scope],
+                "prompt": f"echo from the worker > {scope}/made; echo it is written",
+            },
+        },
+        {"tool": "ReadPodOutput", "arguments": {"pod": "worker", "wait_seconds": 30}},
+        {
+            "tool": "SendToPod",
+            "arguments": {"pod": "worker", "message": f"cat {scope}/made", "if_busy": "queue"},
+        },
+        {"tool": "ReadPodOutput", "arguments": {"pod": "worker", "wait_seconds": 30}},
+        {"tool": "ListPods", "arguments": {}},
+        {"tool": "StopPod", "arguments": {"pod": "worker"}},
+        {"text": "The worker is done."},
+    ]
+
+
+@pytest.mark.parametrize("name", VENDORS)
+def test_a_vendors_agent_drives_a_pod_by_all_five_tools(name: str, tmp_path: Path) -> None:
+    vendor = VENDORS[name]
+    program = vendor.find()
+    with open_door() as door:
+        scope = Path(door.work, "scope")
+        scope.mkdir()
+        mcp = door("mcp", "--config", name).out
+        with ModelEndpoint([{"match": TASK, "steps": conversation(str(scope))}]) as endpoint:
+            told = vendor.prepare(Home(path=tmp_path, url=endpoint.url), mcp)
+            environ = {**told.environ, "HOME": str(tmp_path)}
+            done = door.run([program, *told.words, TASK], environ=environ, seconds=VENDOR_SECONDS)
+            assert (endpoint.problems, endpoint.left) == ([], 0), done
+            heard = endpoint.asked[-1].everything
+        assert done.code == 0
+        assert "The worker is done." in done.out
+        assert "it is written" in heard
+        assert "from the worker" in heard
+        assert (scope / "made").read_text() == "from the worker\n"
+        (row,) = door.ask("ls", "--all")["pods"]
+        assert (row["name"], row["state"]) == ("worker", "stopped")
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, one in HOSTS.items() if one.add and name in VENDORS]
+)
+def test_what_is_installed_by_a_vendors_own_command_is_used(name: str, tmp_path: Path) -> None:
+    vendor = VENDORS[name]
+    program = vendor.find()
+    with open_door() as door:
+        steps: list[dict[str, Any]] = [
+            {"tool": "ListPods", "arguments": {}},
+            {"text": "There are none."},
+        ]
+        with ModelEndpoint([{"match": TASK, "steps": steps}]) as endpoint:
+            told = vendor.prepare(Home(path=tmp_path, url=endpoint.url), None)
+            path = f"{os.path.dirname(program)}:{door.environ['PATH']}"
+            environ = {**told.environ, "HOME": str(tmp_path), "PATH": path}
+            door("mcp", "--install", name, environ=environ)
+            done = door.run([program, *told.words, TASK], environ=environ, seconds=VENDOR_SECONDS)
+            assert (endpoint.problems, endpoint.left) == ([], 0), done
+        assert done.code == 0
+        assert "There are none." in done.out
