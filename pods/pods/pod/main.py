@@ -152,7 +152,7 @@ async def serve_pod(
 
         def authenticate(session: Session, message: Hello) -> HelloResult:
             is_supervisor = _check(spec, message)
-            server.greet(session, message.client, is_supervisor=is_supervisor)
+            server.requests.greet(session, message.client, is_supervisor=is_supervisor)
             joined.append(session)
             return hello
 
@@ -161,13 +161,13 @@ async def serve_pod(
                 stream,
                 POD_API,
                 authenticate=authenticate,
-                handlers=server.handlers,
+                handlers=server.requests.handlers,
                 log=log,
                 settle=server.settle,
             )
         finally:
             for session in joined:
-                server.forget(session)
+                server.requests.forget(session)
 
     await serve_unix(listener, serve_one, log=log, task_status=task_status)
 
