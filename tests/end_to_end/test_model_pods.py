@@ -38,7 +38,9 @@ def test_a_model_spawns_a_model_which_writes_in_its_scope_alone(door: Door) -> N
     ground = f"{door.work}/tree"
     kids = f"{ground}/kid"
     os.makedirs(kids)
-    look = f"env | grep -c {KEY[:8]}; cat {door.directory}/key; echo x > {ground}/out"
+    look = (
+        f"env | grep -q {KEY[:8]} && echo LEA''KED; cat {door.directory}/key; echo x > {ground}/out"
+    )
     script: list[dict[str, Any]] = [
         {
             "match": "LEAD-TASK",
@@ -91,6 +93,7 @@ def test_a_model_spawns_a_model_which_writes_in_its_scope_alone(door: Door) -> N
     assert "The pod lead, which spawned you" in told[0]
     assert "outside of your scope" in told[1]
     assert "Permission denied" in told[1]
+    assert "LEAKED" not in told[1]
     state = Path(door.environ["PODS_STATE_DIR"])
     kept = [path for path in state.rglob("*") if path.is_file()]
     assert kept

@@ -86,7 +86,12 @@ async def _live(spec: PodSpec, listener: socket.socket) -> int:
         return await _refuse(spec, listener, error)
     with closing(listener), journal:
         try:
-            agent = load_agent(spec.agent, spec.options, cwd=spec.cwd, secrets=_secrets(spec))
+            secrets = secrets_of(spec)
+            if secrets:
+                from pods.pod.secrecy import keep_memory_private  # most pods have none
+
+                keep_memory_private()
+            agent = load_agent(spec.agent, spec.options, cwd=spec.cwd, secrets=secrets)
             if spec.call_back:
                 write_token_file(spec)
             server = PodServer(spec, journal, agent, log)
@@ -103,18 +108,13 @@ async def _live(spec: PodSpec, listener: socket.socket) -> int:
     return EXIT_OK
 
 
-def _secrets(spec: PodSpec) -> dict[str, str]:
-    """What of `env` is for the agent alone; where there is some, no program may look into us."""
-    secrets = {
+def secrets_of(spec: PodSpec) -> dict[str, str]:
+    """What of `env` is for the agent alone."""
+    return {
         name.removeprefix(SECRET_PREFIX): value
         for name, value in spec.env.items()
         if name.startswith(SECRET_PREFIX)
     }
-    if secrets:
-        from pods.pod.secrecy import keep_memory_private
-
-        keep_memory_private()
-    return secrets
 
 
 def _retention(settings: PodSettings) -> Retention:

@@ -2,78 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal
 
 import pytest
-import trio
 
 from model_endpoint import ModelEndpoint
-from pod_support import PodFixture, connected, living_pod, until, until_idle
+from model_support import KEY, Api, Json, agent_for, call, data, one_turn, results, served
+from pod_support import until, until_idle
 from pods.agents.model.agent import CUT_MARK, ModelAgent
-from pods.rpc.client import RpcClient
 from pods_protocol.errors import AgentError
 from pods_protocol.pod_messages import Cancel, Notify, Run
 from pods_protocol.values import Doors
 
-Json = dict[str, Any]
-Api = Literal["anthropic", "openai"]
 APIS: tuple[Api, ...] = ("anthropic", "openai")
-KEY = "sk-very-secret"
 
 both = pytest.mark.parametrize("api", APIS)
-
-
-def agent_for(endpoint: ModelEndpoint, api: Api = "openai", **options: Any) -> ModelAgent:
-    base = endpoint.url if api == "anthropic" else f"{endpoint.url}/v1"
-    return ModelAgent(
-        options={"model": "m", "api": api, "base_url": base, **options}, secrets={"MODEL_KEY": KEY}
-    )
-
-
-@asynccontextmanager
-async def served(
-    directory: str, agent: ModelAgent, **spec: Any
-) -> AsyncGenerator[tuple[PodFixture, RpcClient], None]:
-    """A pod with the agent, and a client; the agent hangs up at the end."""
-    try:
-        async with living_pod(directory, agent, **spec) as pod, connected(pod) as client:
-            yield pod, client
-    finally:
-        with trio.CancelScope(shield=True):
-            await agent.close()
-
-
-async def one_turn(
-    directory: str,
-    script: Sequence[Json],
-    message: str = "go",
-    *,
-    api: Api = "openai",
-    spec: Json | None = None,
-    **options: Any,
-) -> tuple[PodFixture, ModelEndpoint]:
-    """The pod and the endpoint after one turn."""
-    with ModelEndpoint(script) as endpoint:
-        agent = agent_for(endpoint, api, **options)
-        async with served(directory, agent, **(spec or {})) as (pod, client):
-            await client.request(Run(input=message))
-            await until_idle(client)
-    return pod, endpoint
-
-
-def data(pod: PodFixture, kind: str) -> list[Json]:
-    return [event.data for event in pod.events() if event.type == kind]
-
-
-def results(pod: PodFixture) -> list[str]:
-    return [one["content"] for one in data(pod, "tool_result")]
-
-
-def call(name: str, **arguments: Any) -> Json:
-    return {"name": name, "arguments": arguments}
 
 
 def write(directory: str, name: str, text: str) -> Path:

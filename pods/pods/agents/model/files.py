@@ -229,7 +229,7 @@ def search_argv(turn: Turn, given: Arguments) -> list[str]:
 def _load(path: str) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
-        with open(descriptor, "rb", buffering=0) as file:
+        try:
             found = os.fstat(descriptor)
             if stat.S_ISDIR(found.st_mode):
                 raise ToolError(f"{path} is a directory; use list_files")
@@ -240,7 +240,10 @@ def _load(path: str) -> bytes:
                     f"{path} has {found.st_size} bytes, more than {MAX_FILE_BYTES}; look at parts "
                     "of it with run_command"
                 )
-            data = file.read(MAX_FILE_BYTES + 1) or b""
+            with open(descriptor, "rb", closefd=False) as file:
+                data = file.read(MAX_FILE_BYTES)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise _failed("read", path, error) from error
     if b"\0" in data[:_SNIFF_BYTES]:
