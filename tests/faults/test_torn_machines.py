@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import verdict
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from effort import examples
 from pod_support import OPENED
+from pods.folds import memory, restore
 from pods.journal.ending import end_of_the_dead
 from pods.journal.fold import PodFold
 from pods.pod.stimuli import (
@@ -24,6 +27,7 @@ from pods.pod.stimuli import (
     ChildTold,
     Decision,
     Finished,
+    Hold,
     Notify,
     QuestionClosed,
     Run,
@@ -64,7 +68,7 @@ class TornPod(RuleBasedStateMachine):
         fresh = iter(range(10**6))
         prefix = f"own-{len(self.journal)}-"
         self.machine = TurnMachine(self.fold, new_id=lambda: f"{prefix}{next(fresh)}",
-                                   max_queue_length=3)  # fmt: skip
+                                   max_queue_length=3, can_hold=True)  # fmt: skip
         self.over = False
         decision = self.machine.decide(OPENED)
         if self.write(decision.events, kept):
@@ -149,6 +153,10 @@ class TornPod(RuleBasedStateMachine):
             Answered(question, "no") if answered else QuestionClosed(question, "default"), kept
         )
 
+    @rule(feature=st.sampled_from(["pause", "resume"]), whole=st.booleans(), kept=KEPT)
+    def hold(self, feature: Any, whole: bool, kept: int) -> None:
+        self.give(Hold(feature, whole), kept)
+
     @rule(mode=st.sampled_from(["finish", "now"]), kept=KEPT)
     def shut_down(self, mode: Any, kept: int) -> None:
         self.give(Shutdown(mode), kept)
@@ -187,6 +195,13 @@ class TornPod(RuleBasedStateMachine):
         for event in self.journal:
             anew.apply(event)
         assert anew.status() == self.fold.status()
+        # Nor does it matter where a snapshot was made: what follows is the same.
+        at = len(self.journal) // 2
+        half, again = PodFold(), PodFold()
+        half.apply_many(self.journal[:at])
+        assert not restore(again, orjson.loads(orjson.dumps(memory(half))))
+        again.apply_many(self.journal[at:])
+        assert memory(again) == memory(anew)
 
     def teardown(self) -> None:
         self.be_killed_and_buried(ALL_LINES)
@@ -200,4 +215,4 @@ class TornPod(RuleBasedStateMachine):
 
 
 TestTornPod = TornPod.TestCase
-TestTornPod.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestTornPod.settings = settings(max_examples=examples(60), stateful_step_count=25, deadline=None)

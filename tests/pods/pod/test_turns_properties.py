@@ -8,6 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from effort import examples
 from pod_support import OPENED, MachineRig
 from pods.pod.moves import MOVES
 from pods.pod.stimuli import (
@@ -167,4 +168,4 @@ class Turns(RuleBasedStateMachine):
 
 
 TestTurns = Turns.TestCase
-TestTurns.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestTurns.settings = settings(max_examples=examples(60), stateful_step_count=30, deadline=None)
