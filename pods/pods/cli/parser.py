@@ -41,6 +41,7 @@ VERBS: Final[dict[str, str]] = {
     "demo": "see it work on real files, without a model",
     "agents": "list the vendors' agents that are known, and which are installed",
     "tools": "print the tools for a parent agent",
+    "acp": "serve a pod to an editor that speaks ACP",
     "mcp": "offer the tools to a host that speaks MCP",
     "completion": "print a completion script for your shell",
 }
