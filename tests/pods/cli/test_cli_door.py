@@ -99,8 +99,8 @@ def test_every_verb_that_answers_can_answer_in_json() -> None:
     (subparsers,) = (action for action in parser._actions if action.dest == "verb")
     choices: Any = subparsers.choices
     without = {verb for verb in VERBS if "--json" not in choices[verb].format_help()}
-    # scope's own verbs have it; mcp speaks to a program in its protocol
-    assert without == {"up", "demo", "scope", "mcp"}
+    # scope's own verbs have it; mcp and acp speak to a program in its protocol
+    assert without == {"up", "demo", "scope", "mcp", "acp"}
 
 
 @pytest.mark.parametrize(
