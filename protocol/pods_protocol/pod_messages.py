@@ -55,7 +55,8 @@ class Hello(Request[HelloResult]):
     """The first request on every connection.
 
     Attributes:
-        token: the authority claimed; never logged.
+        token: the authority claimed; never logged. Empty to a supervisor: that of the pod whose
+            process asks, where that pod has `call_back` and the kernel tells (Linux 6.5).
         protocol: the version the client speaks.
         client: what the client calls itself, for logs.
         session: with the owner's token to a supervisor: speak for this session of the owner's and

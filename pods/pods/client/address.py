@@ -23,7 +23,8 @@ class Address(NamedTuple):
 
     Attributes:
         socket: the supervisor's control socket.
-        token_file: the file with the token.
+        token_file: the file with the token; empty for a process of a pod that brings none, whom
+            the supervisor recognises.
         places: the supervisor's places; None where the environment says that we are a pod's agent,
             which may talk to its own supervisor and start none.
     """
@@ -37,16 +38,16 @@ def find_address(environ: Mapping[str, str], supervisor: str | None = None) -> A
     """Decide which supervisor is meant.
 
     Args:
-        environ: `PODS_SOCKET` with `PODS_TOKEN_FILE` (set in pods with `call_back`) win, unless a
-            supervisor is named; then `PODS_SUPERVISOR`; then `default`.
+        environ: `PODS_SOCKET` (set in pods with `call_back`, beside `PODS_TOKEN_FILE`) wins, unless
+            a supervisor is named; then `PODS_SUPERVISOR`; then `default`.
         supervisor: the name asked for, or None.
 
     Raises:
         InvalidName: not a name for a supervisor.
     """
     socket_path = environ.get(SOCKET_VARIABLE)
-    token_file = environ.get(TOKEN_FILE_VARIABLE)
-    if supervisor is None and socket_path and token_file:
+    token_file = environ.get(TOKEN_FILE_VARIABLE, "")
+    if supervisor is None and socket_path:
         return Address(socket=socket_path, token_file=token_file, places=None)
     name = supervisor or environ.get(SUPERVISOR_VARIABLE) or DEFAULT_SUPERVISOR
     places = places_from(environ, os.geteuid()).supervisor(name)

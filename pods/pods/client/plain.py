@@ -343,12 +343,14 @@ class PlainClient:
 
 
 def read_token(path: str) -> str:
-    """The token in the file at `path`.
+    """The token in the file at `path`; none where there is no such path.
 
     Raises:
         NotConnected: no such file: nobody serves there.
         NotAuthorized: it may not be read.
     """
+    if not path:
+        return ""
     try:
         with open(path, encoding="ascii") as file:
             return file.read().strip()

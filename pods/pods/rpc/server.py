@@ -103,6 +103,10 @@ class Session:
         self.following = False
         self._answered: trio.Event | None = None
 
+    def peer_process(self) -> int | None:
+        """A pidfd of who connected, for the caller to close; None where the kernel tells none."""
+        return self._stream.peer_process()
+
     def follow(self, serve: Callable[..., Awaitable[None]], *args: object) -> None:
         """Let a task send notifications for as long as somebody is there to read them."""
         self.following = True

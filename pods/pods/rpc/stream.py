@@ -17,7 +17,13 @@ from typing import Final
 import trio
 
 from pods.paths import check_socket_path
-from pods.rpc.unix import check_owner, connect_failed, peer_credentials, require_unix_sockets
+from pods.rpc.unix import (
+    check_owner,
+    connect_failed,
+    peer_credentials,
+    peer_process,
+    require_unix_sockets,
+)
 
 RECEIVE_BYTES: Final = 64 * 1024
 """One read: a whole line of the usual sizes. There is one buffer of it, so it may be large."""
@@ -84,6 +90,10 @@ class UnixStream:
     def peer(self) -> tuple[int, int]:
         """`(pid, uid)` of the other side."""
         return peer_credentials(self._socket)
+
+    def peer_process(self) -> int | None:
+        """A pidfd of who connected, for the caller to close; None where the kernel tells none."""
+        return peer_process(self._socket)
 
     async def receive(self) -> bytes:
         """The next bytes; `b""` at the end, also where the connection broke or was closed here."""

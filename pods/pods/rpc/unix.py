@@ -29,6 +29,9 @@ from pods_protocol.errors import (
 DEFAULT_BACKLOG: Final = 128
 """Connections that may wait while the owner is busy: more than the pods that one start brings."""
 
+_SO_PEERPIDFD: Final = 77
+"""Python has no name for it."""
+
 _UCRED: Final = struct.Struct("3i")
 
 
@@ -80,6 +83,18 @@ def peer_credentials(sock: socket.socket) -> tuple[int, int]:
         sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     )
     return pid, uid
+
+
+def peer_process(sock: socket.socket) -> int | None:
+    """A pidfd of the process that connected, open for the caller to close.
+
+    Returns:
+        None where the kernel cannot say (before Linux 6.5), or that process was reaped already.
+    """
+    try:
+        return sock.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
+    except OSError:
+        return None
 
 
 def check_owner(sock: socket.socket, path: str) -> None:

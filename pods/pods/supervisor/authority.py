@@ -18,6 +18,7 @@ from pods.paths import check_name
 from pods.records.record import PodRecord
 from pods.rpc.server import Session, check_token
 from pods.supervisor.core import Supervisor, token_digest
+from pods.supervisor.recognise import pod_above
 from pods_protocol.bounds import MAX_NAME_LENGTH, PROTOCOL_VERSION
 from pods_protocol.errors import AmbiguousPod, NotAuthorized, UnknownPod
 from pods_protocol.pod_messages import Hello, HelloResult
@@ -71,18 +72,13 @@ def authenticator(supervisor: Supervisor) -> Callable[[Session, Hello], HelloRes
             session.caller = Caller(pod_id=None, session=session, owner_session=name)
         else:
             pod_id = (
-                supervisor.callers.get(token_digest(hello.token))
-                if len(hello.token) <= LONGEST_TOKEN
-                else None
+                _pod_of_token(supervisor, hello.token)
+                if hello.token
+                else _recognise(supervisor, session)
             )
-            if pod_id is None:
-                raise NotAuthorized(
-                    "cannot take this token: it is not the owner's and not that of a living pod; "
-                    f"people's clients read it from {supervisor.places.owner_token}"
-                )
             if hello.session:
                 raise NotAuthorized(
-                    "cannot speak for a session with a pod's token: sessions are the owner's; "
+                    "cannot speak for a session in a pod's name: sessions are the owner's; "
                     "leave `session` out, the pod has its own children"
                 )
             session.caller = Caller(pod_id=pod_id, session=session)
@@ -96,6 +92,52 @@ def authenticator(supervisor: Supervisor) -> Callable[[Session, Hello], HelloRes
         )
 
     return authenticate
+
+
+def _pod_of_token(supervisor: Supervisor, token: str) -> str:
+    known = len(token) <= LONGEST_TOKEN
+    pod_id = supervisor.callers.get(token_digest(token)) if known else None
+    if pod_id is None:
+        raise NotAuthorized(
+            "cannot take this token: it is not the owner's and not that of a living pod; "
+            f"people's clients read it from {supervisor.places.owner_token}"
+        )
+    return pod_id
+
+
+def _recognise(supervisor: Supervisor, session: Session) -> str:
+    """The pod in whose name a process may speak that brings no token: its own.
+
+    Raises:
+        NotAuthorized: it is no process of a pod that may call back, or nobody can say whose it is.
+    """
+    descriptor = session.peer_process()
+    if descriptor is None:
+        raise NotAuthorized(
+            "cannot take a hello without a token: whose process asks is told by Linux 6.5 and "
+            "newer, while it lives; send the token, in pods that of PODS_TOKEN_FILE"
+        )
+    keepers = {
+        live.keeper_identity.pid: (live.keeper_identity, pod_id)
+        for pod_id, live in supervisor.pods.items()
+        if live.keeper_identity is not None
+    }
+    try:
+        pod_id = pod_above(descriptor, keepers)
+    finally:
+        os.close(descriptor)
+    if pod_id is None:
+        raise NotAuthorized(
+            "cannot take a hello without a token: the process that asks is none of a living pod; "
+            f"people's clients read a token from {supervisor.places.owner_token}"
+        )
+    record = supervisor.known(pod_id)
+    if not record.call_back:
+        raise NotAuthorized(
+            f"cannot let a process of pod {record.name} speak for it: the pod was spawned without "
+            "`call_back`; ask whoever spawned it"
+        )
+    return pod_id
 
 
 def check_caller(supervisor: Supervisor, caller: Caller) -> None:

@@ -179,6 +179,7 @@ def test_the_address_follows_the_environment(pods_environ: dict[str, str]) -> No
     assert find_address(named, "three").socket == f"{runtime}/three/ctl.sock"
     pod = {**named, "PODS_SOCKET": "/s", "PODS_TOKEN_FILE": "/t"}
     assert find_address(pod) == ("/s", "/t", None)
+    assert find_address({**named, "PODS_SOCKET": "/s"}) == ("/s", "", None)
     assert find_address(pod, "three").places is not None
     with pytest.raises(InvalidName):
         find_address(pods_environ, "a/b")
