@@ -24,7 +24,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 from attrs import frozen
 
@@ -37,6 +37,9 @@ MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 
 WAIT_SECONDS: Final = 5.0
 """For a request that a test waits for."""
+
+
+Script: TypeAlias = Sequence[Mapping[str, Any]]
 
 
 @frozen(kw_only=True)
@@ -68,7 +71,8 @@ class ModelEndpoint:
     """A scripted model at an address; use it with `with`.
 
     Args:
-        script: see `model_script`.
+        script: see `model_script`; a function makes it when the first model is asked, for a script
+            that has to know what is there by then.
         port: of 127.0.0.1; 0 is a free one.
         on_request: called with each request, in the thread that serves it.
 
@@ -78,13 +82,14 @@ class ModelEndpoint:
 
     def __init__(
         self,
-        script: Sequence[Mapping[str, Any]],
+        script: Script | Callable[[], Script],
         *,
         port: int = 0,
         on_request: Callable[[Recorded], None] | None = None,
     ) -> None:
         self.requests: list[Recorded] = []
-        self._script = ModelScript.of(script)
+        self._make = script
+        self._made: ModelScript | None = None
         self._changed = threading.Condition()
         self._on_request = on_request
         self._connections: set[socket.socket] = set()
@@ -97,6 +102,12 @@ class ModelEndpoint:
     def url(self) -> str:
         """Its address, without a path."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def _script(self) -> ModelScript:
+        if self._made is None:
+            self._made = ModelScript.of(self._make() if callable(self._make) else self._make)
+        return self._made
 
     @property
     def problems(self) -> list[str]:
