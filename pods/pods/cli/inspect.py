@@ -84,12 +84,16 @@ def _value(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def _word(value: str | bool) -> str:
+    return value if isinstance(value, str) else "yes" if value else "no"
+
+
 def _enforcement(record: dict[str, Any]) -> list[str]:
     """What holds the pod and what does not, a line each."""
-    words = ("files", "signals", "syscalls", "unix_sockets", "network", "kill")
+    words = ("files", "signals", "syscalls", "unix_sockets", "network", "pty", "kill")
     lines = [
         record["summary"] or record["backend"],
-        ", ".join(f"{word}: {record[word]}" for word in words if word in record),
+        ", ".join(f"{word}: {_word(record[word])}" for word in words if word in record),
     ]
     lines += (
         f"rule: {rule['got']}" if rule["exact"] else f"asked: {rule['asked']}; got: {rule['got']}"
