@@ -131,10 +131,18 @@ def _anthropic_usage(answer: Answer, output: int) -> Json:
 def _anthropic_stream(asked: Asked, answer: Answer) -> Iterator[Json]:
     head: Json = {**_anthropic_whole(asked, answer), "content": [], "stop_reason": None}
     yield {"type": "message_start", "message": {**head, "usage": _anthropic_usage(answer, 1)}}
-    for at, block in enumerate(_anthropic_blocks(answer)):
-        if block["type"] == "text":
+    thought: list[Json] = [{"type": "thinking", "thinking": answer.thought, "signature": ""}]
+    blocks = [*(thought if answer.thought else ()), *_anthropic_blocks(answer)]
+    for at, block in enumerate(blocks):
+        if block["type"] == "thinking":
+            pieces = [
+                {"type": "thinking_delta", "thinking": answer.thought},
+                {"type": "signature_delta", "signature": "sig"},
+            ]
+            empty: Json = {**block, "thinking": ""}
+        elif block["type"] == "text":
             pieces = [{"type": "text_delta", "text": one} for one in answer.pieces]
-            empty: Json = {**block, "text": ""}
+            empty = {**block, "text": ""}
         else:
             pieces = [
                 {"type": "input_json_delta", "partial_json": one}
@@ -199,6 +207,8 @@ def _chat_stream(asked: Asked, answer: Answer) -> Iterator[Json]:
         return {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": stop}]}
 
     yield chunk({"role": "assistant", "content": ""})
+    if answer.thought:
+        yield chunk({"reasoning_content": answer.thought})
     for piece in answer.pieces:
         yield chunk({"content": piece})
     for at, call in enumerate(answer.calls):

@@ -17,10 +17,11 @@ A step is what the model does with one request:
     {"text": "...", "fail": true}                           the stream ends with an error event
     {"text": "...", "hold": true}                           the stream stops until the caller leaves
 
-Any step may have `usage: [input, output]`, `stop: "length"` or `"refusal"`, `repeat: N` (N times
-in all; 0 is for ever). `|` in a text is where it is cut into pieces. A tool is found among those
-that were offered by its own name or by its end (`mcp__pods__SpawnPod`, a namespace); one that is
-hidden behind a tool search is searched for first, without using up the step.
+Any step may have `thought` (in streams of the first two dialects alone), `usage: [input, output]`,
+`stop: "length"` or `"refusal"`, `repeat: N` (N times in all; 0 is for ever). `|` in a text is where
+it is cut into pieces. A tool is found among those that were offered by its own name or by its end
+(`mcp__pods__SpawnPod`, a namespace); one that is hidden behind a tool search is searched for first,
+without using up the step.
 """
 
 from __future__ import annotations
@@ -96,6 +97,7 @@ class Answer:
     error: int | None = None
     retry_after: float | None = None
     ending: Ending = "whole"
+    thought: str = ""
     kind: Literal["step", "search", "side", "over", "unmet"] = "step"
     number: int = 0
 
@@ -191,6 +193,7 @@ class ModelScript:
             stop=step.get("stop", "tools" if calls else "end"),
             usage=(input_tokens, output_tokens),
             ending=_ending_of(step),
+            thought=step.get("thought", ""),
             number=self._calls,
         )
 

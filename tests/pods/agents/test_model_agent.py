@@ -230,6 +230,33 @@ async def test_a_conversation_that_grows_too_long_loses_its_middle_and_says_so(
     assert f"4{big}" in last.everything
 
 
+@both
+async def test_an_endpoint_that_finds_it_too_long_is_asked_with_less(
+    short_dir: str, api: Api
+) -> None:
+    look = {"tool": "run_command", "arguments": {"command": "seq 1000"}}
+    script: list[Json] = [look, look, look, {"error": 413}, {"text": "done"}]
+    pod, endpoint = await one_turn(short_dir, script, "the task", api=api)
+    assert pod.ends()[0]["stop_reason"] == "end_turn"
+    assert [one["code"] for one in data(pod, "warning")] == ["gap"]
+    assert "earlier messages were left out" in endpoint.asked[-1].everything
+    assert len(endpoint.asked[-1].everything) < len(endpoint.asked[-2].everything)
+
+
+async def test_one_that_never_finds_it_short_enough_ends_the_turn(short_dir: str) -> None:
+    pod, endpoint = await one_turn(short_dir, [{"error": 413, "repeat": 0}])
+    assert pod.ends()[0]["stop_reason"] == "error"
+    assert "context_tokens" in pod.ends()[0]["message"]
+    assert len(endpoint.asked) == 2
+
+
+@both
+async def test_thoughts_are_told_apart_from_the_answer(short_dir: str, api: Api) -> None:
+    pod, _ = await one_turn(short_dir, [{"thought": "hm", "text": "ha"}], api=api)
+    assert [one["text"] for one in data(pod, "thought")] == ["hm"]
+    assert pod.texts() == "ha"
+
+
 async def test_without_a_network_the_turn_says_so_at_once(short_dir: str) -> None:
     spec = {"doors": Doors(network="none")}
     pod, endpoint = await one_turn(short_dir, [{"text": "never"}], spec=spec)
@@ -255,6 +282,8 @@ async def test_nobody_at_the_address_is_said_with_what_to_check(short_dir: str) 
         ({"model": "m", "api": "soap"}, "not one of anthropic, openai"),
         ({"model": "m", "base_url": "ftp://x"}, "no http:// or https:// address"),
         ({"model": "m", "base_url": "https://me:pw@x/v1"}, "use --key-file"),
+        ({"model": "m", "api": 3}, "`api` is not a text"),
+        ({"model": "m", "system": "x" * 70_000}, "`system` has more than"),
         ({"model": "m", "max_requests": 0}, "`max_requests` is not a whole number"),
     ],
 )

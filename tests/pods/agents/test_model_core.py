@@ -242,6 +242,8 @@ def test_what_a_stream_says_of_its_own_failure_is_a_refusal() -> None:
     with pytest.raises(RefusedReply, match="later"):
         openai.ReplyReader().take(ServerEvent("", '{"error": "later"}'))
     with pytest.raises(BrokenReply, match="no JSON object"):
+        anthropic.ReplyReader().take(ServerEvent("", "{"))
+    with pytest.raises(BrokenReply, match="no JSON object"):
         openai.ReplyReader().take(ServerEvent("", "[1]"))
 
 
@@ -262,6 +264,22 @@ def test_thoughts_are_apart_from_what_is_said() -> None:
     event = {"choices": [{"delta": {"reasoning_content": "hm", "content": "ha"}}]}
     pieces = openai.ReplyReader().take(ServerEvent("", json.dumps(event)))
     assert [(one.text, one.thought) for one in pieces] == [("hm", True), ("ha", False)]
+
+
+def test_what_is_no_part_of_an_answer_is_passed_over() -> None:
+    reader = anthropic.ReplyReader()
+    for data in (
+        {"type": "ping"},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking"}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta"}},
+        {"type": "message_delta", "delta": {"stop_reason": None}},
+    ):
+        assert reader.take(ServerEvent("", json.dumps(data))) == []
+    with pytest.raises(BrokenReply):
+        reader.reply()
+    odd = anthropic.read_call("c", "t", "[1]")
+    assert (odd.arguments, odd.raw) == (None, "[1]")
+    assert anthropic.read_call("c", "t", "{").arguments is None
 
 
 # Requests
@@ -287,6 +305,9 @@ def test_anthropic_gets_turns_by_turns_and_what_it_may_keep() -> None:
     assert messages[2]["content"][0]["content"] == "(nothing)"
     assert messages[2]["content"][-1]["cache_control"] == {"type": "ephemeral"}
     assert request.headers["x-api-key"] == "k"
+    bare = anthropic.request(model="m", key="", system="s", talk=TALK, tools=[], max_tokens=5)
+    assert "tools" not in bare.body
+    assert (bare.body["max_tokens"], "x-api-key" in bare.headers) == (5, False)
     assert request.body["tools"][0]["input_schema"] == {"type": "object"}
 
 

@@ -21,7 +21,6 @@ from pods.agents.model.talk import (
     Piece,
     RefusedReply,
     Reply,
-    Results,
     Stop,
     Talk,
     ToolSpec,
@@ -102,7 +101,7 @@ def _blocks(message: Message) -> Iterator[Json]:
                     "name": call.name,
                     "input": dict(call.arguments or {}),
                 }
-        case Results():
+        case _:
             for one in message.results:
                 yield {
                     "type": "tool_result",
