@@ -147,15 +147,15 @@ class PreloadedForkServer(Workers):
 
 
 @contextmanager
-def echo_process(path: str) -> Generator[None]:
-    """A trio echo in a process of its own."""
+def echo_process(path: str) -> Generator[int]:
+    """A trio echo in a process of its own; its pid."""
     reader, writer = os.pipe()
     process = subprocess.Popen([sys.executable, __file__, path, str(writer)], pass_fds=[writer])
     os.close(writer)
     os.read(reader, 1)
     os.close(reader)
     try:
-        yield
+        yield process.pid
     finally:
         process.kill()
         process.wait()

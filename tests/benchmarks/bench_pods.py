@@ -14,12 +14,12 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import trio
 from anchors import FreshInterpreters, PreloadedForkServer, echo_process
-from measure import Row, interleaved, print_table, row, timed
+from measure import Row, cpu_timed, interleaved, print_table, row, timed
 
 from pods.client.aio import PodsClient
 from pods.rpc.client import RpcClient, open_rpc
@@ -30,6 +30,8 @@ from pods_protocol.supervisor_messages import ListPods, SpawnPod, SpawnPodResult
 from pods_protocol.values import ScopeRule
 
 MEGABYTE = 1_000_000
+
+READ_BYTES = 768 * 1024
 
 SOCKET_BUFFER_BYTES = 64 * 1024
 """What fits a Unix socket's buffer for certain."""
@@ -130,16 +132,23 @@ async def memory_of_idle_pods(bench: Bench, client: PodsClient) -> float:
 
 
 @asynccontextmanager
-async def one_pod(bench: Bench, client: PodsClient) -> AsyncGenerator[RpcClient]:
-    """An echo pod and a connection straight to it."""
+async def one_pod(
+    bench: Bench, client: PodsClient
+) -> AsyncGenerator[tuple[RpcClient, SpawnPodResult]]:
+    """An echo pod, with a connection straight to it."""
     spawned = await client.request(bench.request())
     async with open_rpc(spawned.socket, POD_API, token=spawned.token) as pod:
-        yield pod
+        yield pod, spawned
     await stop_all(client, [spawned])
 
 
-async def echo_round_trip(path: str, size: int, repeat: int) -> float:
-    """The anchor: a trio client's round trip with a trio echo in another process."""
+async def echo_round_trip(
+    path: str, size: int, repeat: int, pids: Sequence[int] | None = None
+) -> float:
+    """The anchor: a trio client's round trip with a trio echo in another process.
+
+    With `pids`, the processor's time of these instead of the time on the wall.
+    """
     payload = b"x" * (size - 1) + b"\n"
     stream = await trio.open_unix_socket(path)
     async with stream:
@@ -160,7 +169,7 @@ async def echo_round_trip(path: str, size: int, repeat: int) -> float:
                 nursery.start_soon(stream.send_all, payload)
                 await receive()
 
-        return await timed(repeat, once)
+        return await (timed(repeat, once) if pids is None else cpu_timed(pids, repeat, once))
 
 
 async def fsync_seconds(bench: Bench, size: int, repeat: int) -> float:
@@ -244,65 +253,87 @@ async def bench_spawning(bench: Bench, client: PodsClient) -> list[Row]:
 
 
 async def bench_round_trips(bench: Bench, client: PodsClient) -> list[Row]:
-    """`status` and `run` straight to a pod, 200 bytes and a megabyte."""
+    """`status` and `run` straight to a pod, 200 bytes and a megabyte, and reading it back."""
     echo_path = f"{bench.directory}/echo"
-    rows: list[Row] = []
-    with echo_process(echo_path):
-        async with one_pod(bench, client) as pod:
+    with echo_process(echo_path) as echo_pid:
+        async with one_pod(bench, client) as (pod, spawned):
             for _ in range(50):
                 await pod.request(GetStatus())
-            small = await interleaved(
-                {
-                    "raw": lambda: echo_round_trip(echo_path, 200, 500),
-                    "status": lambda: timed(500, lambda: pod.request(GetStatus())),
-                    "run": lambda: run_round_trip(pod, 100, 100),
-                    "fsync": lambda: fsync_seconds(bench, 300, 200),
-                },
-                bench.rounds,
-            )
-            big = await interleaved(
-                {
-                    "raw": lambda: echo_round_trip(echo_path, MEGABYTE, 20),
-                    "run": lambda: run_round_trip(pod, MEGABYTE, 10),
-                    "fsync": lambda: fsync_seconds(bench, MEGABYTE, 10),
-                    "read": lambda: timed(
-                        10, lambda: pod.request(ReadEvents(since=0, max_bytes=786432))
-                    ),
-                    "raw read": lambda: echo_round_trip(echo_path, 786432, 20),
-                },
-                bench.rounds,
-            )
-    rows.append(
-        row("status round trip, 200 B", small["status"], small["raw"], "raw trio echo", at_most=1.5)
+            return [
+                *await bench_small(bench, client, (pod, spawned), echo_path, echo_pid),
+                *await bench_big(bench, client, (pod, spawned), echo_path),
+            ]
+
+
+async def bench_small(
+    bench: Bench,
+    client: PodsClient,
+    connected: tuple[RpcClient, SpawnPodResult],
+    echo_path: str,
+    echo_pid: int,
+) -> list[Row]:
+    """Round trips of about 200 bytes, on the wall and on the processor."""
+    pod, spawned = connected
+    handle = client.pod(spawned.pod.name)
+    assert spawned.pod.pid is not None
+    ours, theirs = (os.getpid(), spawned.pod.pid), (os.getpid(), echo_pid)
+    seen = await interleaved(
+        {
+            "raw": lambda: echo_round_trip(echo_path, 200, 500),
+            "status": lambda: timed(500, lambda: pod.request(GetStatus())),
+            "handle": lambda: timed(500, handle.status),
+            "raw cpu": lambda: echo_round_trip(echo_path, 200, 500, theirs),
+            "status cpu": lambda: cpu_timed(ours, 500, lambda: pod.request(GetStatus())),
+            "run": lambda: run_round_trip(pod, 100, 100),
+            "fsync": lambda: fsync_seconds(bench, 300, 200),
+        },
+        bench.rounds,
     )
-    rows.append(
-        row(
-            "run -> accepted, 200 B",
-            small["run"],
-            small["raw"] + small["fsync"],
-            "raw echo + one fsync",
-            at_most=1.3,
-        )
+    durable = seen["raw"] + seen["fsync"]
+    return [
+        row("status round trip, 200 B", seen["status"], seen["raw"], "raw trio echo",
+            at_most=1.5),
+        row("the same, processor time of both ends", seen["status cpu"], seen["raw cpu"],
+            "raw trio echo", at_most=1.5),
+        row("the same through `client.pod(NAME)`", seen["handle"], seen["raw"], "raw trio echo",
+            at_most=1.5),
+        row("run -> accepted, 200 B", seen["run"], durable, "raw echo + one fsync",
+            at_most=1.3),
+    ]  # fmt: skip
+
+
+async def bench_big(
+    bench: Bench,
+    client: PodsClient,
+    connected: tuple[RpcClient, SpawnPodResult],
+    echo_path: str,
+) -> list[Row]:
+    """A message of a megabyte, and 768 KiB of what it was answered, by the pod and by file."""
+    pod, spawned = connected
+    # After the message and the start of its turn: the answer, in pieces of 16 KB.
+    since = (await pod.request(GetStatus())).last_seq + 2
+    await run_round_trip(pod, MEGABYTE, 1)
+    name, most = spawned.pod.name, READ_BYTES
+    seen = await interleaved(
+        {
+            "raw": lambda: echo_round_trip(echo_path, MEGABYTE, 20),
+            "run": lambda: run_round_trip(pod, MEGABYTE, 10),
+            "fsync": lambda: fsync_seconds(bench, MEGABYTE, 10),
+            "read": lambda: timed(10, lambda: pod.request(ReadEvents(since=since, max_bytes=most))),
+            "by file": lambda: timed(10, lambda: client.read(name, since=since, max_bytes=most)),
+            "raw read": lambda: echo_round_trip(echo_path, READ_BYTES, 20),
+        },
+        bench.rounds,
     )
-    rows.append(
-        row(
-            "run -> accepted, 1 MB, durable",
-            big["run"],
-            big["raw"] + big["fsync"],
-            "raw echo + one fsync",
-            at_most=2.2,
-        )
-    )
-    rows.append(
-        row(
-            "read of 768 KiB of events",
-            big["read"],
-            big["raw read"],
-            "raw echo of as much",
-            at_most=2.2,
-        )
-    )
-    return rows  # fmt: skip
+    durable = seen["raw"] + seen["fsync"]
+    return [
+        row("run -> accepted, 1 MB, durable", seen["run"], durable, "raw echo + one fsync",
+            at_most=2.2),
+        row("read of 768 KiB of events", seen["read"], seen["raw read"], "raw echo of as much",
+            at_most=2.2),
+        row("the same of the supervisor", seen["by file"], seen["raw read"],
+            "raw echo of as much", at_most=2.2),
+    ]  # fmt: skip
 
 
 async def bench_ls(bench: Bench, client: PodsClient, name: str) -> list[Row]:
