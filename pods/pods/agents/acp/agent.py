@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import trio
 
@@ -24,7 +24,7 @@ from pods.agents.base import TurnEnd
 from pods.agents.briefing import briefing, prompt
 from pods.agents.text import shorten
 from pods.agents.turn import Turn
-from pods_protocol.errors import AgentError
+from pods_protocol.errors import AgentError, StartFailed
 from pods_protocol.values import StopReason
 
 CANCEL_SECONDS: Final = 2.0
@@ -67,17 +67,19 @@ class AcpAgent:
     async def run_turn(self, turn: Turn) -> TurnEnd:
         """Give the agent the message and journal what it does.
 
-        Raises:
-            AgentError: it cannot be used, or ended in the middle.
-            StartFailed: its program cannot be started.
+        That it cannot be used, or died in the middle, is an end with a reason and no fault of ours
+        that would belong into the pod's log.
         """
+        failure: AgentError | StartFailed
         try:
             return await self._run_turn(turn)
         except* AgentGone:
-            failure: AgentError = await self._died()
+            failure = await self._died()
         except* RefusedByAgent as group:
             failure = self._refused(group)
-        raise failure
+        except* (AgentError, StartFailed) as group:
+            failure = cast("AgentError | StartFailed", _only(group))
+        return TurnEnd("error", failure.message)
 
     async def close(self) -> None:
         """End the agent's process politely."""
@@ -98,6 +100,7 @@ class AcpAgent:
                 end = await self._prompt(turn, connection, requests, fresh=fresh)
             finally:
                 connection.listener = None
+                connection.cost_usd = requests.updates.cost_usd
             nursery.cancel_scope.cancel()  # terminals that were not released
         return end
 
@@ -133,10 +136,7 @@ class AcpAgent:
         )
 
     def _refused(self, group: BaseExceptionGroup[RefusedByAgent]) -> AgentError:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        assert isinstance(error, RefusedByAgent), "the group is of these"
+        error = cast("RefusedByAgent", _only(group))
         if error.code == AUTH_REQUIRED:
             return self._settings.login_required(error.text)
         more = "" if error.data is None else f" {shorten(json.dumps(error.data), MAX_REASON_BYTES)}"
@@ -145,6 +145,13 @@ class AcpAgent:
             f"it answered {error.text!r} (code {error.code}){more}",
             "the pod's stderr.log may tell more",
         )
+
+
+def _only(error: BaseException) -> BaseException:
+    """The first exception of a group, which has one but in the rarest cases."""
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return error
 
 
 async def _until_cancelled(connection: AcpConnection, waiter: Waiter) -> None:

@@ -120,6 +120,7 @@ class AcpConnection:
     Attributes:
         listener: gets what the agent says; None between turns, when it is passed over.
         ended: set once the process is reaped.
+        cost_usd: what the agent said that all turns of this process cost.
         strays: lines on its output that meant nothing, since the listener was last set.
     """
 
@@ -137,6 +138,7 @@ class AcpConnection:
         self._gone = False
         self.listener: Listener | None = None
         self.ended = trio.Event()
+        self.cost_usd = 0.0
         self.strays: list[str] = []
 
     @property

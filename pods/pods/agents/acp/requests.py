@@ -73,7 +73,7 @@ class TurnRequests:
         self._connection = connection
         self._rules = rules
         self._terminals = Terminals(turn, nursery)
-        self.updates = Updates(turn.recorder, self._terminals.text_of)
+        self.updates = Updates(turn.recorder, self._terminals.text_of, cost_usd=connection.cost_usd)
         self._serve: Final[Mapping[str, Serve]] = {
             "session/request_permission": self._permission,
             "fs/read_text_file": self._read,

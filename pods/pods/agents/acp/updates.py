@@ -95,27 +95,29 @@ class Updates:
     Args:
         recorder: where the events go.
         terminal_text: what a terminal of this turn has said.
+        cost_usd: what the session has cost before: agents tell its sum, and a turn tells its own.
 
     Attributes:
-        said: characters of text in this turn.
+        cost_usd: what the session has cost by now, as far as the agent tells.
     """
 
-    def __init__(self, recorder: Recorder, terminal_text: TerminalText) -> None:
+    def __init__(
+        self, recorder: Recorder, terminal_text: TerminalText, *, cost_usd: float = 0.0
+    ) -> None:
         self._recorder = recorder
         self._terminal_text = terminal_text
         self._text = Coalescer(self._emit)
         self._calls: dict[str, ToolCall] = {}
         self._open: set[str] = set()
         self._ended: set[str] = set()
-        self.said = 0
+        self.cost_usd = self._cost_before = cost_usd
 
     def take(self, update: Mapping[str, Any]) -> None:
         """Take one `update` of a `session/update`."""
         kind = update.get("sessionUpdate")
         if kind in ("agent_message_chunk", "agent_thought_chunk"):
-            text = block_text(update.get("content"))
-            self.said += len(text) if kind == "agent_message_chunk" else 0
-            self._text.feed("text" if kind == "agent_message_chunk" else "thought", text)
+            stream = "text" if kind == "agent_message_chunk" else "thought"
+            self._text.feed(stream, block_text(update.get("content")))
         elif kind in ("tool_call", "tool_call_update"):
             self._take_call(update)
         elif kind == "plan":
@@ -176,7 +178,7 @@ class Updates:
                 self._ended.discard(oldest)
             call = self._calls[call_id] = ToolCall()
         call.take(update)
-        status = update.get("status")
+        status = str(update.get("status"))
         if call_id in self._ended:
             return  # what an agent adds to a call that is over is a repetition of it
         first = update.get("sessionUpdate") == "tool_call"
@@ -217,7 +219,10 @@ class Updates:
         amount = given.get("amount")
         if given.get("currency") == "USD" and isinstance(amount, int | float):
             self.flush()
-            self._recorder.usage(cost_usd=float(amount))
+            if amount < self._cost_before:
+                self._cost_before = 0.0  # it counts anew
+            self.cost_usd = float(amount)
+            self._recorder.usage(cost_usd=round(self.cost_usd - self._cost_before, 9))
 
 
 def block_text(block: Any) -> str:
