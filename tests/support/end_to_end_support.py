@@ -89,9 +89,10 @@ class Door:
         code: int | None = 0,
         stdin: str = "",
         environ: dict[str, str] | None = None,
+        seconds: float = WAIT_SECONDS,
     ) -> Answer:
         """Run `pods` with these words; a traceback fails the test, and so does another code."""
-        answer = self.run([*PODS, *words], stdin=stdin, environ=environ)
+        answer = self.run([*PODS, *words], stdin=stdin, environ=environ, seconds=seconds)
         assert code is None or answer.code == code, (words, answer)
         return answer
 

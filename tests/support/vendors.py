@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import pytest
 from attrs import frozen
@@ -24,6 +24,12 @@ VENDOR_SECONDS: Final = 120.0
 
 DUMMY_KEY: Final = "not-a-key"
 MODEL: Final = "scripted"
+
+CONTENT: Final = "by its own tool\n"
+"""What a vendor's tool for files is made to write."""
+
+Step: TypeAlias = dict[str, Any]
+"""Of a script; see `model_script`."""
 
 
 @frozen(kw_only=True)
@@ -39,6 +45,15 @@ class Home:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text)
         return place
+
+
+def _find(program: str, package: str) -> str:
+    found = shutil.which(program, path=f"{os.environ.get(PLACES, '')}:{os.environ['PATH']}")
+    if found is None:
+        pytest.skip(
+            f"no {program} here: `npm install {package}`, and name its bin directory in {PLACES}"
+        )
+    return found
 
 
 class Told(NamedTuple):
@@ -58,23 +73,28 @@ class Vendor:
         package: where npm has it.
         prepare: writes its configuration into a home, with the text of the MCP servers' where it
             is not to be installed.
+        speaker: the program that makes a pod of it, by ACP, and its package.
+        write: the tool that it writes a file by, from a path; None: by a command.
+        command: the tool that it runs a command by.
+        asks: whether it asks for permission, for each of both.
     """
 
     name: str
     program: str
     package: str
     prepare: Callable[[Home, str | None], Told]
+    speaker: tuple[str, str]
+    write: Callable[[str], Step] | None
+    command: Callable[[str], Step]
+    asks: bool = True
 
     def find(self) -> str:
         """The path of its program; skips the test where it is missing."""
-        places = f"{os.environ.get(PLACES, '')}:{os.environ['PATH']}"
-        found = shutil.which(self.program, path=places)
-        if found is None:
-            pytest.skip(
-                f"no {self.program} here: `npm install {self.package}`, and name its bin "
-                f"directory in {PLACES}"
-            )
-        return found
+        return _find(self.program, self.package)
+
+    def find_speaker(self) -> str:
+        """The same for the program that speaks ACP."""
+        return _find(*self.speaker)
 
 
 def _claude(home: Home, mcp: str | None) -> Told:
@@ -87,7 +107,6 @@ def _claude(home: Home, mcp: str | None) -> Told:
             "ANTHROPIC_BASE_URL": home.url,
             "ANTHROPIC_API_KEY": DUMMY_KEY,
             "ANTHROPIC_MODEL": MODEL,
-            "CLAUDE_CONFIG_DIR": str(home.path / "claude"),
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
             "DISABLE_AUTOUPDATER": "1",
         },
@@ -96,7 +115,7 @@ def _claude(home: Home, mcp: str | None) -> Told:
 
 def _codex(home: Home, mcp: str | None) -> Told:
     home.write(
-        "codex/config.toml",
+        ".codex/config.toml",
         f'model = "{MODEL}"\nmodel_provider = "scripted"\n'
         "[model_providers.scripted]\n"
         f'name = "scripted"\nbase_url = "{home.url}/v1"\nwire_api = "responses"\n'
@@ -105,7 +124,7 @@ def _codex(home: Home, mcp: str | None) -> Told:
     )
     return Told(
         ["exec", "--json", "--skip-git-repo-check"],
-        {"CODEX_HOME": str(home.path / "codex"), "SCRIPTED_KEY": DUMMY_KEY},
+        {"SCRIPTED_KEY": DUMMY_KEY},
     )
 
 
@@ -121,10 +140,10 @@ def _opencode(home: Home, mcp: str | None) -> Told:
     config["model"] = config["small_model"] = f"scripted/{MODEL}"
     config["autoupdate"] = False
     config["share"] = "disabled"
+    home.write(".config/opencode/opencode.json", json.dumps(config))
     return Told(
         ["run", "--format", "json"],
         {
-            "OPENCODE_CONFIG": str(home.write("opencode.json", json.dumps(config))),
             "OPENCODE_DISABLE_MODELS_FETCH": "1",
             "OPENCODE_DISABLE_AUTOUPDATE": "1",
             "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
@@ -151,15 +170,50 @@ def _gemini(home: Home, mcp: str | None) -> Told:
     )
 
 
+def _step(tool: str, **arguments: str) -> Step:
+    return {"tool": tool, "arguments": arguments}
+
+
 VENDORS: Final[Mapping[str, Vendor]] = {
     one.name: one
     for one in (
         Vendor(
-            name="claude", program="claude", package="@anthropic-ai/claude-code", prepare=_claude
+            name="claude",
+            program="claude",
+            package="@anthropic-ai/claude-code",
+            prepare=_claude,
+            speaker=("claude-agent-acp", "@agentclientprotocol/claude-agent-acp"),
+            write=lambda path: _step("Write", file_path=path, content=CONTENT),
+            command=lambda command: _step("Bash", command=command, description="try it"),
         ),
-        Vendor(name="codex", program="codex", package="@openai/codex", prepare=_codex),
-        Vendor(name="opencode", program="opencode", package="opencode-ai", prepare=_opencode),
-        Vendor(name="gemini", program="gemini", package="@google/gemini-cli", prepare=_gemini),
+        Vendor(
+            name="codex",
+            program="codex",
+            package="@openai/codex",
+            prepare=_codex,
+            speaker=("codex-acp", "@zed-industries/codex-acp"),
+            write=None,
+            command=lambda command: _step("exec_command", cmd=command),
+        ),
+        Vendor(
+            name="opencode",
+            program="opencode",
+            package="opencode-ai",
+            prepare=_opencode,
+            speaker=("opencode", "opencode-ai"),
+            write=lambda path: _step("write", filePath=path, content=CONTENT),
+            command=lambda command: _step("bash", command=command, description="try it"),
+            asks=False,
+        ),
+        Vendor(
+            name="gemini",
+            program="gemini",
+            package="@google/gemini-cli",
+            prepare=_gemini,
+            speaker=("gemini", "@google/gemini-cli"),
+            write=lambda path: _step("write_file", file_path=path, content=CONTENT),
+            command=lambda command: _step("run_shell_command", command=command),
+        ),
     )
 }
 """Name -> agent."""

@@ -70,7 +70,8 @@ class AcpSession:
         """
         if self.connection is not None and self.connection.alive:
             return self.connection, False
-        connection = AcpConnection(self._settings.argv, cwd=turn.cwd, env=turn.environment())
+        argv = self._settings.command(held=bool(turn.place().enforced))
+        connection = AcpConnection(argv, cwd=turn.cwd, env=turn.environment())
         self.connection = connection
         try:
             await turn.beside(connection.run)
@@ -90,13 +91,14 @@ class AcpSession:
             await self.connection.close()
 
     async def _initialize(self, connection: AcpConnection) -> Json:
+        files = self._settings.known is None or not self._settings.known.own_files
         answer = await self._in_time(
             connection,
             "initialize",
             {
                 "protocolVersion": PROTOCOL_VERSION,
                 "clientCapabilities": {
-                    "fs": {"readTextFile": True, "writeTextFile": True},
+                    "fs": {"readTextFile": files, "writeTextFile": files},
                     "terminal": True,
                 },
                 "clientInfo": {"name": "pods", "title": "pods", "version": __version__},

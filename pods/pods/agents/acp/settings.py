@@ -37,7 +37,7 @@ class Settings:
 
     Attributes:
         known: its row of the table; None for the kind `acp`.
-        argv: the program and its arguments.
+        argv: the program and its arguments, without those that only a held pod gives.
         policy: who decides what it may do.
         seconds: how long a question waits.
 
@@ -56,6 +56,11 @@ class Settings:
         self.argv = self._read_argv(options.get("argv"))
         self.policy: Policy = self._read_policy(options.get("permissions", "ask"))
         self.seconds = self._read_seconds(options.get("permission_seconds", PERMISSION_SECONDS))
+
+    def command(self, *, held: bool) -> list[str]:
+        """The program and its arguments; `held`: the kernel holds the pod to its scope."""
+        of_table = self.known is not None and self.argv == list(self.known.command)
+        return [*self.argv, *(self.known.held if self.known and of_table and held else ())]
 
     @property
     def name(self) -> str:

@@ -19,6 +19,8 @@ class KnownAgent(NamedTuple):
     Attributes:
         title: what people call it.
         command: the program, and the arguments that make it speak ACP.
+        held: arguments beside those where the kernel holds the pod. An agent that puts its commands
+            into a sandbox of its own cannot set that up within ours, and then runs none.
         install: the command that installs it.
         login: how a person logs in, once, outside of any pod.
         logins: files below the user's home that are copied into the pod's own: logins, and the
@@ -26,6 +28,7 @@ class KnownAgent(NamedTuple):
         keys: variables of which any holds a login, for `--env`.
         environment: variables it is started with: its own directories, no telemetry, no updates.
         root_environment: those that it needs where it runs as root.
+        own_files: it is not offered to read and write files through us, and does so by itself.
         quirks: what to know, in words for people.
     """
 
@@ -33,10 +36,12 @@ class KnownAgent(NamedTuple):
     command: tuple[str, ...]
     install: str
     login: str
+    held: tuple[str, ...] = ()
     logins: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     environment: Mapping[str, str] = MappingProxyType({})
     root_environment: Mapping[str, str] = MappingProxyType({})
+    own_files: bool = False
     quirks: tuple[str, ...] = ()
 
 
@@ -64,6 +69,8 @@ KNOWN: Final[Mapping[str, KnownAgent]] = MappingProxyType(
         "codex": KnownAgent(
             title="Codex",
             command=("codex-acp",),
+            # Its own sandbox off, its questions on: `untrusted` asks for all but reading commands.
+            held=("-c", 'sandbox_mode="danger-full-access"', "-c", 'approval_policy="untrusted"'),
             install="npm install -g @zed-industries/codex-acp",
             login="`codex login`; or give OPENAI_API_KEY",
             logins=(".codex/auth.json", ".codex/config.toml"),
@@ -86,6 +93,9 @@ KNOWN: Final[Mapping[str, KnownAgent]] = MappingProxyType(
                 "GEMINI_CLI_TRUST_WORKSPACE": "true",
                 "GEMINI_TELEMETRY_ENABLED": "false",
             },
+            # It cannot tell a client's "there is no such file" from a failure, and so would never
+            # make one (tried with 0.61.0).
+            own_files=True,
             quirks=(
                 _STAYS,
                 "its usage statistics are switched off by `privacy.usageStatisticsEnabled` in "
