@@ -156,6 +156,9 @@ TRANSITIONS: Final[Mapping[Life, Mapping[Trigger, tuple[Life, tuple[Command, ...
 LIVING: Final = frozenset(set(Life) - {Life.ENDED, Life.REMOVED, Life.FAILED})
 """Lives that take up room under the caps."""
 
+STARTING: Final = frozenset({Life.RESERVED, Life.LAUNCHING, Life.RESTORING})
+"""Lives that no stop ends: whoever starts the pod takes it back, asked by a stop or not."""
+
 
 class IllegalMove(Exception):
     """A trigger that the table does not have for this life: a bug of ours, never of a client."""

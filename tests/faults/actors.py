@@ -124,6 +124,11 @@ class Actors:
                 await self.insist(lambda: self.ask(hold), _no_doubt)
             case plan.Kill(role):
                 self._kill(role)
+            case plan.Reboot():
+                async with self._starting:  # nobody starts a supervisor on a machine that is off
+                    await trio.to_thread.run_sync(self.world.reboot)
+            case plan.Fill():
+                await trio.to_thread.run_sync(self.world.fill_disk)
             case plan.Wait(name, until):
                 wait = supervisor_messages.WaitPods(pods=(name,), until=until, timeout_seconds=0.3)
                 await self.insist(lambda: self.ask(wait), _no_doubt)

@@ -22,7 +22,7 @@ from world import World, be_init, log_line
 
 def perform(plan: Plan, *, keep: bool = False) -> Outcome:
     """One round in a world of its own."""
-    world = World.make()
+    world = World.make(segment_bytes=plan.segment_bytes, small_disk=plan.small_disk)
     try:
         return trio.run(Round(plan, world).run)
     finally:

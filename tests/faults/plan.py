@@ -120,9 +120,20 @@ class Look:
     name: str
 
 
+@frozen
+class Reboot:
+    """The machine is started anew: every process ends at once, and what lies in memory is gone."""
+
+
+@frozen
+class Fill:
+    """The disk is full from here to the end of the phase."""
+
+
 Step: TypeAlias = (
     Spawn | Send | Notify | Withdraw | Cancel | Stop | Restore | Hold | Kill | Wait | Look
-)
+    | Reboot | Fill
+)  # fmt: skip
 
 
 @frozen
@@ -135,11 +146,19 @@ class Phase:
 
 @frozen
 class Plan:
-    """One round. `farewell`: faults while everything is stopped."""
+    """One round.
+
+    Attributes:
+        farewell: faults while everything is stopped.
+        segment_bytes: at which a journal's file is full; None is as it usually is.
+        small_disk: state lies on a file system of its own, which can be full.
+    """
 
     seed: int
     phases: tuple[Phase, ...]
     farewell: tuple[Slot, ...]
+    segment_bytes: int | None = None
+    small_disk: bool = False
 
 
 class _Draw:
@@ -147,6 +166,8 @@ class _Draw:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
+        self.small_disk = self.random.random() < 0.3
+        self.segment_bytes = self.random.choice((None, 1024, 4096))
         self.names: list[str] = []
         self.directories: dict[str, str] = {}
         self.sent: list[Send] = []
@@ -166,6 +187,8 @@ class _Draw:
         self.names.append(name)
         keep = self.random.random() < 0.5
         wake_on: Literal["none", "ended"] = self.random.choice(("none", "ended"))
+        if parent is None:
+            wake_on = "none"  # there is nobody to wake, and a spawn that asks for it is refused
         restart = self.random.random() < 0.4
         return Spawn(name, parent, directory, self.message_id(), keep, wake_on, restart)
 
@@ -190,9 +213,9 @@ class _Draw:
         kind = self.random.choices(
             (
                 "send", "spawn", "notify", "withdraw", "cancel", "stop", "kill", "wait", "look",
-                "restore", "hold",
+                "restore", "hold", "reboot", "fill",
             ),
-            (40, 12, 6, 6, 4, 8, 6, 8, 6, 6, 6),
+            (40, 12, 6, 6, 4, 8, 6, 8, 6, 6, 6, 1, 3 if self.small_disk else 0),
         )[0]  # fmt: skip
         if kind == "spawn":
             parent = self.random.choice([None, *self.names])
@@ -213,6 +236,10 @@ class _Draw:
             return Hold(self.name(), self.random.random() < 0.6)
         if kind == "kill":
             return Kill(self.role())
+        if kind == "reboot":
+            return Reboot()
+        if kind == "fill":
+            return Fill()
         if kind == "wait":
             until: Literal["idle", "ended"] = self.random.choice(("idle", "idle", "ended"))
             return Wait(self.name(), until)
@@ -255,4 +282,4 @@ def draw_plan(seed: int) -> Plan:
     draw = _Draw(seed)
     phases = tuple(draw.phase(number == 0) for number in range(PHASES))
     farewell = tuple(draw.fault() for _ in range(draw.random.choice((0, 2, 4))))
-    return Plan(seed, phases, farewell)
+    return Plan(seed, phases, farewell, draw.segment_bytes, draw.small_disk)

@@ -123,6 +123,7 @@ class Round:
 
     def _heal(self) -> None:
         self.outcome.fired += self.world.board.disarm()
+        self.world.empty_disk()
         self.world.wake_all()
 
     # Healed -------------------------------------------------------------------------------------

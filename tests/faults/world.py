@@ -14,6 +14,7 @@ import os
 import secrets
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -37,6 +38,12 @@ NAME: Final = "faults"
 PR_SET_CHILD_SUBREAPER: Final = 36
 START_SECONDS: Final = 20.0
 
+DISK_BYTES: Final = 8 * 1024 * 1024
+"""Of a small disk: what a round writes, several times over."""
+
+BALLAST: Final = "ballast"
+"""The file that fills it."""
+
 
 def be_init() -> None:
     """Adopt and reap what loses its parent, as the first process of a machine does."""
@@ -57,11 +64,19 @@ class World:
 
     Args:
         directory: short, and not there yet.
+        segment_bytes: at which a journal's file is full; None is as it usually is.
+        small_disk: state lies on a file system of its own, where one can be mounted.
     """
 
-    def __init__(self, directory: str) -> None:
+    def __init__(
+        self, directory: str, *, segment_bytes: int | None = None, small_disk: bool = False
+    ) -> None:
         self.directory = directory
         os.mkdir(directory, 0o700)
+        self.reboots = 0
+        self._boot = f"{directory}/boot"
+        self._write_boot_id()
+        self.disk = f"{directory}/s" if small_disk and _mount(f"{directory}/s") else None
         self.work = f"{directory}/w"
         os.mkdir(self.work)
         self.board = Board.create(f"{directory}/board")
@@ -74,6 +89,8 @@ class World:
             **kept,
             "PYTHONPATH": os.pathsep.join(PATH),
             "PODS_FAULT_BOARD": f"{directory}/board",
+            "PODS_FAULT_BOOT": self._boot,
+            **({} if segment_bytes is None else {"PODS_FAULT_SEGMENT": str(segment_bytes)}),
             "PODS_RUNTIME_DIR": f"{directory}/r",
             "PODS_STATE_DIR": f"{directory}/s",
             "PODS_EXTRA_READ": str(HERE),
@@ -81,9 +98,41 @@ class World:
         self.places: SupervisorPlaces = places_from(self.environ, os.geteuid()).supervisor(NAME)
 
     @staticmethod
-    def make(parent: str = "/tmp") -> World:
+    def make(*, segment_bytes: int | None = None, small_disk: bool = False) -> World:
         """A world in a directory of its own."""
-        return World(f"{parent}/pf-{os.getpid()}-{secrets.token_hex(3)}")
+        directory = f"/tmp/pf-{os.getpid()}-{secrets.token_hex(3)}"
+        return World(directory, segment_bytes=segment_bytes, small_disk=small_disk)
+
+    # Disasters ----------------------------------------------------------------------------------
+
+    def reboot(self) -> None:
+        """Start the machine anew: no process, nothing in the runtime directory, another boot id."""
+        self._kill_all()
+        shutil.rmtree(self.places.places.runtime, ignore_errors=True)
+        self.reboots += 1
+        self._write_boot_id()
+
+    def _write_boot_id(self) -> None:
+        Path(self._boot).write_text(f"boot-{self.reboots}\n")
+
+    def fill_disk(self) -> None:
+        """Leave no room where state lies, if that is a file system of its own."""
+        if self.disk is None:
+            return
+        with (
+            contextlib.suppress(OSError),
+            open(f"{self.disk}/{BALLAST}", "ab", buffering=0) as file,
+        ):
+            for size in (1 << 20, 1 << 12, 1):
+                with contextlib.suppress(OSError):
+                    while file.write(bytes(size)) == size:
+                        pass
+
+    def empty_disk(self) -> None:
+        """There is room again."""
+        if self.disk is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{self.disk}/{BALLAST}")
 
     def ensure_supervisor(self) -> None:
         """Start a supervisor where none answers, as every client does."""
@@ -162,14 +211,26 @@ class World:
 
     def clear(self, *, keep: bool = False) -> None:
         """Kill what lives and remove everything, or all but the files."""
+        self._kill_all()
+        if self.disk is not None and not keep:
+            subprocess.run(["umount", "--lazy", self.disk], check=False)
+        if not keep:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _kill_all(self) -> None:
         deadline = time.monotonic() + 10.0
         while (living := self.processes()) and time.monotonic() < deadline:
             for pid in living:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.01)
-        if not keep:
-            shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _mount(path: str) -> bool:
+    """Whether a small file system was mounted there; only root may."""
+    os.mkdir(path, 0o700)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=0700", "tmpfs", path]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def _lives(process: dict[str, Any] | None) -> bool:

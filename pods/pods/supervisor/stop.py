@@ -15,7 +15,7 @@ from typing import Final
 
 import trio
 
-from pods.lifecycle import Command, Trigger
+from pods.lifecycle import STARTING, Command, Trigger
 from pods.records.events import POD_STOPPING, STOP_ASKED, stop_asked_data
 from pods.records.record import PodRecord
 from pods.supervisor.authority import Caller, find_pod
@@ -151,6 +151,8 @@ def ask_stop(supervisor: Supervisor, live: LivePod, mode: StopMode, grace: float
         return
     if live.tree_gone.is_set():
         return
+    if supervisor.known(live.id).life in STARTING:
+        return  # adopted in the middle of a start: it is being rolled back, which ends it
     life, commands = supervisor.move(live.id, Trigger.STOP_ASKED)
     live.stop_mode, live.grace = mode, grace
     if Command.RECORD_STOPPING in commands:
@@ -178,17 +180,18 @@ def stop_in_background(supervisor: Supervisor, pod_id: str) -> None:
 async def climb(supervisor: Supervisor, live: LivePod) -> None:
     """Stop what goes along, then this pod, step by step; ends when its tree is gone."""
     children = [
-        below
+        (child, below)
         for child in supervisor.table.children(live.id)
         if child.living
         and child.on_parent_exit == "stop"
         and (below := supervisor.pods.get(child.id)) is not None
+        and (child.life not in STARTING or below.spawning is not None)
     ]
-    for below in children:
+    for _, below in children:
         ask_stop(supervisor, below, live.stop_mode or "now", live.grace)
     try:
-        for below in children:
-            await wait_stopped(supervisor, supervisor.known(below.id), below, live.grace)
+        for child, below in children:
+            await wait_stopped(supervisor, child, below, live.grace)
     except TimedOut as error:
         supervisor.log(error.message)  # its parent goes all the same
     try:

@@ -3,7 +3,8 @@
 Wraps the calls after which something is on disk, on its way or alive, so that a process kills,
 stops or disappoints itself at a named point: `CALL@module` of ours that made the call, such as
 `fdatasync@journal.store`. What shall happen stands on the campaign's board (`fault_board`), which
-every process maps while it still may. Does nothing at all without `PODS_FAULT_BOARD`. Product code
+every process maps while it still may. The boot id and the size of a journal's file are the
+campaign's, too. Does nothing at all without `PODS_FAULT_BOARD`. Product code
 knows nothing of this file.
 
 A process's role is `supervisor`, `launcher`, `keeper:NAME` or `pod:NAME`. Its kind follows from who
@@ -163,6 +164,16 @@ if _PATH:
         return sent
 
     if _kind:
+        from pods.journal import retention
+        from pods.scope import identity
+
+        # The machine's boot is the campaign's to end, and its journals' files are small.
+        _boot_path = os.environ.get("PODS_FAULT_BOOT")
+        if _boot_path:
+            identity.boot_id.__wrapped__.__defaults__ = (_boot_path,)
+        _segment = os.environ.get("PODS_FAULT_SEGMENT")
+        if _segment:
+            setattr(retention, "SEGMENT_BYTES", int(_segment))  # noqa: B010 - it is final to types
         for _name in ("write", "fsync", "fdatasync", "rename", "replace", "link", "unlink",
                       "rmdir", "mkdir", "ftruncate"):  # fmt: skip
             _wrap(_name)
