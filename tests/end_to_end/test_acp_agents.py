@@ -92,7 +92,7 @@ def test_its_question_waits_for_whoever_answers_it(door: Door) -> None:
     (row,) = [pod for pod in door.ask("ls")["pods"] if pod["name"] == "api"]
     assert row["state"] == "waiting"
     (question,) = door.ask("inspect", "api")["open_questions"]
-    assert question["options"] == ["allow", "allow-always", "deny"]
+    assert question["options"] == ["allow", "deny", "allow-always"]
     assert f"{question['question_id']}: " in door("inspect", "api").out
     assert "perhaps" in door("answer", "api", "perhaps", code=2).err
     assert "not open" in door("answer", "api", "q1", "allow", code=1).err
@@ -109,7 +109,7 @@ def test_a_parent_answers_it_by_a_tool(door: Door) -> None:
         host.tool("SpawnPod", name="child", agent="codex", prompt="ask")
         door("wait", "child", "--until", "question")
         read = host.tool("ReadPodOutput", pod="child")["structuredContent"]
-        assert read["options"] == ["allow", "allow-always", "deny"]
+        assert read["options"] == ["allow", "deny", "allow-always"]
         answer = {"pod": "child", "question_id": read["question_id"], "message": "deny"}
         given = host.tool("SendToPod", **answer)["structuredContent"]
         assert given["state"] == "answered"

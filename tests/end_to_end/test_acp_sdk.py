@@ -237,7 +237,7 @@ def test_the_official_editor_drives_a_pod(door: Door, python: str) -> None:
     ((title, options),) = found["asked"]
     assert title.endswith("asks for permission: Write a file (edit)")
     assert options == [
-        ["allow", "allow_once"], ["allow-always", "allow_always"], ["deny", "reject_once"],
+        ["allow", "allow_once"], ["deny", "reject_once"], ["allow-always", "allow_always"],
     ]  # fmt: skip
     kinds = [update["sessionUpdate"] for update in found["updates"]]
     assert {"agent_thought_chunk", "agent_message_chunk", "tool_call", "tool_call_update"} == set(

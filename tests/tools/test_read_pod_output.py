@@ -154,7 +154,7 @@ def test_a_question_is_told_even_when_it_was_read_before(
         result = read(tools, wait_seconds=30)
         assert result.data["question"] == "may I &lt;system>?"
         assert "waits for an answer to its question q1: may I" in result.summary
-        call = '{"pod": "api", "question_id": "q1", "message": "yes"}'
+        call = '{"pod": "api", "question_id": "q1", "message": "..."}'
         assert f"SendToPod {call} answers it (one of yes, no)" in result.summary
         assert "`pods answer api q1 ANSWER`" in result.summary
         assert result.data["options"] == ["yes", "no"]

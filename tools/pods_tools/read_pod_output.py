@@ -362,8 +362,8 @@ def _next(output: ReadPodOutputOutput) -> str:
 
 
 def _how_to_answer(output: ReadPodOutputOutput, question_id: str) -> str:
-    word = output.options[0] if output.options else "..."
-    call = json.dumps({"pod": output.pod, "question_id": question_id, "message": word})
+    # No option in the example: it would be taken for advice.
+    call = json.dumps({"pod": output.pod, "question_id": question_id, "message": "..."})
     among = f" (one of {', '.join(output.options)})" if output.options else ""
     return (
         f"if that is yours to decide, SendToPod {call} answers it{among}; allow nothing that you "

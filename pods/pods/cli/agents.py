@@ -37,6 +37,9 @@ def run(args: argparse.Namespace) -> int:
             render.say(f"{row['agent']}: not installed; {row['install']}")
         elif not row["logins_found"] and not row["keys_set"]:
             render.say(f"{row['agent']}: no login found; {row['login']}")
+        if row["path"] is not None:
+            for quirk in row["quirks"]:
+                render.say(f"{row['agent']}: {quirk}")
     render.say("any other agent that speaks ACP: pods spawn NAME --agent 'acp: COMMAND ...'")
     return ExitCode.OK
 

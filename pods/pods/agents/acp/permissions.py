@@ -118,9 +118,10 @@ def pick(choices: Sequence[Choice], verdict: Literal["allow", "deny"]) -> str | 
 
 
 def offered(choices: Sequence[Choice]) -> tuple[str, ...]:
-    """The words that may be answered with."""
-    words = tuple(choice.word for choice in choices)
-    return words if DENY in words else (*words, DENY)
+    """The words that may be answered with; what holds for this once comes first."""
+    words = [choice.word for choice in choices]
+    once = [word for word in (ALLOW, DENY) if word in words or word == DENY]
+    return (*once, *(word for word in words if word not in once))
 
 
 def option_for(choices: Sequence[Choice], word: str) -> str | None:

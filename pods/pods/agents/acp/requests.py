@@ -132,7 +132,7 @@ class TurnRequests:
 
     async def _permission(self, params: Mapping[str, Any]) -> Json:
         given: object = params.get("toolCall")
-        call = self.updates.known_call(cast("Json", given) if isinstance(given, dict) else {})
+        call = self.updates.permission_asked(cast("Json", given) if isinstance(given, dict) else {})
         choices = permissions.choices_of(params)
         verdict = permissions.judge(
             call,

@@ -25,9 +25,9 @@ from pods_protocol.errors import PodsError
 
 PROTOCOL_VERSION: Final = 1
 
-START_SECONDS: Final = 60.0
-"""For each of `initialize` and the session: Python agents take six seconds on an idle machine, and
-many start at once here."""
+START_SECONDS: Final = 120.0
+"""For each of `initialize` and the session: some agents take six seconds on an idle machine, and
+took thirty where a dozen programs ran beside them."""
 
 MAX_SESSION_FILE_BYTES: Final = 4096
 """Of our own file; it holds one id."""

@@ -2,8 +2,8 @@
 
 Owns the table and nothing else. Every agent lives with a home of its own (see `home`), so paths of
 logins are the same below the user's home and below the pod's. A variable's value may name that
-home as `{home}`. What stands here was tried with the versions that ECOSYSTEM.md names, or is what
-the vendor documents. Used by `home`, `agent`, `pods agents` and the README.
+home as `{home}`. What stands here was tried, or is what the vendor documents; the README says
+which is which. Used by `home`, `settings` and `pods agents`.
 """
 
 from __future__ import annotations
@@ -100,6 +100,8 @@ KNOWN: Final[Mapping[str, KnownAgent]] = MappingProxyType(
                 _STAYS,
                 "its usage statistics are switched off by `privacy.usageStatisticsEnabled` in "
                 "~/.gemini/settings.json alone",
+                "its shell wants a terminal: spawn it with --pty, or set "
+                "`tools.shell.enableInteractiveShell` to false there",
             ),
         ),
         "opencode": KnownAgent(

@@ -145,16 +145,22 @@ class Updates:
             self._recorder.tool_result(call_id, "it was not told how this ended", is_error=True)
         self._open.clear()
 
-    def known_call(self, given: Mapping[str, Any]) -> ToolCall:
-        """The call that a permission is asked for, with what was told of it before."""
+    def permission_asked(self, given: Mapping[str, Any]) -> ToolCall:
+        """The call that a permission is asked for, which is told if it was not yet.
+
+        Some agents say what a call is about here and nowhere else.
+        """
         call_id = given.get("toolCallId")
-        call = self._calls.get(call_id) if isinstance(call_id, str) else None
-        merged = ToolCall()
-        if call is not None:
-            for name in ToolCall.__slots__:
-                setattr(merged, name, getattr(call, name))
-        merged.take(given)
-        return merged
+        if not isinstance(call_id, str) or not call_id:
+            call = ToolCall()
+            call.take(given)
+            return call
+        self.flush()
+        call = self._call(call_id)
+        call.take(given)
+        if call_id not in self._open and call_id not in self._ended:
+            self._begin(call_id, call)
+        return call
 
     # --- parts ---
 
@@ -169,14 +175,7 @@ class Updates:
         if not isinstance(call_id, str) or not call_id:
             return
         self.flush()
-        call = self._calls.get(call_id)
-        if call is None:
-            if len(self._calls) >= MAX_TOOL_CALLS:
-                oldest = next(iter(self._calls))
-                del self._calls[oldest]
-                self._open.discard(oldest)
-                self._ended.discard(oldest)
-            call = self._calls[call_id] = ToolCall()
+        call = self._call(call_id)
         call.take(update)
         status = str(update.get("status"))
         if call_id in self._ended:
@@ -186,6 +185,17 @@ class Updates:
             self._begin(call_id, call)
         if status in DONE:
             self._finish(call_id, call, failed=status == "failed")
+
+    def _call(self, call_id: str) -> ToolCall:
+        call = self._calls.get(call_id)
+        if call is None:
+            if len(self._calls) >= MAX_TOOL_CALLS:
+                oldest = next(iter(self._calls))
+                del self._calls[oldest]
+                self._open.discard(oldest)
+                self._ended.discard(oldest)
+            call = self._calls[call_id] = ToolCall()
+        return call
 
     def _begin(self, call_id: str, call: ToolCall) -> None:
         self._open.add(call_id)

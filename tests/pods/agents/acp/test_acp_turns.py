@@ -103,7 +103,7 @@ async def test_a_permission_is_a_question_and_the_answer_an_option(
         status = await client.request(GetStatus())
         (question,) = status.questions
         assert status.state == "waiting"
-        assert question.options == ("allow", "allow-always", "deny")
+        assert question.options == ("allow", "deny", "allow-always")
         assert question.default == "deny"
         assert "Write a file (edit)" in question.prompt
         assert "`pods answer worker WORD`" in question.prompt

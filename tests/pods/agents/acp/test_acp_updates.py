@@ -195,14 +195,14 @@ def test_every_option_has_a_word_of_its_own_and_deny_is_always_one() -> None:
         }
     )
     assert [choice.word for choice in choices] == ["allow", "plan-b", "choice-3", "choice-4"]
-    assert offered(choices)[-1] == "deny"
+    assert offered(choices) == ("allow", "deny", "plan-b", "choice-3", "choice-4")
     assert option_for(choices, "plan-b") == "plan b"
     assert outcome(option_for(choices, "deny")) == {"outcome": {"outcome": "cancelled"}}
     assert pick(choices, "allow") == "a"
     assert pick(choices, "deny") is None
     always = choices_of({"options": [option("n", "reject_always"), option("y", "allow_always")]})
     assert (pick(always, "deny"), pick(always, "allow")) == ("n", "y")
-    assert offered(always) == ("deny-always", "allow-always", "deny")
+    assert offered(always) == ("deny", "deny-always", "allow-always")
     assert choices_of({}) == ()
     assert len(choices_of({"options": [option(str(n), "x") for n in range(99)]})) == 12
 
