@@ -243,10 +243,11 @@ def test_the_official_editor_drives_a_pod(door: Door, python: str) -> None:
     assert {"agent_thought_chunk", "agent_message_chunk", "tool_call", "tool_call_update"} == set(
         kinds
     )
-    (call,) = [one for one in found["updates"] if one["sessionUpdate"] == "tool_call"]
+    call, asked_for = [one for one in found["updates"] if one["sessionUpdate"] == "tool_call"]
     assert (call["title"], call["kind"], call["locations"]) == (
         "Look", "read", [{"path": "/x", "line": 2}],
     )  # fmt: skip
+    assert asked_for["title"] == "Write a file", "a permission is asked for a call"
     assert door.ask("ls")["pods"][-1]["state"] == "idle", "the pod lives on"
     loaded = edit(door, python, "load", "")
     said = [[one["sessionUpdate"], one["content"]["text"]] for one in loaded["updates"]]
