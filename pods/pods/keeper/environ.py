@@ -46,6 +46,18 @@ def inherited_environ(environ: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
+def judging_environ(spec: PodSpec, environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment by which it is judged what a pod may read beside its scope.
+
+    What stands in PATH may be read, and what holds HOME may not. A person may say so; a pod that
+    spawns another may not give it by these what it could not lend.
+    """
+    judging = {**environ, **own_environ(spec)}
+    if spec.parent is not None:
+        judging.update((name, environ.get(name, "")) for name in ("PATH", "HOME"))
+    return judging
+
+
 def own_environ(spec: PodSpec) -> dict[str, str]:
     """What each pod has beside that."""
     temporary = f"{spec.runtime_directory}/tmp"

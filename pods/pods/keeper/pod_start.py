@@ -25,7 +25,7 @@ import orjson
 from pods.agents.kinds import ACP_KINDS
 from pods.keeper.backstop import data_ceiling
 from pods.keeper.confined import Kill, PodNotHeld, forbidden_roots, hold
-from pods.keeper.environ import inherited_environ, own_environ
+from pods.keeper.environ import inherited_environ, judging_environ, own_environ
 from pods.keeper.system import (
     LOOP_IGNORES,
     LOOP_SIGNALS,
@@ -145,7 +145,7 @@ def furnish(spec: PodSpec, *, switches: Mapping[str, str], kill: Kill) -> PodSpe
         os.chdir(spec.cwd)
     except (OSError, ValueError) as error:
         return _cannot_start(spec, f"{spec.cwd}: {error}; check its `python` and `cwd`")
-    environ = {**os.environ, **own_environ(spec)}
+    environ = judging_environ(spec, os.environ)
     guest = None if spec.agent not in ACP_KINDS else _guest(spec, environ)
     try:
         hold(spec, environ, switches=switches, kill=kill, guest=guest)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pods.keeper.environ import inherited_environ, own_environ
+import attrs
+
+from pods.keeper.environ import inherited_environ, judging_environ, own_environ
 from pods_protocol.process_messages import PodSpec
 from pods_protocol.values import ScopeGrant
 
@@ -47,3 +49,13 @@ def test_the_pods_own_variables_win_except_over_who_it_is() -> None:
     assert environ["PATH"] == "/usr/bin"
     assert environ["TMPDIR"] == "/elsewhere"
     assert environ["PODS_NAME"] == "worker"
+
+
+def test_a_pod_cannot_give_its_child_reads_by_a_path_of_its_choosing() -> None:
+    launchers = {"PATH": "/usr/bin", "HOME": "/home/u"}
+    asked = spec_with({"PATH": "/home/u/secret", "HOME": "/nowhere", "X": "1"})
+    persons = judging_environ(attrs.evolve(asked, parent=None), launchers)
+    assert (persons["PATH"], persons["HOME"]) == ("/home/u/secret", "/nowhere")
+    pods = judging_environ(attrs.evolve(asked, parent="lead"), launchers)
+    assert (pods["PATH"], pods["HOME"], pods["X"]) == ("/usr/bin", "/home/u", "1")
+    assert judging_environ(attrs.evolve(asked, parent="lead"), {})["PATH"] == ""
