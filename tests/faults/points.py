@@ -40,9 +40,7 @@ POINTS: Final[dict[str, dict[str, int]]] = {
         "fork@keeper.main": 1,
         "fork@keeper.spare": 1,
         "sendmsg@keeper.handover": 1,
-        "fsync@rpc.unix": 1,
         "rename@rpc.unix": 1,
-        "fsync@keeper.record": 1,
         "unlink@keeper.main": 2,
     },
     "pod": {
