@@ -9,25 +9,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
 from pods.agents import artifacts, scope
-from pods.agents.denials import Denials
-from pods.agents.process import Output, ProcessEnd, TextOutput, run_process
+from pods.agents.host import Beside, Host
+from pods.agents.process import Output, ProcessEnd
+from pods.agents.programs import run_to_end
 from pods.agents.recorder import MAX_SUMMARY_BYTES, Recorder
-from pods.agents.text import Coalescer, shorten
+from pods.agents.text import shorten
 from pods_protocol.bounds import MAX_WAIT_SECONDS
-from pods_protocol.errors import InvalidParams, StartFailed
+from pods_protocol.errors import InvalidParams
 from pods_protocol.pod_messages import HistoryEntry
-from pods_protocol.values import Doors, ScopeGrant
+from pods_protocol.values import ScopeGrant
 
 if TYPE_CHECKING:
     from pods.agents.briefing import Place
     from pods.client.aio import PodsClient
-    from pods.scope.landlock import Ruleset
-    from pods.scope.lending import Lending
     from pods_tools import Toolset
 
 MAX_PROMPT_BYTES: Final = 8 * 1024
@@ -39,99 +38,6 @@ MAX_OPTION_BYTES: Final = 200
 
 MAX_IN_LOOP_BYTES: Final = 256 * 1024
 """An artifact up to this size is hashed and written at once; a larger one in a thread."""
-
-SHELLS: Final = ("/bin/bash", "/bin/sh")
-"""What runs a command line: bash where there is one, because that is what models and people write
-for."""
-
-
-class Beside(Protocol):
-    """A task of an agent that outlives its turn; it says when it has begun."""
-
-    async def __call__(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Run until done or cancelled."""
-        ...
-
-
-class Host(Protocol):
-    """What a turn needs of its pod."""
-
-    @property
-    def name(self) -> str:
-        """The pod's name."""
-        ...
-
-    @property
-    def cwd(self) -> str:
-        """Its working directory."""
-        ...
-
-    @property
-    def grant(self) -> ScopeGrant:
-        """What it may touch."""
-        ...
-
-    @property
-    def doors(self) -> Doors:
-        """What it may use besides files."""
-        ...
-
-    def lending(self) -> Lending | None:
-        """What it has lent of that at the moment; None where that is nothing."""
-        ...
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        """What it was spawned with for its agent."""
-        ...
-
-    def place(self) -> Place:
-        """Where the agent is, for what it is told of that."""
-        ...
-
-    @property
-    def artifacts_directory(self) -> str:
-        """Where results are kept that do not fit an event."""
-        ...
-
-    def emit(self, turn: int, kind: str, data: dict[str, Any]) -> None:
-        """Journal an event of the turn; InvalidRequest once the turn has ended."""
-        ...
-
-    async def checkpoint(self, turn: int) -> None:
-        """Let others run; while the turn is held, wait until it is let go on."""
-        ...
-
-    async def ask(
-        self,
-        turn: int,
-        prompt: str,
-        options: tuple[str, ...],
-        default: str | None,
-        timeout_seconds: float | None,
-    ) -> str:
-        """Put a question and wait for its answer."""
-        ...
-
-    def history(self, since: int, limit: int) -> Sequence[HistoryEntry]:
-        """The conversation so far."""
-        ...
-
-    def environment(self) -> dict[str, str]:
-        """What the agent's programs get as their environment."""
-        ...
-
-    async def beside(self, run: Beside) -> None:
-        """Start a task that outlives the turn."""
-        ...
-
-    async def client(self) -> PodsClient:
-        """A client of the supervisor with the pod's own authority."""
-        ...
-
-    def toolset(self) -> Toolset:
-        """The tools for parents, bound to the pod."""
-        ...
 
 
 class Turn:
@@ -457,54 +363,15 @@ class Turn:
         output: Output | None = None,
     ) -> ProcessEnd:
         """As `run_process`, with all that is known of the end."""
-        argv = [find_shell(), "-c", command] if isinstance(command, str) else list(command)
-        given = stdin.encode("utf-8", "replace") if isinstance(stdin, str) else stdin
-        watched = Denials(output or TextOutput(Coalescer(self._recorder.output)))
-        layer = self._without_lent()
-        try:
-            end = await run_process(
-                argv,
-                watched,
-                cwd=self.cwd if cwd is None else os.path.join(self.cwd, cwd),
-                env={**self._host.environment(), **(env or {})},
-                stdin=given,
-                layer=layer,
-            )
-        finally:
-            if layer is not None:
-                layer.close()
-            self._recorder.report_dropped()
-        if watched.seen and end.status != 0:
-            end.hint = (
-                f"something was refused to it: `pods explain {self.name} -- COMMAND` says what "
-                "stands in the way"
-            )
-        if end.left_open:
-            self._recorder.warning(
-                "left_running",
-                "the program has ended and something it started still holds its output; what that "
-                "writes from now on is not read",
-            )
-        return end
-
-    def _without_lent(self) -> Ruleset | None:
-        """What keeps a program off what is lent; None where nothing is, or nothing can."""
-        lending = self._host.lending()
-        if lending is None or not lending.held:
-            return None
-        from pods.scope.lending import layer_without  # most pods lend nothing
-
-        try:
-            return layer_without(self.scope, lending)
-        except OSError as error:
-            lent = ", ".join(one.pod for one in lending.to)
-            raise StartFailed(
-                f"cannot keep a program off what is lent to {lent}: {error.strerror}; wait until "
-                "that is back",
-                step="lent",
-                detail=str(error),
-                errno=error.errno,
-            ) from error
+        return await run_to_end(
+            self._host,
+            self._recorder,
+            command,
+            stdin=stdin,
+            cwd=cwd,
+            env=env,
+            output=output,
+        )
 
     # Children ------------------------------------------------------------------------------------
 
@@ -528,8 +395,3 @@ class Turn:
         """
         await self._host.client()
         return self._host.toolset()
-
-
-def find_shell() -> str:
-    """The shell that runs command lines."""
-    return next((path for path in SHELLS if os.access(path, os.X_OK)), SHELLS[-1])

@@ -17,7 +17,7 @@ import trio
 from pods.client.address import Address, find_address
 from pods.client.arguments import ScopePath, SpawnOptions, rules, spawn_request
 from pods.client.open import START_ATTEMPTS
-from pods.client.plain import read_token
+from pods.client.plain_connect import read_token
 from pods.client.pod_handle import Pod
 from pods.client.session import Session
 from pods.client.stream import EventStream

@@ -11,7 +11,8 @@ import socket
 from typing import Final, Literal
 
 from pods.client.address import find_address, keeps_anything
-from pods.client.plain import ANSWER_SECONDS, PlainClient, read_token
+from pods.client.plain import ANSWER_SECONDS, PlainClient
+from pods.client.plain_connect import read_token
 from pods_protocol.errors import NotConnected
 
 WhenAbsent = Literal["start", "look", "fail"]

@@ -10,22 +10,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import select
 import socket
-import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, cast
 
+from pods.client.plain_connect import connect_plain, timed_out
 from pods_protocol.bounds import HELLO_SECONDS, MAX_LINE_BYTES, PROTOCOL_VERSION
 from pods_protocol.errors import (
     InvalidParams,
     NotConnected,
     ParseError,
     PodsError,
-    TimedOut,
     TooLarge,
     error_from_wire,
 )
@@ -83,7 +81,7 @@ class PlainClient:
         self._scanned = 0
         self._last_id = 0
         self._events: deque[Json] = deque()
-        self._socket: socket.socket | None = _connect(path, timeout)
+        self._socket: socket.socket | None = connect_plain(path, timeout)
         try:
             hello = {"token": token, "protocol": PROTOCOL_VERSION, "client": client}
             if session:
@@ -285,7 +283,7 @@ class PlainClient:
             sock.sendall(line)
         except TimeoutError as error:
             self.close()
-            raise _timed_out(seconds) from error
+            raise timed_out(seconds) from error
         except OSError:
             # The server may have refused the line and hung up: its reason is still to be read.
             return
@@ -310,7 +308,7 @@ class PlainClient:
             try:
                 self._fill(sock)
             except TimeoutError as error:
-                raise _timed_out(seconds) from error
+                raise timed_out(seconds) from error
 
     def _fill(self, sock: socket.socket) -> None:
         try:
@@ -342,91 +340,6 @@ class PlainClient:
         return line
 
 
-def read_token(path: str) -> str:
-    """The token in the file at `path`; none where there is no such path.
-
-    Raises:
-        NotConnected: no such file: nobody serves there.
-        NotAuthorized: it may not be read.
-    """
-    if not path:
-        return ""
-    try:
-        with open(path, encoding="ascii") as file:
-            return file.read().strip()
-    except FileNotFoundError as error:
-        raise NotConnected(
-            f"cannot find the token {path}: no supervisor has put one there; `pods spawn` or "
-            "`pods up` starts one",
-            socket=path,
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        from pods_protocol.errors import NotAuthorized
-
-        raise NotAuthorized(
-            f"cannot read the token {path}: {error}; only its owner may command this supervisor",
-            path=path,
-        ) from error
-
-
-def _connect(path: str, timeout: float) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.settimeout(timeout)
-        try:
-            sock.connect(path)
-        except BlockingIOError:
-            _connect_patiently(sock, path, timeout)
-        _check_owner(sock, path)
-    except BaseException as error:
-        sock.close()
-        if isinstance(error, TimeoutError):
-            raise _timed_out(timeout) from error
-        if isinstance(error, OSError):
-            # `AF_UNIX path too long` comes as an OSError without a number; it has its own words.
-            raise NotConnected(
-                f"cannot connect to {path}: {error.strerror or error}; `pods doctor` tells what "
-                "runs",
-                socket=path,
-            ) from error
-        raise
-    return sock
-
-
-def _check_owner(sock: socket.socket, path: str) -> None:
-    """Refuse a socket of another user: what is said to it was meant for nobody else's ears.
-
-    As `pods.rpc.unix.check_owner`, without its imports. The kernel gives `pid, uid, gid`, as ints.
-    """
-    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    uid = int.from_bytes(credentials[4:8], sys.byteorder)
-    if uid != os.geteuid():
-        from pods.rpc.unix import foreign_server
-
-        raise foreign_server(path, uid)
-
-
-def _connect_patiently(sock: socket.socket, path: str, timeout: float) -> None:
-    """Connect to a listener whose backlog is full.
-
-    A non-blocking connect to a Unix socket fails at once then, and there is nothing to wait on; a
-    blocking one waits in the kernel, for as long as SO_SNDTIMEO says.
-    """
-    import struct
-
-    whole = int(timeout)
-    sock.setblocking(True)
-    sock.setsockopt(
-        socket.SOL_SOCKET,
-        socket.SO_SNDTIMEO,
-        struct.pack("ll", whole, int((timeout - whole) * 1_000_000)),
-    )
-    try:
-        sock.connect(path)
-    except BlockingIOError as error:
-        raise TimeoutError from error
-
-
 def _outcome(message: Json) -> Json | PodsError:
     error = message.get("error")
     if error is not None:
@@ -452,16 +365,8 @@ def _decode(line: bytes, path: str) -> Json:
 def _left(deadline: float, seconds: float) -> float:
     left = deadline - time.monotonic()
     if left <= 0:
-        raise _timed_out(seconds)
+        raise timed_out(seconds)
     return left
-
-
-def _timed_out(seconds: float) -> TimedOut:
-    return TimedOut(
-        f"cannot wait longer: no answer within {seconds:g} s; what was asked may still happen, "
-        "`pods ls` shows it",
-        timeout_seconds=seconds,
-    )
 
 
 def _hung_up(path: str) -> NotConnected:

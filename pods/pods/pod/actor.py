@@ -15,10 +15,11 @@ import orjson
 import trio
 
 from pods.agents.base import Agent, TurnEnd
+from pods.agents.host import Host
 from pods.agents.jsonl import STOP_REASONS
 from pods.agents.loading import describe_error
 from pods.agents.text import shorten
-from pods.agents.turn import Host, Turn
+from pods.agents.turn import Turn
 from pods.pod.stimuli import Finished, StartTurn
 from pods_protocol.errors import PodsError, StorageFailed
 from pods_protocol.values import LimitName, StopReason

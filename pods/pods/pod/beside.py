@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 if TYPE_CHECKING:
-    from pods.agents.turn import Beside
+    from pods.agents.host import Beside
 
 
 async def run_beside(

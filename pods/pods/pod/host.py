@@ -28,7 +28,7 @@ from pods_protocol.values import Doors, ScopeGrant
 
 if TYPE_CHECKING:
     from pods.agents.briefing import Place
-    from pods.agents.turn import Beside
+    from pods.agents.host import Beside
     from pods.client.aio import PodsClient
     from pods.scope.lending import Lending
     from pods_tools import Toolset

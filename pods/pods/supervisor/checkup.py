@@ -16,7 +16,8 @@ from typing import Final
 
 from attrs import define, evolve, field
 
-from pods.client.plain import PlainClient, read_token
+from pods.client.plain import PlainClient
+from pods.client.plain_connect import read_token
 from pods.config import load_config
 from pods.lifecycle import Life
 from pods.paths import JOURNAL_NAME, Places, SupervisorPlaces

@@ -14,12 +14,12 @@ import pytest
 import trio
 
 from pod_support import PodFixture, connected, living_pod, until, until_idle
-from pods.agents import jsonl, recorder
-from pods.agents import turn as turn_module
+from pods.agents import jsonl, programs, recorder
 from pods.agents.base import Agent
 from pods.agents.command import CommandAgent
+from pods.agents.programs import find_shell
 from pods.agents.shell import ShellAgent
-from pods.agents.turn import Turn, find_shell
+from pods.agents.turn import Turn
 from pods_protocol import errors
 from pods_protocol.events import Event
 from pods_protocol.pod_messages import Cancel, Notify, Run
@@ -112,7 +112,7 @@ async def test_a_process_left_running_is_told(short_dir: str) -> None:
 
 def test_the_shell_is_bash_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_shell() == "/bin/bash"
-    monkeypatch.setattr(turn_module, "SHELLS", ("/no/bash", "/no/sh"))
+    monkeypatch.setattr(programs, "SHELLS", ("/no/bash", "/no/sh"))
     assert find_shell() == "/no/sh"
 
 

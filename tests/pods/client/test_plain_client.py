@@ -12,7 +12,8 @@ import pytest
 
 from client_support import TOKEN, FakeServer, HangUp, Json, Peer, always, event
 from pods.client import plain
-from pods.client.plain import PlainClient, read_token
+from pods.client.plain import PlainClient
+from pods.client.plain_connect import read_token
 from pods_protocol.bounds import MAX_LINE_BYTES
 from pods_protocol.errors import (
     InvalidParams,
