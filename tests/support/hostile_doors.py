@@ -11,6 +11,7 @@ import ctypes
 import fcntl
 import os
 import socket
+import struct
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
@@ -107,6 +108,19 @@ def _new_network(ground: DoorGround) -> None:
     _tcp(ground)
 
 
+def _interface_outside(ground: DoorGround) -> None:
+    """Ask for one's own loopback to be moved there: who may ask is told that it stays."""
+    header, new_link, request_and_answer, move_to_process = struct.Struct("=IHHII"), 16, 1 | 4, 19
+    link = struct.pack("=BxHiII", 0, 0, socket.if_nametoindex("lo"), 0, 0)
+    asked = link + struct.pack("=HHI", 8, move_to_process, ground.launcher)
+    with socket.socket(NETLINK, socket.SOCK_RAW) as sock:
+        head = header.pack(header.size + len(asked), new_link, request_and_answer, 1, 0)
+        sock.send(head + asked)
+        (answer,) = struct.unpack_from("=i", sock.recv(4096), header.size)
+    if answer:
+        raise OSError(-answer, "")
+
+
 def _path(ground: DoorGround) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.connect(ground.stream)
@@ -194,6 +208,10 @@ DOOR_ATTEMPTS: tuple[DoorAttempt, ...] = (
     DoorAttempt(
         "network", "connect from one more network", _new_network,
         (UNTRIED, ("ENETUNREACH", "EPERM"), ("EACCES", "EPERM"), UNTRIED, UNTRIED),
+    ),
+    DoorAttempt(
+        "network", "put an interface into the launcher's network", _interface_outside,
+        (UNTRIED, ("EPERM",), REFUSED, UNTRIED, UNTRIED),
     ),
     DoorAttempt(
         "Unix sockets", "connect to a socket that has a path", _path,

@@ -11,7 +11,7 @@ import ctypes
 import errno
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 _VERSION: Final = 0x20080522
@@ -37,14 +37,21 @@ GIVEN_UP: Final = {
 """Over the kernel, over other processes and past file systems. What package managers and compilers
 need of root (owners, modes, ids, low ports) stays."""
 
+NETWORKS: Final = {"NET_ADMIN": 12}
+"""Over every network of the machine, also from within another one: who may put an interface into
+the machine's own network from there has a way out to it. What a pod has no use for in its own."""
+
 CAPABILITIES: Final = 64
 """Numbers that the kernel's sets have room for; it knows forty of them today."""
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
-def give_up() -> None:
+def give_up(given_up: Mapping[str, int] = GIVEN_UP) -> None:
     """Take the list out of this process's sets and out of what a program may get by exec.
+
+    Args:
+        given_up: name -> number.
 
     Raises:
         OSError: the kernel refused.
@@ -53,13 +60,13 @@ def give_up() -> None:
     sets = ctypes.create_string_buffer(struct.calcsize(_SETS))
     if _libc.capget(header, sets):
         raise _error("capget")
-    low, high = _masks()
+    low, high = _masks(given_up.values())
     words = struct.unpack(_SETS, sets.raw)
     # Effective, permitted and inheritable of the lower 32, then of the upper.
     kept = [word & ~(low if at < 3 else high) for at, word in enumerate(words)]
     if kept == list(words):
         return
-    _shrink_bound(GIVEN_UP.values())
+    _shrink_bound(given_up.values())
     wanted = ctypes.create_string_buffer(struct.pack(_SETS, *kept))
     if _libc.capset(header, wanted):
         raise _error("capset")
@@ -92,9 +99,9 @@ def _shrink_bound(numbers: Iterable[int]) -> None:
                 raise _error("prctl(PR_CAPBSET_DROP)")
 
 
-def _masks() -> tuple[int, int]:
-    low = sum(1 << number for number in GIVEN_UP.values() if number < 32)
-    high = sum(1 << (number - 32) for number in GIVEN_UP.values() if number >= 32)
+def _masks(numbers: Collection[int]) -> tuple[int, int]:
+    low = sum(1 << number for number in numbers if number < 32)
+    high = sum(1 << (number - 32) for number in numbers if number >= 32)
     return low, high
 
 

@@ -3,7 +3,8 @@
 Owns the namespaces and the one interface. The kernel gives a new network to whom it lets administer
 one: to root outright, to others within a user namespace of their own, in which every other user is
 nobody. The powers that come with that are given up before anything of a pod runs: they are what
-exploits of the kernel's network code need. Used by `confine`, before all other restrictions, in a
+exploits of the kernel's network code need, and with root's own one could put an interface into the
+machine's network from in here. Used by `confine`, before all other restrictions, in a
 process with one thread.
 """
 
@@ -17,7 +18,7 @@ import socket
 import struct
 from typing import Final
 
-from pods.scope.capabilities import give_up_all
+from pods.scope.capabilities import NETWORKS, give_up, give_up_all
 
 _CLONE_NEWUSER: Final = 0x10000000
 _CLONE_NEWNET: Final = 0x40000000
@@ -46,6 +47,7 @@ def enter_loopback() -> bool:
         _enter_with_users()
         return True
     _raise_loopback()
+    give_up(NETWORKS)
     return False
 
 
