@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from pods.client.start import supervisor_environment
 from pods.keeper.environ import inherited_environ
+from pods_protocol.bounds import SECRET_PREFIX
 
 if TYPE_CHECKING:
     from pods.paths import Places, SupervisorPlaces
@@ -112,7 +113,9 @@ def launcher_environment(environ: Mapping[str, str], places: Places) -> dict[str
     own = {
         name: value
         for name, value in given.items()
-        if name in LAUNCHER_VARIABLES or name.startswith(LAUNCHER_PREFIXES)
+        if name in LAUNCHER_VARIABLES
+        # Who names such a secret to one pod (`--env NAME`) has it in the shell that starts us.
+        or (name.startswith(LAUNCHER_PREFIXES) and not name.startswith(SECRET_PREFIX))
     }
     return {
         **own,

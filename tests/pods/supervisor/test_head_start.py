@@ -13,6 +13,7 @@ import trio
 from pods.rpc.unix import ensure_private_directory
 from pods.supervisor.core import Supervisor
 from pods.supervisor.head_start import HeadStart, take_head_start
+from pods.supervisor.launcher_process import launcher_environment
 from pods.supervisor.options import Options
 from pods.supervisor.service import serve
 from supervisor_support import (
@@ -20,6 +21,7 @@ from supervisor_support import (
     WAIT_SECONDS,
     left_in,
     options_for,
+    places_of,
     supervisor_and_client,
     with_rooms,
 )
@@ -125,3 +127,12 @@ def _command(pid: int | None) -> list[str]:
 
 def _parent(pid: int | None) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_what_is_for_one_agent_alone_is_not_in_the_launchers_environment(
+    pods_environ: dict[str, str],
+) -> None:
+    given = {**pods_environ, "PODS_SECRET_MODEL_KEY": "hush", "PODS_EXTRA_READ": "/srv"}
+    passed = launcher_environment(given, places_of(pods_environ, "test").places)
+    assert "hush" not in passed.values()
+    assert passed["PODS_EXTRA_READ"] == "/srv"
