@@ -32,7 +32,7 @@ from pods.supervisor.core import Supervisor
 from pods.supervisor.freeze import freeze
 from pods.supervisor.guards import wait_guard_gone
 from pods.supervisor.keeper_link import ask_keeper
-from pods.supervisor.leftovers import remove_stale, stale_directories
+from pods.supervisor.leftovers import SET_ASIDE, remove_stale, stale_directories
 from pods.supervisor.live import LivePod
 from pods.supervisor.records import read_token
 from pods.supervisor.restart import came_down
@@ -86,7 +86,8 @@ async def _release_left_over(supervisor: Supervisor, leases: Mapping[str, Lease]
 async def _remove_left_over(supervisor: Supervisor) -> None:
     """Remove the runtime directories of pods that have ended: tokens and secrets are in there."""
     for name in stale_directories(supervisor):
-        if supervisor.table.get(name) is not None:  # what nobody knows is for `doctor` to show
+        # What nobody knows is for `doctor` to show.
+        if supervisor.table.get(name.removesuffix(SET_ASIDE)) is not None:
             try:
                 await remove_stale(supervisor, name)
             except StorageFailed as error:

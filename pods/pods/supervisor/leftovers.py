@@ -7,11 +7,16 @@ finishes what a killed supervisor was at, and by `doctor`.
 from __future__ import annotations
 
 import os
+from typing import Final
 
 from pods.scope.identity import is_pid_free
 from pods.supervisor.acts import remove_tree
 from pods.supervisor.core import Supervisor
 from pods.supervisor.probes import REHEARSAL
+from pods_protocol.errors import StorageFailed
+
+SET_ASIDE: Final = ".gone"
+"""Ends the name of a directory that is being removed; no pod's id has a dot in it."""
 
 
 def stale_directories(supervisor: Supervisor) -> list[str]:
@@ -39,11 +44,23 @@ async def remove_stale(supervisor: Supervisor, name: str) -> bool:
     Raises:
         StorageFailed: something in it cannot be removed.
     """
+    path = f"{supervisor.places.runtime}/{name}"
+    aside = path.removesuffix(SET_ASIDE) + SET_ASIDE
+    was_stale = name in stale_directories(supervisor)
+    await remove_tree(aside)  # of a supervisor that was killed on the way, if there is one
+    if path == aside:
+        return was_stale
+    # No wait from here to the move: from then on the name is free for a pod that comes back.
     if name not in stale_directories(supervisor):
         return False
-    path = f"{supervisor.places.runtime}/{name}"
-    aside = f"{path}.gone"
-    # Out of the way in one step: from here on the name is free for a pod that comes back.
-    os.rename(path, aside)
+    try:
+        os.rename(path, aside)
+    except OSError as error:
+        raise StorageFailed(
+            f"cannot remove {path}: {error.strerror or error}; see what holds it, remove it by "
+            "hand, then try again",
+            path=path,
+            errno=error.errno,
+        ) from error
     await remove_tree(aside)
     return True

@@ -53,3 +53,25 @@ async def test_a_directory_whose_pod_came_back_since_it_was_looked_at_stays(
             assert not await remove_stale(supervisor, row.id)
             assert (await client.send("one", "hi")).state == "started"
     assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_removal_that_was_cut_off_is_finished_and_stands_in_no_later_ones_way(
+    pods_environ: dict[str, str],
+) -> None:
+    with trio.fail_after(WAIT_SECONDS):
+        async with supervisor_and_client(pods_environ) as (_, client):
+            for name in ("one", "two"):
+                await client.spawn(name, agent="echo")
+                await client.stop(name)
+            one, two = [row.id for row in (await client.list()).pods]
+        runtime = places_of(pods_environ, "test").runtime
+        os.mkdir(runtime, 0o700)
+        # The first supervisor was killed between putting them aside and removing them; then one of
+        # them came back, and the next supervisor was killed as it ended.
+        for name in (f"{one}.gone", f"{two}.gone", two):
+            os.mkdir(f"{runtime}/{name}", 0o700)
+            write_token(f"{runtime}/{name}/token", "the token of a pod that has ended")
+        async with supervisor_and_client(pods_environ) as (supervisor, client):
+            assert stale_directories(supervisor) == []
+            assert (await client.doctor()).problems == ()
+    assert left_in(pods_environ) == NOTHING
