@@ -7,12 +7,23 @@ the supervisor lives, and by who judges that a tree is gone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+import trio
+
 from pods.keeper.record import read_guard
 from pods.scope.table import Table
 from pods.supervisor.core import Supervisor
+from pods.supervisor.live import LivePod
 from pods.supervisor.processes import wait_process_gone
 from pods_protocol.errors import PodsError
+from pods_protocol.process_messages import GetKeeperStatus
 from pods_protocol.values import ProcessIdentity
+
+MAX_ASKED: Final = 32
+"""Keepers asked at once: a connection each, and a new launcher may find a thousand."""
 
 
 async def keep_guardians(supervisor: Supervisor) -> None:
@@ -29,23 +40,54 @@ async def keep_guardians(supervisor: Supervisor) -> None:
 
 
 async def _enter_guards(supervisor: Supervisor) -> None:
-    found: list[tuple[str, ProcessIdentity, ProcessIdentity]] = []
-    for live in supervisor.pods.values():
+    late = await _enter_found(supervisor, list(supervisor.pods.values()))
+    if not late:
+        return
+    turns = trio.CapacityLimiter(MAX_ASKED)
+    async with trio.open_nursery() as nursery:
+        for live in late:
+            nursery.start_soon(_let_hear, live, turns)
+    await _enter_found(supervisor, late)
+
+
+async def _let_hear(live: LivePod, turns: trio.CapacityLimiter) -> None:
+    """Wait until a keeper has heard of its launcher's end, and has forked its guard if it can.
+
+    The kernel told it before another launcher was there to be reached. So it has taken that signal
+    by the time it has taken a connection, a hello and a request.
+    """
+    async with turns:
+        if live.keeper is not None:
+            # It has ended, is stopped, or cannot be asked: who buries the pod looks again.
+            with suppress(PodsError, OSError):
+                await live.keeper.request(GetKeeperStatus())
+
+
+async def _enter_found(supervisor: Supervisor, pods: Sequence[LivePod]) -> list[LivePod]:
+    """Enter the guards that there are; returns the pods of other launchers that have none yet."""
+    found: list[tuple[LivePod, ProcessIdentity, ProcessIdentity]] = []
+    late: list[LivePod] = []
+    for live in pods:
         if live.keeper_identity is None or live.launcher == supervisor.launcher.identity:
             continue
         guard = read_guard(supervisor.places.pod_runtime(live.id))
-        if guard is not None and guard != live.launcher:
-            live.launcher = guard
-            found.append((live.id, live.keeper_identity, guard))
+        if guard is None:
+            late.append(live)
+        elif guard != live.launcher:
+            found.append((live, live.keeper_identity, guard))
     if not found:
-        return
+        return late
 
     def enter(table: Table) -> tuple[Table, None]:
-        for pod_id, keeper, guard in found:
-            table = table.guarded(pod_id, keeper, guard)
+        for live, keeper, guard in found:
+            table = table.guarded(live.id, keeper, guard)
         return table, None
 
     await supervisor.registry_worker.submit(enter)
+    for live, keeper, guard in found:
+        if live.keeper_identity == keeper:
+            live.launcher = guard
+    return late
 
 
 async def wait_guard_gone(supervisor: Supervisor, pod_id: str) -> None:
