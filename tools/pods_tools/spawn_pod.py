@@ -154,9 +154,10 @@ class SpawnPodInput:
         default="shell",
         metadata=about(
             "What runs in it: `shell` (each message is a shell command), `command` (a "
-            "program given in `options.argv` gets each message on its input), a vendor's coding "
-            "agent where it is installed (`claude`, `codex`, `gemini`, `opencode`, `qwen`, "
-            "`copilot`), or another that is installed.",
+            "program given in `options.argv` gets each message on its input), `model` (a model "
+            "with tools for files, commands and pods) or a vendor's coding agent where it is "
+            "installed (`claude`, `codex`, `gemini`, `opencode`, `qwen`, `copilot`, `vibe`, "
+            "`fast-agent`), or another that is installed.",
             also=("agent_type", "subagent_type", "agent_profile", "profile", "kind"),
             minLength=1,
             maxLength=200,
@@ -166,8 +167,10 @@ class SpawnPodInput:
         default=None,
         metadata=about(
             "Settings of the agent. For `command`: `argv` (the program and its arguments, a list "
-            "of strings) and `jsonl` (true if it writes events as JSON lines). For a vendor's "
-            "agent: `permissions`: `ask` (you are asked), `allow-in-scope` or `deny`."
+            "of strings) and `jsonl` (true if it writes events as JSON lines). For `model`: "
+            "`model`, `api` (`anthropic` or `openai`) and `base_url`; yours, where you run in such "
+            "a pod. For a vendor's agent: `permissions`: `ask` (you are asked), `allow-in-scope` "
+            "or `deny`."
         ),
     )
     write: tuple[str | PathRule, ...] = field(
