@@ -56,6 +56,7 @@ def allow(door: Door, questions: int) -> None:
 @pytest.mark.parametrize("name", VENDORS)
 def test_a_vendors_agent_works_in_a_pod_and_is_held_to_its_scope(name: str, tmp_path: Path) -> None:
     vendor = VENDORS[name]
+    vendor.find_speaker()
     with open_door() as door:
         made, stray = Path(door.work, "made"), Path(door.directory, "stray")
         wrote = (
@@ -96,6 +97,7 @@ def test_a_vendors_agent_works_in_a_pod_and_is_held_to_its_scope(name: str, tmp_
 
 @pytest.mark.parametrize("name", VENDORS)
 def test_a_vendors_agent_in_a_pod_has_a_pod_below_it(name: str, tmp_path: Path) -> None:
+    VENDORS[name].find_speaker()
     with open_door() as door:
         part = Path(door.work, "part")
         part.mkdir()
