@@ -43,8 +43,12 @@ def test_an_example_runs_and_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_every_example_is_run_by_a_test() -> None:
+def test_every_example_is_run_by_a_test_and_told_of_in_the_readme() -> None:
     tests = Path(__file__).parents[1].rglob("test_*.py")
     tested = "".join(path.read_text("utf-8") for path in tests)
-    for example in EXAMPLES.glob("*.py"):
+    examples = [path for path in EXAMPLES.iterdir() if path.suffix in (".py", ".sh")]
+    assert len(examples) > 5
+    readme = EXAMPLES.joinpath("README.md").read_text("utf-8")
+    for example in examples:
         assert example.stem in tested, example
+        assert f"`{example.name}`" in readme, example
