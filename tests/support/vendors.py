@@ -47,7 +47,8 @@ class Home:
         return place
 
 
-def _find(program: str, package: str) -> str:
+def find_program(program: str, package: str) -> str:
+    """The path of a program from npm; skips the test where it is missing."""
     found = shutil.which(program, path=f"{os.environ.get(PLACES, '')}:{os.environ['PATH']}")
     if found is None:
         pytest.skip(
@@ -90,11 +91,11 @@ class Vendor:
 
     def find(self) -> str:
         """The path of its program; skips the test where it is missing."""
-        return _find(self.program, self.package)
+        return find_program(self.program, self.package)
 
     def find_speaker(self) -> str:
         """The same for the program that speaks ACP."""
-        return _find(*self.speaker)
+        return find_program(*self.speaker)
 
 
 def _claude(home: Home, mcp: str | None) -> Told:
