@@ -23,8 +23,8 @@ from end_to_end_support import open_door
 
 MODEL, LIBRARY = "PODS_LOCAL_MODEL", "PODS_NODE_LLAMA"
 SECONDS = 240.0
-"""It reads some hundred words of ours before it answers, by one thread: ten seconds where the machine
-is not busy."""
+"""It reads some hundred words of ours before it answers, by one thread: ten seconds where the
+machine is not busy."""
 
 pytestmark = [
     pytest.mark.timeout(3 * SECONDS),
