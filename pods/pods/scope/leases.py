@@ -6,10 +6,10 @@ know the other leases, the registry file, clocks or processes; `table` keeps man
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from pods.scope.regions import (
     Region,
@@ -21,7 +21,7 @@ from pods.scope.regions import (
     region_of,
 )
 from pods.scope.rules import describe, rule_to_data
-from pods_protocol.errors import InvalidScope, ScopeConflict
+from pods_protocol.errors import InvalidScope, ScopeConflict, ScopeNotDelegable
 from pods_protocol.values import ProcessIdentity, ScopeGrant, ScopeRule
 
 
@@ -110,6 +110,29 @@ class Lease:
             for process in (self.holder or self.spawner, self.guardian)
         )
 
+    def denied(self, rules: Iterable[ScopeRule]) -> Lease:
+        """This lease with these denies beside its own."""
+        more = tuple(rule for rule in dict.fromkeys(rules) if rule not in self.grant.deny)
+        if not more:
+            return self
+        return evolve(self, grant=evolve(self.grant, deny=(*self.grant.deny, *more)))
+
+    def lifted(self, above: Sequence[tuple[str, ScopeGrant]], holding: Container[str]) -> Lease:
+        """This lease as lent from the nearest of its ancestors that holds one, or from a person.
+
+        What those in between deny, it is denied still: their leases have lapsed and say nothing.
+
+        Args:
+            above: its ancestors with their grants, the nearest first; with none it stays as it is.
+            holding: who holds a lease.
+        """
+        passed: list[ScopeRule] = []
+        for pod_id, grant in above:
+            if pod_id in holding:
+                return evolve(self.denied(passed), parent_id=pod_id)
+            passed.extend(grant.deny)
+        return evolve(self.denied(passed), parent_id=None) if above else self
+
     def is_holding(self, path: str) -> bool:
         """Whether the path is on this lease's territory."""
         return any(has_path(region_of(rule), path) for rule in self.territory) and not any(
@@ -144,6 +167,30 @@ class Conflict:
             requested=rule_to_data(self.requested),
             **self.owner_data,
         )
+
+
+def undelegable(
+    lease: Lease, parent: Lease, rule: ScopeRule, *, is_denied: bool, conflict: Conflict | None
+) -> ScopeNotDelegable:
+    """The error for a rule that the parent of a lease may not lend.
+
+    Args:
+        lease, parent, rule: what is asked, from whom, and what of it is refused.
+        is_denied: it would be within what the parent may lend, were it not for a deny.
+        conflict: who has it, where somebody has.
+    """
+    lendable = parent.grant.delegable
+    why = "a deny takes all of it" if is_denied else "that is outside what it may lend"
+    offer = ", ".join(describe(outer) for outer in lendable) or "nothing"
+    held = f"the pod {conflict.owner.name!r} holds it; " if conflict else ""
+    return ScopeNotDelegable(
+        f"cannot lend {describe(rule)} to {lease.name!r}: {held}{why}; its parent "
+        f"{parent.name!r} may lend {offer}",
+        parent=parent.name,
+        requested=rule_to_data(rule),
+        delegable=[rule_to_data(outer) for outer in lendable],
+        **(conflict.owner_data if conflict else {}),
+    )
 
 
 def clash(first: Lease, second: Lease) -> tuple[ScopeRule, ScopeRule] | None:

@@ -17,22 +17,22 @@ Two decisions that the laws rest on:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 from attrs import evolve, field, frozen
 
 from pods.scope.grounds import enter, neighbours, strike
-from pods.scope.leases import Conflict, Lease, clash, takes_all
+from pods.scope.leases import Conflict, Lease, clash, takes_all, undelegable
 from pods.scope.regions import is_cut, region_of
-from pods.scope.rules import covers, describe, holes_for, permits, rule_to_data, widest
+from pods.scope.rules import covers, holes_for, permits, widest
 from pods_protocol.errors import (
     NameTaken,
     NotAuthorized,
     ScopeNotDelegable,
     UnknownPod,
 )
-from pods_protocol.values import ProcessIdentity, ScopeRule
+from pods_protocol.values import ProcessIdentity, ScopeGrant, ScopeRule
 
 
 @frozen
@@ -138,23 +138,31 @@ class Table:
         again = {pod_id: evolve(self.leases[pod_id], parent_id=lease.pod_id) for pod_id in below}
         return Table({**self.leases, **again, lease.pod_id: lease}, index)
 
-    def retake(self, lease: Lease, children: Collection[str] = ()) -> Table:
+    def retake(
+        self,
+        lease: Lease,
+        below: Collection[str] = (),
+        above: Sequence[tuple[str, ScopeGrant]] = (),
+    ) -> Table:
         """The table with a pod's lease pending once more, for the pod's next process.
 
         The rules of a lease that is there stay as they are, and what is lent from it stays lent:
         between two processes of one pod its scope is never free. One that lapsed meanwhile is lent
-        anew, and the pod's own children do not stand in its way: their leases are below it again.
+        anew, and what the pod's own descendants hold does not stand in its way: it is below it
+        again. Where its parent's lapsed, too, it is lent from the nearest above that holds one,
+        and comes below its parent again once that has taken its own.
 
         Args:
             lease: as it is to be while it is pending.
-            children: the pod's living ones.
+            below: the pod's living descendants.
+            above: the pod's ancestors with their grants, the nearest first.
 
         Raises:
             InvalidScope, ScopeNotDelegable, ScopeConflict: as `lend`.
         """
         held = self.leases.get(lease.pod_id)
         if held is None:
-            return self.lend(lease, once_lent=children)
+            return self.lend(lease.lifted(above, self.leases), once_lent=below)
         return self._replaced(
             evolve(
                 held,
@@ -336,23 +344,10 @@ class Table:
             holes = holes_for(rule.permission, parent.grant.deny)
             if within and not is_cut(region_of(rule), holes):
                 continue
-            why = "a deny takes all of it" if within else "that is outside what it may lend"
-            offer = ", ".join(describe(outer) for outer in lendable) or "nothing"
             # To a pod that wants what its sibling has, the sibling's name says the most.
             conflict = self._find_conflict(lease, ())
-            held = f"the pod {conflict.owner.name!r} holds it; " if conflict else ""
-            raise ScopeNotDelegable(
-                f"cannot lend {describe(rule)} to {lease.name!r}: {held}{why}; its parent "
-                f"{parent.name!r} may lend {offer}",
-                parent=parent.name,
-                requested=rule_to_data(rule),
-                delegable=[rule_to_data(outer) for outer in lendable],
-                **(conflict.owner_data if conflict else {}),
-            )
-        inherited = tuple(rule for rule in parent.grant.deny if rule not in lease.grant.deny)
-        if not inherited:
-            return lease
-        return evolve(lease, grant=evolve(lease.grant, deny=(*lease.grant.deny, *inherited)))
+            raise undelegable(lease, parent, rule, is_denied=within, conflict=conflict)
+        return lease.denied(parent.grant.deny)
 
     def _above(self, lease: Lease) -> set[str]:
         """The ids of the ancestors of a lease that need not be in the table."""
@@ -364,10 +359,10 @@ class Table:
         return above
 
     def _within(self, lease: Lease, pod_ids: Collection[str]) -> tuple[str, ...]:
-        """Which of these could have been lent from it: no kin above, no rule beyond it."""
+        """The topmost of these that could be lent from it: no kin above, no rule beyond it."""
         above = self._above(lease) if pod_ids else set[str]()
-        return tuple(
-            pod_id
+        found = {
+            pod_id: None
             for pod_id in pod_ids
             if pod_id in self.leases
             and pod_id not in above
@@ -375,6 +370,9 @@ class Table:
                 any(permits(outer, rule) for outer in lease.grant.delegable)
                 for rule in self.leases[pod_id].rules
             )
+        }
+        return tuple(
+            one for one in found if found.keys().isdisjoint(up.pod_id for up in self.ancestors(one))
         )
 
     def _find_conflict(self, lease: Lease, below: Collection[str]) -> Conflict | None:

@@ -190,13 +190,17 @@ async def take_lease(
         spawner=supervisor.identity,
     )
 
-    def lend(table: Table) -> tuple[Table, ScopeGrant]:
-        if start.revival is None:
-            lent = table.lend(lease)
-        else:
-            children = [one.id for one in supervisor.table.children(live.id) if one.living]
-            lent = table.retake(lease, children)
-        return lent, lent.leases[live.id].grant
+    # Looked up here: what is submitted runs in a thread, beside which the table changes.
+    below: list[str] = []
+    above: list[tuple[str, ScopeGrant]] = []
+    if start.revival is not None:
+        below = [one.id for one in supervisor.table.descendants(live.id) if one.living]
+        ancestors = map(supervisor.table.get, supervisor.table.ancestors(live.id))
+        above = [(one.id, one.grant) for one in ancestors if one is not None]
+
+    def lend(table: Table) -> tuple[Table, Lease]:
+        lent = table.lend(lease) if start.revival is None else table.retake(lease, below, above)
+        return lent, lent.leases[live.id]
 
     def give_back(table: Table) -> tuple[Table, None]:
         return table.release(live.id), None
@@ -204,9 +208,9 @@ async def take_lease(
     # What the registry stored: the ancestors' denies are in it. A lease that was held before is the
     # pod's also where the task that takes it again is cancelled.
     undo = give_back if start.revival is None else None
-    taken = Taken(nonce=nonce, grant=await supervisor.registry_worker.submit(lend, undo=undo))
-    tell_lent(supervisor, (start.parent_id,))
-    return taken
+    lent = await supervisor.registry_worker.submit(lend, undo=undo)
+    tell_lent(supervisor, (lent.parent_id, live.id) if below else (lent.parent_id,))
+    return Taken(nonce=nonce, grant=lent.grant)
 
 
 async def _start_failed(live: LivePod, error: PodsError, verb: str) -> StartFailed:

@@ -114,7 +114,7 @@ async def wait_tree_gone(supervisor: Supervisor, live: LivePod) -> ExitRecord:
     # The keeper went without its last word. What it kept falls to the launcher, which kills it. A
     # launcher that came after the keeper's own knows nothing of it and will never speak: there the
     # keeper's guard is at work, if the kernel allows one.
-    if live.launcher is None or live.launcher == supervisor.launcher.identity:
+    if await _launcher_has_it(supervisor, live):
         await supervisor.launcher.wait_ended(live.id)
     record = read_record(live.directory)
     if record is not None:
@@ -125,6 +125,18 @@ async def wait_tree_gone(supervisor: Supervisor, live: LivePod) -> ExitRecord:
         await wait_child_gone(live.keeper_identity, live.pod_pid)
     await wait_guard_gone(supervisor, live.id)
     return read_record(live.directory) or LOST
+
+
+async def _launcher_has_it(supervisor: Supervisor, live: LivePod) -> bool:
+    """Whether the launcher that is there will say, or has said, what became of a keeper."""
+    if live.launcher is not None:
+        return live.launcher == supervisor.launcher.identity
+    # Adopted while the registry did not say whose it was: the launcher itself knows.
+    try:
+        return live.id in await supervisor.launcher.keepers()
+    except PodsError as error:
+        supervisor.log(f"the launcher cannot say if it has pod {live.name}: {error.message}")
+        return False
 
 
 async def _follow(supervisor: Supervisor, live: LivePod) -> None:

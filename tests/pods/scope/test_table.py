@@ -419,6 +419,39 @@ def test_what_was_lent_from_a_lease_that_lapsed_is_below_it_again_where_it_is_re
     )
 
 
+@pytest.mark.parametrize("order", [("boss", "kid"), ("kid", "boss")])
+def test_leases_that_lapsed_one_above_the_other_are_retaken_in_any_order(
+    order: tuple[str, str],
+) -> None:
+    table = table_of(
+        lease("top", delegable=["w /p/**"], deny=["w /p/top/**"]),
+        lease("boss", delegable=["w /p/**"], deny=["w /p/secret/**"], parent="top"),
+        lease("kid", ["w /p/a/**"], delegable=["w /p/a/**"], parent="boss"),
+        lease("grandkid", ["w /p/a/b/**"], parent="kid"),
+    )
+    mine = {
+        "boss": pending("boss", delegable=["w /p/**"], deny=["w /p/secret/**"], parent="top"),
+        "kid": pending("kid", ["w /p/a/**"], delegable=["w /p/a/**"], parent="boss"),
+    }
+    below = {"boss": ("kid", "grandkid"), "kid": ("grandkid",)}
+    chain = [("boss", mine["boss"].grant), ("top", lease("top").grant)]
+    above = {"boss": chain[1:], "kid": chain}
+    again = table.reclaim(["boss", "kid"])
+    assert again.leases["grandkid"].parent_id == "top"
+    for name in order:
+        again = again.retake(mine[name], below[name], above[name])
+        # What the one in between denies holds also while that one has no lease.
+        assert set(again.leases[name].grant.deny) == set(table.leases[name].grant.deny)
+        Table.of(again.leases.values())
+    assert {one.pod_id: one.parent_id for one in again.leases.values()} == {
+        "top": None, "boss": "top", "kid": "boss", "grandkid": "kid",
+    }  # fmt: skip
+    # With nobody above, it is lent from a person until its parent is there.
+    alone = Table().retake(mine["kid"], (), chain)
+    assert alone.leases["kid"].parent_id is None
+    assert alone.leases["kid"].grant.deny == rules(["w /p/secret/**"])
+
+
 def test_another_may_answer_for_what_a_killed_holder_leaves_and_only_for_that_holder() -> None:
     guard = attrs.evolve(me(), pid=4_000_000)
     table = table_of(lease("a", ["w /p/**"]))

@@ -15,7 +15,7 @@ from pods.scope.identity import identify
 from pods.scope.leases import Lease
 from pods.scope.registry import ScopeRegistry
 from pods.scope.table import Table
-from pods.supervisor import acts
+from pods.supervisor import acts, guards
 from pods.supervisor.core import Supervisor
 from pods.supervisor.processes import wait_process_gone
 from pods_protocol.errors import ScopeConflict, StorageFailed
@@ -117,6 +117,32 @@ async def test_such_leases_are_given_back_also_where_the_disk_was_full_at_the_st
         with trio.fail_after(WAIT_SECONDS):
             await written.wait()
             assert supervisor.registry.read().leases == {}
+
+
+async def test_the_end_of_a_pod_that_was_adopted_without_a_lease_is_noticed_under_any_launcher(
+    pods_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guards, "read_guard", _no_guard)  # as on a kernel without signal domains
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        with trio.fail_after(WAIT_SECONDS):
+            await client.spawn("older", agent="echo")
+            launcher, changed = supervisor.launcher.pid, supervisor.launcher.changed
+            assert launcher is not None
+            os.kill(launcher, signal.SIGKILL)
+            await changed.wait()
+            assert supervisor.launcher.pid != launcher
+            await client.spawn("newer", agent="echo")
+            for name in ("older", "newer"):
+                live = next(live for live in supervisor.pods.values() if live.name == name)
+                live.launcher = None  # all that adoption knows where the registry has no lease
+                os.kill(_keeper(supervisor, name).pid, signal.SIGKILL)
+                await client.wait(name, until="ended")
+                assert (await client.inspect(name)).pod.state == "lost"
+    assert left_in(pods_environ) == NOTHING
+
+
+def _no_guard(runtime_directory: str) -> None:
+    del runtime_directory
 
 
 def _left_by(supervisor: str) -> Lease:

@@ -184,32 +184,45 @@ async def test_a_killed_launcher_takes_no_pod_along_and_deaths_are_still_noticed
         assert supervisor.launcher.pid != launcher
 
 
-async def test_a_pod_whose_lease_lapsed_while_no_supervisor_was_there_gets_it_back_from_its_child(
+async def test_pods_whose_leases_lapsed_while_no_supervisor_was_there_get_them_back_in_any_order(
     pods_environ: dict[str, str], short_dir: str
 ) -> None:
     work = f"{short_dir}/w"
-    os.makedirs(f"{work}/kid")
+    os.makedirs(f"{work}/kid/grandkid")
+    os.mkdir(f"{work}/secret")
     places = places_of(pods_environ, "test")
     registry = ScopeRegistry(places.places.registry)
-    with trio.fail_after(WAIT_SECONDS):
+    again = RestartPolicy(when="on-failure", limit=5)
+    with trio.fail_after(2 * WAIT_SECONDS):
         with daemon(pods_environ) as process:
             async with client_of(pods_environ) as client:
-                again = RestartPolicy(when="on-failure", limit=5)
-                boss = await client.spawn("boss", agent="echo", write=[work], restart=again)
+                boss = await client.spawn(
+                    "boss", agent="echo", write=[work], deny=[f"{work}/secret"], restart=again
+                )
                 assert boss.spawned is not None
                 async with aio.connect_socket(places.socket, boss.spawned.token) as as_boss:
-                    await as_boss.spawn("kid", agent="echo", write=[f"{work}/kid"])
+                    kid = await as_boss.spawn(
+                        "kid", agent="echo", write=[f"{work}/kid"], restart=again
+                    )
+                assert kid.spawned is not None
+                async with aio.connect_socket(places.socket, kid.spawned.token) as as_kid:
+                    await as_kid.spawn("grandkid", agent="echo", write=[f"{work}/kid/grandkid"])
                 ids = {one.name: one.id for one in (await client.list()).pods}
-                pid = await pid_of(client, "boss")
+                pids = [await pid_of(client, name) for name in ("boss", "kid")]
         await wait_process_ended(process)
-        os.kill(pid, signal.SIGKILL)
-        # What its deadline would do, had the supervisor died while it waited to start it again.
-        registry.transact(lambda table: (table.release(ids["boss"]), None))
-        assert registry.read().leases[ids["kid"]].parent_id is None
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        # What their deadlines would do, had the supervisor died while it waited to start them.
+        registry.transact(lambda table: (table.reclaim([ids["boss"], ids["kid"]]), None))
+        assert registry.read().leases[ids["grandkid"]].parent_id is None
         async with supervisor_and_client(pods_environ) as (supervisor, client):
-            assert (await wait_restarted(client, 1, "boss")).restarts.total == 1
-            assert registry.read().leases[ids["kid"]].parent_id == ids["boss"]
-            assert (await client.inspect("kid")).pod.state == "idle"
+            for name in ("boss", "kid"):
+                assert (await wait_restarted(client, 1, name)).restarts.total == 1
+            leases = registry.read().leases
+            assert leases[ids["grandkid"]].parent_id == ids["kid"]
+            assert leases[ids["kid"]].parent_id == ids["boss"]
+            assert [rule.target for rule in leases[ids["kid"]].grant.deny] == [f"{work}/secret"]
+            assert (await client.inspect("grandkid")).pod.state == "idle"
             launcher = supervisor.launcher.identity
             assert launcher is not None
         await wait_process_gone(launcher)  # it was another supervisor's child
