@@ -53,6 +53,7 @@ MAX_STAT_BYTES: Final = 4096
 
 _PPID_FIELD: Final = 1
 _STATE_FIELD: Final = 0
+_THREADS_FIELD: Final = 17
 _START_TICKS_FIELD: Final = 19
 ENDED_STATES: Final = frozenset({b"Z", b"X"})
 
@@ -255,7 +256,7 @@ def _walk(own: int, found: set[Seen], deadline: float) -> None:
 
     A pid read from a list may be another's by the time it is looked at. So the child must name the
     parent as its own, and the parent must be the same process afterwards still; ended ones count
-    as parents too, because one whose first thread ended looks so while its others run.
+    as parents too, for as long as they still have children.
     """
     pending: list[tuple[int, int | None]] = [(own, None)]
     while pending and time.monotonic() < deadline:
@@ -308,5 +309,6 @@ def _understand(line: bytes) -> _Look | None:
     return _Look(
         parent=int(fields[_PPID_FIELD]),
         start_ticks=int(fields[_START_TICKS_FIELD]),
-        ended=fields[_STATE_FIELD] in ENDED_STATES,
+        # The state is the first thread's, which may end before the others.
+        ended=fields[_STATE_FIELD] in ENDED_STATES and int(fields[_THREADS_FIELD]) <= 1,
     )
