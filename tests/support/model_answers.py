@@ -14,9 +14,9 @@ from model_requests import Json
 from model_script import Answer, Asked, Call, Dialect
 
 
-def write_error(dialect: Dialect | None, status: int) -> Json:
+def write_error(dialect: Dialect | None, status: int, words: str = "") -> Json:
     """The body of a refusal."""
-    message = f"the script says {status}"
+    message = words or f"the script says {status}"
     if dialect == "gemini":
         names = {401: "UNAUTHENTICATED", 429: "RESOURCE_EXHAUSTED"}
         return {
@@ -59,9 +59,9 @@ def write_stream(asked: Asked, answer: Answer) -> list[bytes]:
     return [*map(_event, _gemini_stream(asked, answer))]
 
 
-def write_failure(dialect: Dialect) -> bytes:
+def write_failure(dialect: Dialect, words: str = "") -> bytes:
     """The event by which a stream that has begun tells that it failed."""
-    error = write_error(dialect, 529)
+    error = write_error(dialect, 529, words)
     if dialect == "responses":
         failed = {"code": "server_error", "message": "the script says fail"}
         return _event(

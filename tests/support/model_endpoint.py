@@ -255,7 +255,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._whole(200 if known else 404, counts if known else write_error(None, 404))
         elif answer.error is not None:
             retry = {} if answer.retry_after is None else {"retry-after": f"{answer.retry_after:g}"}
-            self._whole(answer.error, write_error(asked.dialect, answer.error), retry)
+            self._whole(answer.error, write_error(asked.dialect, answer.error, answer.words), retry)
         elif asked.stream:
             self._stream(asked, answer)
         elif answer.ending == "hold":
@@ -320,7 +320,7 @@ class _Handler(BaseHTTPRequestHandler):
             case "whole":
                 self._chunk(b"")
             case "fail":
-                self._chunk(write_failure(asked.dialect))
+                self._chunk(write_failure(asked.dialect, answer.words))
                 self._chunk(b"")
             case "cut":
                 self.close_connection = True

@@ -17,7 +17,8 @@ A step is what the model does with one request:
     {"text": "...", "fail": true}                           the stream ends with an error event
     {"text": "...", "hold": true}                           the stream stops until the caller leaves
 
-Any step may have `thought` (in streams of the first two dialects alone), `usage: [input, output]`,
+What fails may say other `words`. Any step may have `thought` (in streams of the first two dialects
+alone), `usage: [input, output]`,
 `stop: "length"` or `"refusal"`, `repeat: N` (N times in all; 0 is for ever). `|` in a text is where
 it is cut into pieces. A tool is found among those that were offered by its own name or by its end
 (`mcp__pods__SpawnPod`, a namespace); one that is hidden behind a tool search is searched for first,
@@ -96,6 +97,7 @@ class Answer:
     usage: tuple[int, int] = (10, 5)
     error: int | None = None
     retry_after: float | None = None
+    words: str = ""
     ending: Ending = "whole"
     thought: str = ""
     kind: Literal["step", "search", "side", "over", "unmet"] = "step"
@@ -175,7 +177,11 @@ class ModelScript:
 
     def _perform(self, step: Mapping[str, Any], asked: Asked) -> Answer:
         if "error" in step:
-            return Answer(error=step["error"], retry_after=step.get("retry_after"))
+            return Answer(
+                error=step["error"],
+                retry_after=step.get("retry_after"),
+                words=step.get("words", ""),
+            )
         wanted: list[Mapping[str, Any]] = list(step.get("tools", ()))
         if "tool" in step:
             wanted.append({"name": step["tool"], "arguments": step.get("arguments", {})})
@@ -192,6 +198,7 @@ class ModelScript:
             calls=tuple(calls),
             stop=step.get("stop", "tools" if calls else "end"),
             usage=(input_tokens, output_tokens),
+            words=step.get("words", ""),
             ending=_ending_of(step),
             thought=step.get("thought", ""),
             number=self._calls,

@@ -274,6 +274,24 @@ async def test_nobody_at_the_address_is_said_with_what_to_check(short_dir: str) 
         assert "check --base-url" in pod.ends()[0]["message"]
 
 
+@both
+async def test_a_key_that_an_endpoint_repeats_is_not_journaled(short_dir: str, api: Api) -> None:
+    told: list[Json] = [{"error": 401, "words": f"no such key: {KEY}"}]
+    failed: list[Json] = [{"text": "x|y", "fail": True, "words": f"who is {KEY}?"}, *told]
+    for script in (told, failed):
+        pod, _ = await one_turn(short_dir, script, api=api)
+        assert KEY not in str([event.data for event in pod.events()])
+        assert "[the key]" in pod.ends()[-1]["message"]
+
+
+@pytest.mark.parametrize("key", ["sk-one\nsk-two", "sk one", "sk-é", "sk-\x7f"])
+def test_a_key_that_no_header_takes_is_refused_and_never_shown(key: str) -> None:
+    with pytest.raises(AgentError) as caught:
+        ModelAgent({"model": "m"}, {"MODEL_KEY": key})
+    assert "one word of ASCII" in caught.value.message
+    assert "sk" not in f"{caught.value.message}{caught.value.data}"
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -18,9 +18,9 @@ from pods.agents.base import TurnEnd
 from pods.agents.briefing import briefing, prompt
 from pods.agents.model import anthropic, compaction, openai
 from pods.agents.model.children import HINT, Children
-from pods.agents.model.faults import STATUS_OF_KIND, Fault, explain, judge
+from pods.agents.model.faults import STATUS_OF_KIND, Fault, explain, judge, words_within
 from pods.agents.model.loop import Ask, End, RunCalls, from_history, next_action, settled
-from pods.agents.model.settings import KEY_NAME, cannot_load, read_settings
+from pods.agents.model.settings import KEY_NAME, cannot_load, read_key, read_settings
 from pods.agents.model.sse import EventReader
 from pods.agents.model.talk import (
     BrokenReply,
@@ -64,7 +64,7 @@ class ModelAgent:
 
     def __init__(self, options: Mapping[str, Any], secrets: Mapping[str, str]) -> None:
         self._settings = read_settings(options)
-        self._key = secrets.get(KEY_NAME, "").strip()
+        self._key = read_key(secrets.get(KEY_NAME, ""))
         if find_spec("httpx") is None:
             raise cannot_load(
                 "httpx is not installed where the pod's Python is",
@@ -186,7 +186,7 @@ class ModelAgent:
         if self._endpoint is None:
             from pods.agents.model.endpoint import Endpoint  # httpx: 0.15 s
 
-            self._endpoint = Endpoint(self._settings.base_url)
+            self._endpoint = Endpoint(self._settings.base_url, key=self._key)
         events = EventReader()
         answer = (
             anthropic.ReplyReader() if self._settings.api == "anthropic" else openai.ReplyReader()
@@ -197,7 +197,7 @@ class ModelAgent:
             for event in events.feed(data):
                 try:
                     pieces = answer.take(event)
-                except (LookupError, TypeError, ValueError, AttributeError) as error:
+                except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
                     raise BrokenReply(
                         f"the stream holds {event.data[:80]!r}, which is not of this API"
                     ) from error
@@ -208,10 +208,11 @@ class ModelAgent:
             await self._endpoint.post(request, take)
             reply = answer.reply()
         except BrokenReply as error:
-            raise Fault("broken", str(error)) from error
+            raise Fault("broken", words_within(str(error), self._key)) from error
         except RefusedReply as error:
             status = STATUS_OF_KIND.get(error.kind, 500)
-            raise Fault("refused", f"it said {error.kind} ({error})", status=status) from error
+            words = words_within(f"it said {error.kind} ({error})", self._key)
+            raise Fault("refused", words, status=status) from error
         finally:
             running.flush()
         return reply

@@ -18,7 +18,7 @@ import httpx
 import trio
 
 from pods import __version__
-from pods.agents.model.faults import Fault, words_of
+from pods.agents.model.faults import Fault, words_of, words_within
 from pods.agents.model.talk import BrokenReply, HttpRequest, RefusedReply
 
 CONNECT_SECONDS: Final = 15.0
@@ -42,9 +42,11 @@ class Endpoint:
 
     Args:
         base_url: what comes before the API's own path.
+        key: what of its words is never repeated.
     """
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, *, key: str = "") -> None:
+        self._key = key
         self._base_url = base_url.rstrip("/")
         timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
         # Without TLS there is nothing to verify, and to read all authorities takes 0.1 s; this
@@ -84,7 +86,7 @@ class Endpoint:
                 "POST", self.url_of(request), headers=headers, content=body
             ) as response:
                 if response.status_code != OK:
-                    raise await _refusal(response)
+                    raise await _refusal(response, self._key)
                 await _read(response, take, MAX_REPLY_BYTES)
         except httpx.TimeoutException as error:
             waited = CONNECT_SECONDS if isinstance(error, httpx.ConnectTimeout) else SILENCE_SECONDS
@@ -124,14 +126,16 @@ async def _read(response: httpx.Response, take: Callable[[bytes], None], limit: 
         raise failure
 
 
-async def _refusal(response: httpx.Response) -> Fault:
+async def _refusal(response: httpx.Response, key: str) -> Fault:
     body = bytearray()
     with contextlib.suppress(BrokenReply):
         await _read(response, body.extend, MAX_REFUSAL_BYTES)
-    words = words_of(bytes(body[:MAX_REFUSAL_BYTES]))
+    words = words_of(bytes(body[:MAX_REFUSAL_BYTES]), key) or words_within(
+        response.reason_phrase, key
+    )
     return Fault(
         "refused",
-        f"it answered {response.status_code} ({words or response.reason_phrase})",
+        f"it answered {response.status_code} ({words})",
         status=response.status_code,
         retry_after=_seconds(response.headers.get("retry-after")),
     )

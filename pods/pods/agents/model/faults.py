@@ -89,17 +89,25 @@ def judge(fault: Fault, *, attempt: int, max_attempts: int, chance: float) -> Ju
     return Judgement(pause * (0.5 + chance / 2))
 
 
-def words_of(body: bytes) -> str:
-    """What an endpoint says in the body of a refusal, in a line."""
+def words_of(body: bytes, key: str = "") -> str:
+    """What an endpoint says in the body of a refusal, in a line; without the key, if it says it."""
     text = body.decode("utf-8", "replace").strip()
     try:
         found: object = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     while isinstance(found, dict):
         told = cast("dict[str, Any]", found)
         found = told.get("error") or told.get("message") or told.get("detail")
-    words = " ".join((found if isinstance(found, str) else text).split())
+    return words_within(found if isinstance(found, str) else text, key)
+
+
+def words_within(text: str, key: str = "") -> str:
+    """Words of an endpoint as they may be journaled: in a line, bounded, without the key in them.
+
+    Some endpoints, and proxies before them, repeat what they were sent.
+    """
+    words = " ".join((text.replace(key, "[the key]") if key else text).split())
     return words if len(words) <= MAX_WORDS else f"{words[:MAX_WORDS]}..."
 
 

@@ -86,6 +86,23 @@ def read_settings(options: Mapping[str, Any]) -> Settings:
     return Settings(model=model, api=api, base_url=base_url, system=system, **numbers)
 
 
+def read_key(given: str) -> str:
+    """The key as a header can carry it; empty is none.
+
+    HTTP would refuse any other and show it whole in its error, which is journaled.
+
+    Raises:
+        AgentError: it is no word of ASCII; its own text is not in there.
+    """
+    key = given.strip()
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise cannot_load(
+            f"the secret {KEY_NAME} is no key: one word of ASCII, and no more",
+            "look into what was given as the key",
+        )
+    return key
+
+
 def _api(word: str) -> Api:
     match word:
         case "anthropic" | "openai":

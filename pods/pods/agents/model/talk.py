@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
-from attrs import frozen
+from attrs import field, frozen
 
 Stop: TypeAlias = Literal["end", "tools", "length", "refusal"]
 """Why a model stopped: it was done, it wants tools run, its answer was cut, it would not."""
@@ -110,10 +110,14 @@ class Reply:
 
 @frozen
 class HttpRequest:
-    """What to post to an endpoint."""
+    """What to post to an endpoint.
+
+    Attributes:
+        headers: with the key among them, so that they are never shown.
+    """
 
     path: str
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     body: Mapping[str, Any]
 
 
