@@ -14,9 +14,17 @@ from model_requests import read_request
 from model_script import Answer, Offered
 from model_script import Call as ScriptedCall
 from pods.agents.model import anthropic, compaction, openai
-from pods.agents.model.faults import LONGEST_WISH_SECONDS, Fault, explain, judge, words_of
+from pods.agents.model.faults import (
+    LONGEST_WISH_SECONDS,
+    Fault,
+    explain,
+    judge,
+    words_of,
+    words_within,
+)
 from pods.agents.model.loop import (
     MAX_PARALLEL_CALLS,
+    MAX_REMEMBERED,
     Ask,
     End,
     RunCalls,
@@ -31,6 +39,7 @@ from pods.agents.model.talk import (
     BrokenReply,
     Call,
     Gap,
+    HttpRequest,
     Message,
     RefusedReply,
     Result,
@@ -103,6 +112,19 @@ def test_a_history_becomes_a_conversation_up_to_the_running_turn() -> None:
         HistoryEntry(role="user", text="now", turn=2, seq=3),
     ]
     assert from_history(entries, 2) == [User("a")]
+
+
+def test_a_history_that_is_cut_begins_with_a_gap_and_never_with_the_model() -> None:
+    entries = [
+        HistoryEntry(role=role, text=f"{role}{turn}", turn=turn, seq=turn * 2)
+        for turn in range(1, MAX_REMEMBERED)
+        for role in ("user", "assistant")
+    ][1:]
+    talk = from_history(entries, MAX_REMEMBERED + 1)
+    assert talk[0] == Gap(len(entries) - MAX_REMEMBERED)
+    assert len(talk) == MAX_REMEMBERED + 1
+    assert from_history(entries[:1], 2) == [Gap(1), Assistant("assistant1")]
+    assert from_history([], 1) == []
 
 
 # What is left out
@@ -282,6 +304,36 @@ def test_what_is_no_part_of_an_answer_is_passed_over() -> None:
     assert anthropic.read_call("c", "t", "{").arguments is None
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        '{"a": "\\ud800"}',
+        '{"a": NaN}',
+        '{"a": ' + "[" * 400 + "]" * 400 + "}",
+        '{"a": ' + "[" * 9999,
+        '{"a": 1' + "0" * 40 + "}",
+    ],
+)
+def test_arguments_that_no_journal_takes_are_no_object(raw: str) -> None:
+    assert anthropic.read_call("c", "t", raw).arguments is None
+
+
+def test_halves_of_a_character_that_came_apart_are_joined() -> None:
+    call = anthropic.read_call("c", "t", '{"a": "\ud83d\ude00"}')
+    assert call.arguments == {"a": "\U0001f600"}
+    assert anthropic.read_call("c", "t", "\ud83d").raw == "\ufffd"
+
+
+def test_counts_that_cannot_be_are_none() -> None:
+    assert [anthropic.count_of(told) for told in (7, None, -1, 10**30, "3")] == [7, 0, 0, 0, 3]
+    with pytest.raises(BrokenReply, match="no JSON object"):
+        anthropic.json_object("[" * 100_000)
+
+
+def test_a_request_shows_no_header() -> None:
+    assert "sk-1" not in repr(HttpRequest("/x", {"x-api-key": "sk-1"}, {}))
+
+
 # Requests
 
 
@@ -364,10 +416,17 @@ def test_pauses_double_up_to_a_bound_and_an_endpoints_wish_counts() -> None:
         (b"<html>", "<html>"),
         (b"", ""),
         (b"x" * 1000, f"{'x' * 400}..."),
+        (b"[" * 100_000, f"{'[' * 400}..."),
     ],
 )
 def test_an_endpoints_words_are_found_wherever_they_stand(body: bytes, words: str) -> None:
     assert words_of(body) == words
+
+
+def test_the_key_is_in_no_words_of_an_endpoint() -> None:
+    body = json.dumps({"error": {"message": "x" * 390 + " no such key: sk-1234567890"}}).encode()
+    assert "sk-" not in words_of(body, "sk-1234567890")
+    assert words_within("Bearer sk-1\n?", "sk-1") == "Bearer [the key] ?"
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from model_support import Json, call, one_turn, results
+from model_support import Json, call, data, one_turn, results
 from pod_support import connected, living_pod, until_idle
-from pods.agents.model import files
+from pods.agents.model import files, toolbox
 from pods.agents.model.talk import Call
 from pods.agents.model.toolbox import Toolbox
 from pods.agents.turn import Turn
@@ -238,3 +238,33 @@ async def test_a_tool_that_is_not_there_is_told_with_those_that_are(short_dir: s
         await until_idle(client)
     assert "--call-back" in told[0]
     assert "the tools are read_file, write_file" in told[1]
+
+
+async def test_of_one_answer_only_so_many_calls_are_run_and_the_model_is_told(
+    short_dir: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(toolbox, "MAX_CALLS", 2)
+    script: list[Json] = [
+        {"tools": [call("run_command", command=f"echo {at}") for at in range(3)]},
+        {"text": "done"},
+    ]
+    pod, endpoint = await one_turn(short_dir, script)
+    assert pod.ends()[0]["stop_reason"] == "end_turn"
+    assert len(results(pod)) == 2
+    assert endpoint.asked[1].results == 3, "each call has its answer"
+    assert "Not run: 2 calls" in endpoint.asked[1].everything
+    assert [one["code"] for one in data(pod, "warning")] == ["calls_left_out"]
+
+
+async def test_arguments_that_no_journal_takes_are_told_and_the_turn_goes_on(
+    short_dir: str,
+) -> None:
+    wrong = ['{"path": "\\ud800"}', '{"timeout_seconds": NaN}', f'{{"path": 1{"0" * 40}}}']
+    calls: list[Json] = [{"name": "run_command", "arguments": one} for one in wrong]
+    assert all("no JSON object" in text for text in await outcomes(short_dir, *calls))
+
+
+async def test_lines_are_those_that_grep_counts(short_dir: str) -> None:
+    put(short_dir, "odd", "one\u2028still\x0cone\rhere\r\ntwo\n".encode())
+    (told,) = await outcomes(short_dir, call("read_file", path="odd", offset=2))
+    assert told == "two\n"

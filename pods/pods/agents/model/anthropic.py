@@ -10,6 +10,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, cast
 
+import orjson
+
 from pods.agents.model.sse import ServerEvent
 from pods.agents.model.talk import (
     Assistant,
@@ -30,6 +32,9 @@ from pods.agents.model.talk import (
 VERSION: Final = "2023-06-01"
 DEFAULT_MAX_TOKENS: Final = 16_000
 """Of one answer; the API wants to be told."""
+
+MAX_COUNT: Final = 2**53
+"""Tokens told of one answer: beyond it readers of JSON take no number exactly."""
 
 Json = dict[str, Any]
 
@@ -183,11 +188,11 @@ class ReplyReader:
     def _count(self, usage: Json) -> None:
         # Each tells totals so far; what was read from the cache is told apart.
         given = sum(
-            int(usage.get(name) or 0)
+            count_of(usage.get(name))
             for name in ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
         )
         self._input = given or self._input
-        self._output = int(usage.get("output_tokens") or 0) or self._output
+        self._output = count_of(usage.get("output_tokens")) or self._output
 
 
 def json_object(text: str) -> Json:
@@ -198,7 +203,7 @@ def json_object(text: str) -> Json:
     """
     try:
         data: object = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict):
         raise BrokenReply(f"the stream holds {text[:80]!r}, which is no JSON object")
@@ -206,13 +211,34 @@ def json_object(text: str) -> Json:
 
 
 def read_call(call_id: str, name: str, raw: str) -> Call:
-    """A call with its arguments read; empty arguments are none."""
+    """A call with its arguments read; empty arguments are none.
+
+    What the journal could not carry (half a character, a number that is none, brackets without an
+    end) is no object either: the model is told so, and the turn goes on.
+    """
+    # Halves of a character that came in two pieces are joined; one alone becomes a mark.
+    whole = raw.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     try:
-        arguments: object = json.loads(raw or "{}")
-    except ValueError:
+        arguments: object = json.loads(whole or "{}", parse_constant=_no_number)
+        orjson.dumps(arguments)
+    except (ValueError, TypeError, RecursionError):
         arguments = None
-    whole = cast("Json", arguments) if isinstance(arguments, dict) else None
-    return Call(call_id, name, whole, raw or "{}")
+    given = cast("Json", arguments) if isinstance(arguments, dict) else None
+    return Call(call_id, name, given, whole or "{}")
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(word)
+
+
+def count_of(told: Any) -> int:
+    """A number of tokens; one that cannot be one is none.
+
+    Raises:
+        TypeError, ValueError, OverflowError: it is no number.
+    """
+    number = int(told or 0)
+    return number if 0 <= number <= MAX_COUNT else 0
 
 
 def _part(data: Json, name: str) -> Json:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import os
 import secrets
 import stat
@@ -109,7 +110,8 @@ class Files:
         path = _readable(turn, given["path"])
         data = await trio.to_thread.run_sync(_load, path)
         self._remember(path, data)
-        lines = data.decode("utf-8", "replace").splitlines(keepends=True)
+        # By line feeds alone, as grep, compilers and editors count.
+        lines = io.StringIO(data.decode("utf-8", "replace"), newline="\n").readlines()
         first = given.get("offset", 1)
         if first > max(len(lines), 1):
             raise ToolError(f"{path} has {len(lines)} lines; give an offset within them")
@@ -288,7 +290,8 @@ def _write_whole(path: str, data: bytes, mode: int | None) -> None:
     except PermissionError:
         # A scope that is this one file and not its directory.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        with open(os.open(path, flags, 0o666), "wb", buffering=0) as file:
+        # Buffered: a bare write may take a part of it, where the disk fills, and say nothing.
+        with open(os.open(path, flags, 0o666), "wb") as file:
             file.write(data)
         return
     try:

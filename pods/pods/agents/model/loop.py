@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from attrs import frozen
 
-from pods.agents.model.talk import Assistant, Call, Message, Result, Results, Stop, Talk, User
+from pods.agents.model.talk import Assistant, Call, Gap, Message, Result, Results, Stop, Talk, User
 from pods_protocol.pod_messages import HistoryEntry
 from pods_protocol.values import StopReason
 
@@ -124,8 +124,13 @@ def from_history(entries: Sequence[HistoryEntry], before_turn: int) -> list[Mess
 
     Tools and what they gave back are not in it, and it ends before the turn that runs now.
     """
-    talk: list[Message] = []
-    for entry in entries[-MAX_REMEMBERED:]:
-        if entry.turn < before_turn and entry.text.strip():
-            talk.append(User(entry.text) if entry.role == "user" else Assistant(entry.text))
+    told = [entry for entry in entries if entry.turn < before_turn and entry.text.strip()]
+    kept = told[-MAX_REMEMBERED:]
+    talk: list[Message] = [
+        User(entry.text) if entry.role == "user" else Assistant(entry.text) for entry in kept
+    ]
+    left_out = len(told) - len(kept)
+    # Endpoints want a conversation that begins with the user, who tells of the gap.
+    if left_out or (talk and isinstance(talk[0], Assistant)):
+        talk.insert(0, Gap(max(left_out, 1)))
     return talk

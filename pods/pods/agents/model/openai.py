@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, cast
 
-from pods.agents.model.anthropic import Json, json_object, read_call
+from pods.agents.model.anthropic import Json, count_of, json_object, read_call
 from pods.agents.model.sse import ServerEvent
 from pods.agents.model.talk import (
     Assistant,
@@ -129,8 +129,8 @@ class ReplyReader:
         usage: Any = data.get("usage")
         if isinstance(usage, dict):
             told = cast("Json", usage)
-            self._input = int(told.get("prompt_tokens") or 0)
-            self._output = int(told.get("completion_tokens") or 0)
+            self._input = count_of(told.get("prompt_tokens"))
+            self._output = count_of(told.get("completion_tokens"))
         choices: Any = data.get("choices")
         pieces: list[Piece] = []
         for choice in cast("list[Json]", choices or []):

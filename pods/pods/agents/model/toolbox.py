@@ -24,6 +24,9 @@ from pods_protocol.errors import StartFailed
 MAX_NOTE_BYTES: Final = 1024
 """What a tool adds to its result, to say how to go on."""
 
+MAX_CALLS: Final = 128
+"""Of one answer that are run: each is two lines of the journal, and may be a program."""
+
 POD_TOOLS: Final = ("SpawnPod", "SendToPod", "ReadPodOutput", "StopPod", "ListPods")
 
 
@@ -61,7 +64,16 @@ class Toolbox:
             )
             results[at] = Result(call.call_id, text, outcome.is_error)
 
-        for group in batches([call.name for call in calls], self._alone):
+        for at, call in enumerate(calls[MAX_CALLS:], MAX_CALLS):
+            words = f"Not run: {MAX_CALLS} calls of one answer are the most. Call it again."
+            results[at] = Result(call.call_id, words, is_error=True)
+        if len(calls) > MAX_CALLS:
+            turn.recorder.warning(
+                "calls_left_out",
+                f"the model asked for {len(calls)} tools at once; the first {MAX_CALLS} were run, "
+                "and it was told so",
+            )
+        for group in batches([call.name for call in calls[:MAX_CALLS]], self._alone):
             begun = [(at, await self._begin(turn, calls[at])) for at in group]
             async with trio.open_nursery() as nursery:
                 for at, call_id in begun:
