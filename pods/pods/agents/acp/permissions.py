@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, cast, get_args
 
 from pods.agents.acp.updates import ToolCall, as_text
@@ -40,6 +41,12 @@ MAX_CHOICES: Final = 12
 MAX_INPUT_BYTES: Final = 2000
 """Of a call's arguments in a question: enough to see a command line."""
 
+MAX_TITLE_BYTES: Final = 1000
+MAX_PLACES_BYTES: Final = 2000
+MAX_NAME_BYTES: Final = 100
+"""Of what else the agent says in a question. All of it together stays below what a question holds
+(`turn.MAX_PROMPT_BYTES`), so that no title pushes the arguments, or how to answer, out of sight."""
+
 READS: Final = frozenset({"read", "search", "think"})
 WRITES: Final = frozenset({"edit", "delete", "move"})
 
@@ -70,11 +77,24 @@ def choices_of(params: Mapping[str, Any]) -> tuple[Choice, ...]:
         if not isinstance(option_id, str):
             continue
         name = str(given.get("name") or option_id)
-        taken = {choice.word for choice in found}
-        wanted = [WORDS.get(kind, ""), _UNSAFE.sub("-", option_id).strip("-")[:60]]
-        word = next((word for word in wanted if word and word not in taken), None)
-        found.append(Choice(word or f"choice-{len(found) + 1}", option_id, name, kind))
+        found.append(Choice(_word_for(kind, option_id, found), option_id, name, kind))
     return tuple(found)
+
+
+def _word_for(kind: str, option_id: str, others: Sequence[Choice]) -> str:
+    """A word that no other option has. Ours are for what they mean: no id of an agent's takes one.
+
+    An option that allows and has the id `deny` would else be what nobody's answer chooses.
+    """
+    taken = {choice.word for choice in others}
+    of_kind = WORDS.get(kind, "")
+    if of_kind and of_kind not in taken:
+        return of_kind
+    taken.update(WORDS.values())
+    own = _UNSAFE.sub("-", option_id).strip("-")[:60]
+    if own and own not in taken:
+        return own
+    return next(word for at in count(len(others) + 1) if (word := f"choice-{at}") not in taken)
 
 
 def judge(
@@ -138,13 +158,22 @@ def outcome(option_id: str | None) -> Json:
 
 def describe(agent: str, call: ToolCall, choices: Sequence[Choice], pod: str) -> str:
     """The question in words."""
-    lines = [f"{agent} asks for permission: {call.title or call.kind} ({call.kind})"]
+    title = _shown(call.title or call.kind, MAX_TITLE_BYTES)
+    lines = [f"{agent} asks for permission: {title} ({_shown(call.kind, MAX_NAME_BYTES)})"]
     if call.locations:
-        lines.append(f"files: {', '.join(call.locations)}")
+        lines.append(f"files: {_shown(', '.join(call.locations), MAX_PLACES_BYTES)}")
     if call.raw_input:
-        lines.append(f"arguments: {shorten(as_text(call.raw_input), MAX_INPUT_BYTES)}")
+        lines.append(f"arguments: {_shown(as_text(call.raw_input), MAX_INPUT_BYTES)}")
     lines += (
-        f"{choice.word}: {choice.name}" for choice in choices if choice.word != choice.name.lower()
+        f"{choice.word}: {_shown(choice.name, MAX_NAME_BYTES)}"
+        for choice in choices
+        if choice.word != choice.name.lower()
     )
     lines.append(f"Answer with one of {', '.join(offered(choices))}: `pods answer {pod} WORD`.")
     return "\n".join(lines)
+
+
+def _shown(text: str, max_bytes: int) -> str:
+    """What an agent says, on one line: it can add none of its own, nor move a terminal's cursor."""
+    cut = shorten(text, max_bytes)
+    return "".join(char if char.isprintable() else " " for char in cut)
