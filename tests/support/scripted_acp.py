@@ -10,6 +10,7 @@ steps; `*` is for every other text. A step is a list, its first word what to do:
     ["ask", "fs/read_text_file", {...}]   ask the client, and say its result or error as text
     ["terminal", {...}]                   create, wait, read and release; say what it printed
     ["print", "words"]                    what is no message, on the protocol's output
+    ["again"]                             ask twice with one id, and say what it hears first
     ["hang"]                              wait until cancelled
     ["deaf"]                              wait for ever, whatever is said
     ["die", 3]                            exit with this status
@@ -181,6 +182,10 @@ class Agent:
         elif what == "print":
             sys.stdout.write(rest[0] + "\n")
             sys.stdout.flush()
+        elif what == "again":
+            self.send(id="twice", method="session/request_permission", params={})
+            self.send(id="twice", method="session/request_permission", params={})
+            self.say(json.dumps(self.receive().get("error")))
         elif what == "hang":
             while not self.cancelled:
                 self.cancelled = self.receive().get("method") == "session/cancel"

@@ -130,6 +130,8 @@ class Turn:
 
         Not what is lent to a child at the moment.
         """
+        if "\0" in path:
+            return False  # no file has such a name
         canonical = scope.canonical(path, self.cwd)
         lending = self._host.lending()
         if lending is not None and lending.covers(canonical) is not None:
@@ -138,7 +140,7 @@ class Turn:
 
     def may_read(self, path: str) -> bool:
         """Whether the pod's grant lets it read `path` (relative paths: from `cwd`)."""
-        return scope.may_read(self.scope, scope.canonical(path, self.cwd))
+        return "\0" not in path and scope.may_read(self.scope, scope.canonical(path, self.cwd))
 
     async def checkpoint(self) -> None:
         """Let others run, and wait for as long as the turn is held.

@@ -9,17 +9,23 @@ Owns the turn: what the agent is told, its cancellation, how its end reads. Opti
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias, cast
 
 import trio
 
-from pods.agents.acp.connection import AcpConnection, AgentGone, RefusedByAgent, Waiter
+from pods.agents.acp.connection import (
+    MAX_REASON_BYTES,
+    AcpConnection,
+    AgentGone,
+    RefusedByAgent,
+    Waiter,
+)
 from pods.agents.acp.peer import AUTH_REQUIRED
 from pods.agents.acp.requests import Rules, TurnRequests
 from pods.agents.acp.session import AcpSession
 from pods.agents.acp.settings import Settings
+from pods.agents.acp.updates import as_text
 from pods.agents.base import TurnEnd
 from pods.agents.briefing import briefing, prompt
 from pods.agents.text import shorten
@@ -30,9 +36,6 @@ from pods_protocol.values import StopReason
 CANCEL_SECONDS: Final = 2.0
 """After `session/cancel`, for the agent to end its turn; then its process is ended. As long as
 other programs get when their turn is cancelled, and short of the grace of a stop (5 s)."""
-
-MAX_REASON_BYTES: Final = 500
-"""Of what an agent says besides its error."""
 
 STOP_REASONS: Final[Mapping[str, StopReason]] = {
     "end_turn": "end_turn",
@@ -139,7 +142,7 @@ class AcpAgent:
         error = cast("RefusedByAgent", _only(group))
         if error.code == AUTH_REQUIRED:
             return self._settings.login_required(error.text)
-        more = "" if error.data is None else f" {shorten(json.dumps(error.data), MAX_REASON_BYTES)}"
+        more = "" if error.data is None else f" {shorten(as_text(error.data), MAX_REASON_BYTES)}"
         return self._settings.problem(
             "refused",
             f"it answered {error.text!r} (code {error.code}){more}",

@@ -27,6 +27,7 @@ from pods.agents.acp.peer import (
     Told,
 )
 from pods.agents.process import Process, open_program, signal_group
+from pods.agents.text import shorten
 from pods_protocol.errors import PodsError
 
 RECEIVE_BYTES: Final = 256 * 1024
@@ -37,6 +38,13 @@ MAX_STDERR_KEPT: Final = 4 * 1024
 
 MAX_STDERR_LOGGED: Final = 1024 * 1024
 """Of one process, into the pod's `stderr.log`; beyond it only the end is kept."""
+
+MAX_UNSENT_BYTES: Final = 64 * 1024 * 1024
+"""That wait for the agent to read them: one that asks on and on and reads no answer is not heard
+until it does. Some whole files; less than it costs to have them asked for one after the other."""
+
+MAX_REASON_BYTES: Final = 500
+"""Of an agent's own words in an error of ours, which says what to do after them."""
 
 EXIT_SECONDS: Final = 1.0
 """For an agent to end by itself once its input has ended."""
@@ -80,7 +88,7 @@ class RefusedByAgent(Exception):
     def __init__(self, code: int, text: str, data: Any) -> None:
         super().__init__(text)
         self.code = code
-        self.text = text
+        self.text = shorten(text, MAX_REASON_BYTES)
         self.data = data
 
 
@@ -131,7 +139,9 @@ class AcpConnection:
         self._peer = AcpPeer()
         self._process: Process | None = None
         self._waiters: dict[int, Waiter] = {}
-        self._to_send = trio.Event()
+        self._to_send, self._taken = trio.Event(), trio.Event()
+        self._deaf = False
+        self._broken = ""
         self._hang_up = trio.CancelScope()
         self._stderr = bytearray()
         self._logged = 0
@@ -160,6 +170,8 @@ class AcpConnection:
             if status < 0:
                 with contextlib.suppress(ValueError):
                     how = f"ended by {signal.Signals(-status).name}"
+        if self._broken:
+            how = f"{how} ({self._broken})"
         words = self.last_words
         return f"{how}; its last words: {words}" if words else how
 
@@ -269,12 +281,23 @@ class AcpConnection:
             while True:
                 await self._to_send.wait()
                 self._to_send = trio.Event()
-                await process.stdin.send_all(self._peer.data_to_send())
+                data = self._peer.data_to_send()
+                self._taken.set()
+                await process.stdin.send_all(data)
+        # It has closed its input, and may say on: nothing is kept for it.
+        self._deaf = True
+        self._taken.set()
 
     async def _read_all(self, process: Process) -> None:
         assert process.stdout is not None, "asked for a pipe"
         with self._hang_up:
             while True:
+                if self._deaf:
+                    self._peer.data_to_send()
+                elif self._peer.unsent > MAX_UNSENT_BYTES:
+                    self._taken = trio.Event()
+                    await self._taken.wait()
+                    continue
                 try:
                     data = bytes(await process.stdout.receive_some(RECEIVE_BYTES))
                 except trio.BrokenResourceError:
@@ -282,6 +305,8 @@ class AcpConnection:
                 self._peer.receive_data(data)
                 if self._deal():
                     return
+                if self._peer.unsent:
+                    self._to_send.set()  # also what was refused unread
 
     def _deal(self) -> bool:
         """Hand on what has come; whether it was the last."""
@@ -306,7 +331,8 @@ class AcpConnection:
                     case Stray(text):
                         self.strays.append(text)
                         del self.strays[1:]
-                    case Closed():
+                    case Closed(reason):
+                        self._broken = reason
                         self._pause(listener)
                         return True
             except PodsError:

@@ -7,6 +7,7 @@ besides. Blocking: `requests` calls it in a thread.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from collections.abc import Callable
@@ -66,7 +67,8 @@ def read_text(
     if line is None and limit is None:
         return text
     start = max(0, (line or 1) - 1)
-    lines = text.splitlines(keepends=True)
+    # By line feeds alone, as compilers and editors count.
+    lines = io.StringIO(text, newline="\n").readlines()
     return "".join(lines[start:] if limit is None else lines[start : start + max(0, limit)])
 
 

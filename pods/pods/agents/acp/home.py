@@ -180,7 +180,7 @@ def _put(path: str, login: Login) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(aside)
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "wb", buffering=0) as file:
+    with open(descriptor, "wb") as file:
         file.write(login.content)
     os.utime(aside, ns=(login.modified, login.modified))
     os.replace(aside, path)

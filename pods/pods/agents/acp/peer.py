@@ -142,6 +142,11 @@ class AcpPeer:
 
     # --- bytes out ---
 
+    @property
+    def unsent(self) -> int:
+        """How many bytes wait for `data_to_send`."""
+        return len(self._out)
+
     def data_to_send(self) -> bytes:
         """The bytes for the other side so far; they are given once."""
         data = bytes(self._out)

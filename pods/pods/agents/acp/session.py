@@ -32,6 +32,9 @@ took thirty where a dozen programs ran beside them."""
 MAX_SESSION_FILE_BYTES: Final = 4096
 """Of our own file; it holds one id."""
 
+MAX_SESSION_BYTES: Final = 512
+"""Of a session's id: it goes with every prompt, and into that file whole, escaped as it may be."""
+
 SESSION_FILE: Final = "session.json"
 """In the pod's private directory: the session to take up again after a crash."""
 
@@ -122,9 +125,11 @@ class AcpSession:
             return False
         answer = await self._in_time(connection, "session/new", place)
         session = answer.get("sessionId")
-        if not isinstance(session, str) or not session:
+        if not isinstance(session, str) or not 0 < len(session.encode()) <= MAX_SESSION_BYTES:
             raise self._settings.problem(
-                "protocol", "its `session/new` names no session", "update it"
+                "protocol",
+                f"its `session/new` names no session of at most {MAX_SESSION_BYTES} bytes",
+                "update it",
             )
         self._keep(turn, session, "new")
         return True

@@ -13,6 +13,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, cast
 
+import orjson
+
 from pods.agents.recorder import Recorder
 from pods.agents.text import Coalescer, shorten
 
@@ -22,6 +24,9 @@ it a new one."""
 
 MAX_SHOWN_LOCATIONS: Final = 50
 """Of one tool call; an agent that touches more says so in words."""
+
+MAX_INPUT_BYTES: Final = 256 * 1024
+"""Of one call's arguments as JSON that are kept: far above what an event shows of them."""
 
 MAX_OUTPUT_CHARACTERS: Final = 64 * 1024
 """Of a raw result as JSON, before the recorder's own bound."""
@@ -64,7 +69,7 @@ class ToolCall:
         if isinstance(given.get("locations"), list):
             self.locations = locations_of(given["locations"])
         if given.get("rawInput") is not None:
-            self.raw_input = given["rawInput"]
+            self.raw_input = _kept(given["rawInput"])
         if given.get("rawOutput") is not None:
             self.raw_output = given["rawOutput"]
         if isinstance(given.get("content"), list):
@@ -210,6 +215,7 @@ class Updates:
         if not content and call.raw_output is not None:
             content = as_text(call.raw_output)
         self._recorder.tool_result(call_id, summary, content=content or None, is_error=failed)
+        call.content, call.raw_output = [], None  # told, and possibly large
 
     def _take_plan(self, entries: Sequence[Json]) -> None:
         if not entries:
@@ -292,8 +298,20 @@ def as_text(value: Any) -> str:
     """A raw result: a string as it is, anything else as JSON."""
     if isinstance(value, str):
         return value
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except RecursionError:
+        return "[nested too deeply to be shown]"
     return shorten(text, MAX_OUTPUT_CHARACTERS)
+
+
+def _kept(value: Any) -> Any:
+    """Arguments as a journal takes them; what is too much or too deep becomes a text."""
+    try:
+        size = len(orjson.dumps(value))
+    except TypeError:  # more brackets than it writes
+        return as_text(value)
+    return value if size <= MAX_INPUT_BYTES else as_text(value)
 
 
 def _objects(given: Any) -> list[Json]:

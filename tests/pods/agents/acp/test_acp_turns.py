@@ -348,3 +348,46 @@ def test_options_that_are_none_and_programs_that_are_not_there_say_what_to_do() 
     assert "`uv tool install mistral-vibe` installs it" in caught.value.message
     assert caught.value.data["problem"] == "not_installed"
     assert isinstance(load_agent("claude", {"argv": ["sh"]}, cwd="/"), AcpAgent)
+
+
+async def test_paths_that_no_file_can_have_are_refused_and_the_turn_goes_on(
+    short_dir: str,
+) -> None:
+    call = {**PERMISSION["toolCall"], "locations": [{"path": f"{short_dir}/a\0b"}]}
+    steps: list[Any] = [
+        ["permission", {**PERMISSION, "toolCall": call}],
+        ["text", "\n"],
+        ["terminal", {"command": "pwd", "cwd": "/tmp\0"}],
+        ["text", "\n"],
+        ["terminal", {"command": "env", "env": [{"name": "A", "value": "\0"}]}],
+    ]
+    agent = scripted(short_dir, {"*": steps}, permissions="allow-in-scope", permission_seconds=0.05)
+    async with living_pod(short_dir, agent) as pod, connected(pod) as client:
+        await client.request(Run(input="x"))
+        await until_idle(client)
+    assert pod.ends()[0]["stop_reason"] == "end_turn", pod.ends()
+    permission, directory, variable = map(json.loads, pod.texts().splitlines())
+    assert permission["optionId"] == "no"
+    assert "outside of this pod's scope" in directory["message"]
+    assert variable["ended"]["exitCode"] == 127
+
+
+async def test_what_an_agent_nests_too_deeply_is_told_as_text_and_what_follows_is_heard(
+    short_dir: str,
+) -> None:
+    deep: list[Any] = []
+    for _ in range(900):
+        deep = [deep]
+    update = {"sessionUpdate": "tool_call", "toolCallId": "c", "title": "T", "status": "completed",
+              "rawInput": {"x": deep}, "rawOutput": deep}  # fmt: skip
+    pod = await one_turn(short_dir, [["update", update], ["text", "fine"]])
+    assert pod.texts() == "fine"
+    assert [len(data(pod, kind)) for kind in ("tool_call", "tool_result")] == [1, 1]
+
+
+async def test_a_request_that_is_refused_unread_is_answered_at_once(short_dir: str) -> None:
+    agent = scripted(short_dir, {"*": [["again"]]}, permission_seconds=60)
+    async with living_pod(short_dir, agent) as pod, connected(pod) as client:
+        await client.request(Run(input="x"))
+        await until_idle(client)
+        assert "an id of its own" in pod.texts()
