@@ -194,6 +194,8 @@ class AcpFront:
             self._prompting = False
 
     async def _cancel(self) -> None:
+        if not self._prompting:
+            return  # what runs in the pod is somebody else's
         try:
             await self._pod.cancel()
         except PodsError as error:
