@@ -48,7 +48,7 @@ class Refusing:
         self.connection.refuse(asked, METHOD_NOT_FOUND, "no" * 50)
 
     def pause(self) -> None:
-        peer = self.connection._peer  # the buffer is the point
+        peer = self.connection._peer  # pyright: ignore[reportPrivateUsage]  # the buffer itself
         self.most = max(self.most, peer.unsent)
 
 
