@@ -175,6 +175,7 @@ def _guest(spec: PodSpec, environ: Mapping[str, str]) -> Guest:
         state_directory=spec.state_directory,
         environ=environ,
         asked_by_pod=spec.parent is not None,
+        variables_given=bool(spec.env),
         forbidden=forbidden_roots(spec.state_directory, spec.runtime_directory),
     )
 

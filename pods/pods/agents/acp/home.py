@@ -91,6 +91,7 @@ def guest_of(
     state_directory: str,
     environ: Mapping[str, str],
     asked_by_pod: bool,
+    variables_given: bool = False,
     forbidden: tuple[str, ...] = (),
 ) -> Guest:
     """What the agent of a pod gets.
@@ -102,6 +103,8 @@ def guest_of(
         environ: what the pod would have as its environment; PATH and HOME are read.
         asked_by_pod: a pod spawned it. A program that a pod names itself gets no login, and nothing
             to read around it: both are the user's to give.
+        variables_given: whoever spawned it gave it variables. From a pod they may name another
+            program, or code to load into this one (PATH, NODE_OPTIONS, LD_PRELOAD): no login then.
         forbidden: directories of pods' own; nothing that holds them is given.
     """
     known = KNOWN.get(kind)
@@ -109,6 +112,7 @@ def guest_of(
     directory = f"{state_directory}/{DIRECTORY}"
     own = _own_program(options)
     trusted = own is None or not asked_by_pod
+    given = trusted and not (asked_by_pod and variables_given)
     program = own or (known.command[0] if known else None)
     found = find(program, search_path) if program and trusted else None
     closed = [os.path.realpath(path) for path in (user_home, *forbidden)]
@@ -119,7 +123,7 @@ def guest_of(
     )
     logins = tuple(
         login
-        for path in (known.logins if known is not None and trusted else ())
+        for path in (known.logins if known is not None and given else ())
         if (login := _take(user_home, path)) is not None
     )
     return Guest(

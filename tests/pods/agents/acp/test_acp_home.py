@@ -37,7 +37,7 @@ def user(tmp_path: Path) -> Path:
 
 
 def guest(user: Path, state: Path, *, kind: str = "codex", by_pod: bool = False,
-          argv: list[str] | None = None) -> Guest:  # fmt: skip
+          argv: list[str] | None = None, variables: bool = False) -> Guest:  # fmt: skip
     path = f"{user}/npm/node_modules/.bin:{user}/node/bin:/usr/bin:/bin"
     return guest_of(
         kind,
@@ -45,6 +45,7 @@ def guest(user: Path, state: Path, *, kind: str = "codex", by_pod: bool = False,
         state_directory=str(state),
         environ={"HOME": str(user), "PATH": path},
         asked_by_pod=by_pod,
+        variables_given=variables,
     )
 
 
@@ -119,6 +120,14 @@ def test_a_program_that_a_pod_names_gets_no_login_and_nothing_to_read(
     assert guest(user, tmp_path, by_pod=True).logins, "what it only names is the user's own"
     assert guest(user, tmp_path, argv=[str(secret)]).logins, "and so is what a person names"
     assert guest(user, tmp_path, kind=GENERIC, argv=["node"]).logins == ()
+
+
+def test_an_agent_that_gets_variables_from_a_pod_gets_no_login(user: Path, tmp_path: Path) -> None:
+    """A PATH of the pod's choosing would run a program of its own with the user's login."""
+    own = guest(user, tmp_path, by_pod=True, variables=True)
+    assert own.logins == ()
+    assert own.read, "its program is the one of the launcher's PATH"
+    assert guest(user, tmp_path, variables=True).logins, "a person may give both"
 
 
 def test_nothing_that_holds_the_home_and_no_odd_file_is_given(
