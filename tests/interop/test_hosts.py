@@ -52,7 +52,8 @@ def test_a_vendors_agent_drives_a_pod_by_all_five_tools(name: str, tmp_path: Pat
         mcp = door("mcp", "--config", name).out
         with ModelEndpoint([{"match": TASK, "steps": conversation(str(scope))}]) as endpoint:
             told = vendor.prepare(Home(path=tmp_path, url=endpoint.url), mcp)
-            environ = {**told.environ, "HOME": str(tmp_path)}
+            # opencode works where PWD says, which would be the repository.
+            environ = {**told.environ, "HOME": str(tmp_path), "PWD": door.work}
             done = door.run([program, *told.words, TASK], environ=environ, seconds=VENDOR_SECONDS)
             assert (endpoint.problems, endpoint.left) == ([], 0), done
             heard = endpoint.asked[-1].everything
