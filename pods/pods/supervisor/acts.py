@@ -9,8 +9,6 @@ stop, removal and the watch of each pod.
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -46,6 +44,7 @@ from pods.supervisor.core import Supervisor
 from pods.supervisor.freeze import freeze, thaw
 from pods.supervisor.kill import kill_tree
 from pods.supervisor.lending import tell_lent
+from pods.supervisor.removal import remove_tree
 from pods.supervisor.stop import stop_in_background
 from pods_protocol.errors import PodsError, StorageFailed
 from pods_protocol.pod_messages import RunResult
@@ -346,46 +345,3 @@ async def _remove_or_tell(supervisor: Supervisor, path: str) -> None:
         await remove_tree(path)
     except StorageFailed as error:
         supervisor.log(error.message)
-
-
-async def remove_tree(path: str) -> None:
-    """Remove a directory of ours with all that is in it; one that is gone already is fine.
-
-    Raises:
-        StorageFailed: something in it cannot be removed; everything else is.
-    """
-    try:
-        if _is_small(path):
-            _remove(path)
-        else:
-            await trio.to_thread.run_sync(_remove, path)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        stuck = error.filename or path
-        raise StorageFailed(
-            f"cannot remove {path}: {stuck}: {error.strerror or error}; see what holds it, remove "
-            "it by hand, then try again",
-            path=path,
-            errno=error.errno,
-        ) from error
-
-
-def _remove(path: str) -> None:
-    shutil.rmtree(path, ignore_errors=True)
-    if os.path.lexists(path):
-        shutil.rmtree(path)  # says what is stuck
-
-
-MAX_ENTRIES_INLINE = 16
-"""A directory with fewer entries and no deep tree goes at once; a thread costs more than it."""
-
-
-def _is_small(path: str) -> bool:
-    entries = 0
-    for name in os.listdir(path):
-        entries += 1
-        full = f"{path}/{name}"
-        if os.path.isdir(full) and not os.path.islink(full) and os.listdir(full):
-            return False
-    return entries <= MAX_ENTRIES_INLINE

@@ -10,9 +10,9 @@ import os
 from typing import Final
 
 from pods.scope.identity import is_pid_free
-from pods.supervisor.acts import remove_tree
 from pods.supervisor.core import Supervisor
 from pods.supervisor.probes import REHEARSAL
+from pods.supervisor.removal import remove_tree
 from pods_protocol.errors import StorageFailed
 
 SET_ASIDE: Final = ".gone"
