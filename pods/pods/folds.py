@@ -28,10 +28,13 @@ class Fold(Protocol):
         MEANING: raised by whoever changes what an attribute means, or what an event does to it: a
             snapshot of another meaning is not trusted while the events can still be replayed.
         DERIVED: attributes that every new instance has by itself.
+        FORMERLY: parts that were attributes of the fold's own in older snapshots: part -> its
+            field -> the attribute that it was.
     """
 
     MEANING: ClassVar[int]
     DERIVED: ClassVar[frozenset[str]]
+    FORMERLY: ClassVar[Mapping[str, Mapping[str, str]]]
 
     def apply(self, event: Event, /) -> None:
         """Take one event into account."""
@@ -130,7 +133,7 @@ def restore(fold: Fold, remembered: Mapping[str, Any], *, partly: bool = False) 
     values: dict[str, Any] = {}
     for name, codec in _codecs(type(fold)).items():
         try:
-            values[name] = codec.load(remembered[name])
+            values[name] = codec.load(_written(type(fold), remembered, name))
         except Exception:
             # Whatever the hooks raise, it is not of this type.
             lost.append(name)
@@ -139,3 +142,15 @@ def restore(fold: Fold, remembered: Mapping[str, Any], *, partly: bool = False) 
             bound = getattr(getattr(fold, name), "maxlen", None)  # of a deque: it stays bounded
             setattr(fold, name, value if bound is None else deque(value, bound))
     return lost
+
+
+def _written(kind: type[Fold], remembered: Mapping[str, Any], name: str) -> Any:
+    """An attribute as it was written, also by a version that had the fields of a part for itself.
+
+    Raises:
+        KeyError: it was not.
+    """
+    former = kind.FORMERLY.get(name)
+    if former is None or name in remembered:
+        return remembered[name]
+    return {part: remembered[was] for part, was in former.items()}

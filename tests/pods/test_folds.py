@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from io import StringIO
 from typing import Any, ClassVar, NamedTuple
 
@@ -30,6 +31,7 @@ class Inner:
 class Everything:
     MEANING: ClassVar[int] = 3
     DERIVED: ClassVar[frozenset[str]] = frozenset({"lookup"})
+    FORMERLY: ClassVar[Mapping[str, Mapping[str, str]]] = {}
 
     number: int
     maybe: float | None
@@ -102,6 +104,34 @@ def test_what_does_not_fit_changes_nothing_or_is_left_out_by_name() -> None:
     assert fold.number == 0
     assert restore(fold, remembered, partly=True) == ["words", "by_number"]
     assert (fold.number, fold.words) == (7, set())
+
+
+def test_what_was_written_before_a_part_was_one_is_taken_whole() -> None:
+    told = PodFold()
+    events: list[tuple[str, dict[str, Any]]] = [
+        ("message_accepted", {"message_id": "a", "input": "go", "state": "started"}),
+        ("turn_started", {"message_id": "a"}),
+        ("text", {"text": "going"}),
+        ("usage", {"input_tokens": 3}),
+        ("message_accepted", {"message_id": "b", "input": "next", "state": "queued"}),
+        ("message_accepted", {"message_id": "n", "input": "psst", "notify": True}),
+        ("message_accepted", {"message_id": "c", "input": "never", "state": "queued"}),
+        ("message_withdrawn", {"message_id": "c", "reason": "undelivered"}),
+    ]
+    for seq, (kind, data) in enumerate(events, 1):
+        told.apply(Event(seq=seq, time=float(seq), turn=1, type=kind, data=data))
+    written = there_and_back(memory(told))
+    former = dict(written)
+    for part, fields in PodFold.FORMERLY.items():
+        held = former.pop(part)
+        assert held.keys() == fields.keys(), "each of its fields is found"
+        former |= {fields[name]: value for name, value in held.items()}
+    fold = PodFold()
+    assert restore(fold, former) == []
+    assert there_and_back(memory(fold)) == written
+    assert fold.running_text == "going"
+    del former["_queue"]
+    assert restore(PodFold(), former) == ["_mailbox"]
 
 
 def test_another_set_of_attributes_or_another_meaning_of_them_is_another_meaning() -> None:

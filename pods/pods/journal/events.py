@@ -7,6 +7,7 @@ filters by kind without decoding. Pure. `store` writes lines, `reader` and `feed
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final, cast
 
 import orjson
@@ -110,3 +111,9 @@ def peek(line: bytes) -> tuple[int, str]:
         return int(found[1]), found[2].decode()
     event = decode_event(line)
     return event.seq, event.type
+
+
+def word_of(data: Mapping[str, Any], name: str) -> str:
+    """A field of an event's data as text; empty where it is missing or something else."""
+    value = data.get(name)
+    return value if isinstance(value, str) else ""

@@ -1,19 +1,22 @@
 """What a pod is, as it follows from its events alone.
 
-Owns the meaning of the kinds: state, queue, notes, questions, history, usage and the memory of
-message ids are a fold over the journal, so that they survive whatever dies. Pure: no files, no
-clock, no loop. The pod keeps one full fold (`Journal.fold`); a supervisor keeps one per pod, fed
-with `STATE_KINDS` only. Data that is missing a field never breaks it: a newer version wrote it.
+Owns the meaning of the kinds: state, questions, queue, history and all the rest are a fold over the
+journal, so that they survive whatever dies. Three parts of it are their own: the messages
+(`Mailbox`), what was said and what it cost (`Conversation`), what is known of children (`Inbox`).
+Pure: no files, no clock, no loop. The pod keeps one full fold (`Journal.fold`); a supervisor keeps
+one per pod, fed with `STATE_KINDS` only. Data that is missing a field never breaks it: a newer
+version wrote it.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from io import StringIO
-from typing import Any, ClassVar, Final, NamedTuple, cast
+from typing import Any, ClassVar, Final, cast
 
 from pods.journal.children import TOLD_KINDS, Inbox
+from pods.journal.conversation import MAX_HISTORY_ENTRIES, Conversation
+from pods.journal.events import word_of
+from pods.journal.mailbox import Mailbox, Note
 from pods_protocol.events import ASSISTANT_TEXT_KINDS, Event
 from pods_protocol.pod_messages import HistoryEntry, RunResult
 from pods_protocol.values import (
@@ -27,18 +30,6 @@ from pods_protocol.values import (
     TurnSummary,
     UndeliveredMessage,
 )
-
-MAX_REMEMBERED_MESSAGES: Final = 10_000
-"""Message ids that are known to have been accepted: far more than a client can have in doubt after
-a broken connection, and about two megabytes at the worst."""
-
-MAX_HISTORY_ENTRIES: Final = 1000
-MAX_HISTORY_CHARACTERS: Final = 1024 * 1024
-"""The conversation that is kept in memory; the reader has the rest."""
-
-MAX_TURN_TEXT_CHARACTERS: Final = 128 * 1024
-"""Assistant text that is kept of one turn; the reader has the rest. A command that prints gigabytes
-must not fill the pod's memory."""
 
 STATE_KINDS: Final = frozenset(
     {
@@ -58,30 +49,6 @@ STATE_KINDS: Final = frozenset(
 
 _STOP_REASONS: Final = frozenset(StopReason.__args__)  # type: ignore[attr-defined]  # typing has no public form for it
 _LIMIT_NAMES: Final = frozenset(LimitName.__args__)  # type: ignore[attr-defined]  # as above
-_USAGE_FIELDS: Final = ("input_tokens", "output_tokens", "cost_usd")
-
-
-MAX_UNDELIVERED: Final = 200
-"""Messages that are remembered as never delivered: a full queue and all notes, with some room."""
-
-MAX_UNDELIVERED_CHARACTERS: Final = 200
-"""Of each of them: enough to know it again. The journal has the whole."""
-
-
-class Note(NamedTuple):
-    """Something the agent is told with its next turn."""
-
-    message_id: str
-    message: str
-    sender: str = ""
-    accepted: float = 0.0
-
-
-class _Waiting(NamedTuple):
-    message_id: str
-    input: str
-    sender: str
-    accepted: float
 
 
 class PodFold:
@@ -104,6 +71,22 @@ class PodFold:
 
     MEANING: ClassVar[int] = 2
     DERIVED: ClassVar[frozenset[str]] = frozenset({"_appliers"})
+    FORMERLY: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "_mailbox": {
+            "queue": "_queue",
+            "notes": "_notes",
+            "undelivered": "_undelivered",
+            "remembered": "_remembered",
+        },
+        "_conversation": {
+            "text": "_text",
+            "text_length": "_text_length",
+            "entries": "_history",
+            "entries_length": "_history_characters",
+            "usage_before": "_usage_before",
+            "usage_of_turn": "_usage_of_turn",
+        },
+    }
 
     # All that is remembered, with its type: snapshots are made and read by these lines.
     last_seq: int
@@ -120,17 +103,9 @@ class PodFold:
     restart_note: str
     _phase: str
     _paused: bool
-    _queue: list[_Waiting]
-    _notes: list[Note]
-    _undelivered: deque[UndeliveredMessage]
+    _mailbox: Mailbox
     _questions: dict[str, OpenQuestion]
-    _remembered: dict[str, RunResult]
-    _text: StringIO
-    _text_length: int
-    _history: deque[HistoryEntry]
-    _history_characters: int
-    _usage_before: dict[str, float]
-    _usage_of_turn: dict[str, float]
+    _conversation: Conversation
 
     def __init__(self) -> None:
         self.last_seq = 0
@@ -147,17 +122,10 @@ class PodFold:
         self.restart_note = ""
         self._phase = "starting"
         self._paused = False
-        self._queue = []
-        self._notes = []
-        self._undelivered = deque(maxlen=MAX_UNDELIVERED)
+        self._mailbox = Mailbox()
         self._questions = {}
-        self._remembered = {}
-        self._text = StringIO()
-        self._text_length = 0
-        self._history = deque()
-        self._history_characters = 0
-        self._usage_before = {}
-        self._usage_of_turn = {}
+        self._conversation = Conversation()
+        # Never bound to a part of this fold: a snapshot puts another in its place.
         self._appliers: dict[str, Callable[[Event], None]] = {
             "message_accepted": self._message_accepted,
             "message_withdrawn": self._message_withdrawn,
@@ -191,68 +159,20 @@ class PodFold:
             self.apply(event)
 
     def _message_accepted(self, event: Event) -> None:
-        data = event.data
-        message_id, text = _word(data, "message_id"), _word(data, "input")
-        started = data.get("state") == "started"
-        turn, position = data.get("turn"), data.get("position")
-        if data.get("notify") and not started:
-            self._notes.append(Note(message_id, text, _word(data, "sender"), event.time))
-        else:
-            # Also what is started at once: its turn comes next, in the same write. Where a crash
-            # tore that between the two, it waits, first of all, for who goes on.
-            waiting = _Waiting(message_id, text, _word(data, "sender"), event.time)
-            first = started or data.get("if_busy") == "interrupt"
-            self._queue.insert(0 if first else len(self._queue), waiting)
-        self._remember(
-            RunResult(
-                message_id=message_id,
-                state="started" if started else "queued",
-                turn=(turn if isinstance(turn, int) else event.turn) if started else None,
-                position=position if isinstance(position, int) and not started else None,
-            )
-        )
-
-    def _remember(self, result: RunResult) -> None:
-        self._remembered[result.message_id] = result
-        while len(self._remembered) > MAX_REMEMBERED_MESSAGES:
-            oldest = next(iter(self._remembered))
-            forgotten = self._remembered.pop(oldest)
-            if any(waiting.message_id == oldest for waiting in self._queue):
-                # Its fate is open: a repeat of it must still be known. The queue is bounded.
-                self._remembered[oldest] = forgotten
+        self._mailbox.accepted(event)
 
     def _message_withdrawn(self, event: Event) -> None:
-        message_id = _word(event.data, "message_id")
-        if event.data.get("reason") == "undelivered":
-            waiting: list[_Waiting | Note] = [*self._queue, *self._notes]
-            self._undelivered.extend(
-                UndeliveredMessage(
-                    message_id=message_id,
-                    input=_beginning(one.input if isinstance(one, _Waiting) else one.message),
-                    sender=one.sender,
-                    accepted=one.accepted,
-                    given_up=event.time,
-                )
-                for one in waiting
-                if one.message_id == message_id
-            )
-        self._queue = [one for one in self._queue if one.message_id != message_id]
-        self._notes = [one for one in self._notes if one.message_id != message_id]
+        self._mailbox.withdrawn(event)
 
     def _turn_started(self, event: Event) -> None:
-        message_id = _word(event.data, "message_id")
-        text = next((one.input for one in self._queue if one.message_id == message_id), None)
-        self._queue = [one for one in self._queue if one.message_id != message_id]
+        asked = self._mailbox.turn_started(word_of(event.data, "message_id"))
         self.turn = self.turns + 1 if event.turn is None else event.turn
         self.turns = max(self.turns, self.turn)
         self.turn_started = event.time
         self._paused = False
-        self._notes.clear()
         self.inbox.turn_started()
         self.restart_note = ""
-        self._clear_text()
-        if text is not None:
-            self._say("user", text, event.seq)
+        self._conversation.turn_started(asked, self.turn, event.seq)
 
     def _turn_ended(self, event: Event) -> None:
         data = event.data
@@ -262,33 +182,25 @@ class PodFold:
             turn=self.turns if number is None else number,
             # A reason that a newer version invented is not known to be a success.
             stop_reason=cast("StopReason", reason) if reason in _STOP_REASONS else "error",
-            message=_word(data, "message"),
+            message=word_of(data, "message"),
             exit_status=status if isinstance(status, int) else None,
             limit=_limit(data),
         )
-        if self._text_length:
-            self._say("assistant", self.running_text, event.seq)
-        self._clear_text()
-        self._usage_before = self.usage
-        self._usage_of_turn = {}
+        self._conversation.turn_ended(self.turn or 0, event.seq)
         self.inbox.turn_ended(lost=reason == "lost")
         self.turn = self.turn_started = None
         self._questions.clear()
 
     def _assistant_text(self, event: Event) -> None:
-        text = _word(event.data, "text")
-        room = MAX_TURN_TEXT_CHARACTERS - self._text_length
-        if room > 0:
-            self._text.write(text[:room])
-        self._text_length += len(text)
+        self._conversation.said(word_of(event.data, "text"))
 
     def _question(self, event: Event) -> None:
         data = event.data
         options, default = data.get("options"), data.get("default")
-        question_id = _word(data, "question_id")
+        question_id = word_of(data, "question_id")
         self._questions[question_id] = OpenQuestion(
             question_id=question_id,
-            prompt=_word(data, "prompt"),
+            prompt=word_of(data, "prompt"),
             options=tuple(cast("Iterable[str]", options))
             if isinstance(options, list | tuple)
             else (),
@@ -296,13 +208,10 @@ class PodFold:
         )
 
     def _answer(self, event: Event) -> None:
-        self._questions.pop(_word(event.data, "question_id"), None)
+        self._questions.pop(word_of(event.data, "question_id"), None)
 
     def _usage(self, event: Event) -> None:
-        for name in _USAGE_FIELDS:
-            value = event.data.get(name)
-            if isinstance(value, int | float):
-                self._usage_of_turn[name] = value
+        self._conversation.cost(event.data)
 
     def _status(self, event: Event) -> None:
         state = event.data.get("state")
@@ -320,7 +229,7 @@ class PodFold:
 
     def _restarted(self, event: Event) -> None:
         self._begin_again()
-        message, attempt = _word(event.data, "message"), event.data.get("attempt")
+        message, attempt = word_of(event.data, "message"), event.data.get("attempt")
         if message:
             self.restart_note = restart_note(message, attempt if isinstance(attempt, int) else None)
 
@@ -344,26 +253,10 @@ class PodFold:
 
     def _note_end(self, event: Event) -> None:
         self.limit = _limit(event.data)
-        self.end_message = _word(event.data, "message")
+        self.end_message = word_of(event.data, "message")
 
     def _child_event(self, event: Event) -> None:
         self.inbox.child_event(event)
-
-    def _clear_text(self) -> None:
-        if self._text_length:
-            self._text = StringIO()
-            self._text_length = 0
-
-    def _say(self, role: str, text: str, seq: int) -> None:
-        entry = HistoryEntry(
-            role="user" if role == "user" else "assistant", text=text, turn=self.turn or 0, seq=seq
-        )
-        self._history.append(entry)
-        self._history_characters += len(text)
-        while len(self._history) > MAX_HISTORY_ENTRIES or (
-            self._history_characters > MAX_HISTORY_CHARACTERS and len(self._history) > 1
-        ):
-            self._history_characters -= len(self._history.popleft().text)
 
     # What follows --------------------------------------------------------------------------------
 
@@ -383,31 +276,22 @@ class PodFold:
     @property
     def queue(self) -> tuple[QueuedMessage, ...]:
         """The messages that wait, the next to run first."""
-        return tuple(
-            QueuedMessage(
-                message_id=one.message_id,
-                input=one.input,
-                position=position,
-                sender=one.sender,
-                accepted=one.accepted,
-            )
-            for position, one in enumerate(self._queue, 1)
-        )
+        return self._mailbox.queued()
 
     @property
     def queue_length(self) -> int:
         """How many wait, without making `queue`."""
-        return len(self._queue)
+        return len(self._mailbox.queue)
 
     @property
     def notes(self) -> tuple[Note, ...]:
         """What the agent is to be told with its next turn; `turn_started` takes them all."""
-        return tuple(self._notes)
+        return tuple(self._mailbox.notes)
 
     @property
     def undelivered(self) -> tuple[UndeliveredMessage, ...]:
         """What the agent never got because the pod ended first; the newest of them."""
-        return tuple(self._undelivered)
+        return tuple(self._mailbox.undelivered)
 
     @property
     def questions(self) -> tuple[OpenQuestion, ...]:
@@ -426,21 +310,12 @@ class PodFold:
     @property
     def running_text(self) -> str:
         """What the agent said in the running turn, cut at `MAX_TURN_TEXT_CHARACTERS`."""
-        missing = self._text_length - MAX_TURN_TEXT_CHARACTERS
-        text = self._text.getvalue()
-        if missing > 0:
-            return f"{text}\n[cut here: {missing} more characters are in the journal]"
-        return text
+        return self._conversation.running_text
 
     @property
     def usage(self) -> dict[str, float]:
         """Totals over all turns, of the fields of `Usage` that were ever told."""
-        names = self._usage_before.keys() | self._usage_of_turn.keys()
-        return {
-            name: self._usage_before.get(name, 0) + self._usage_of_turn.get(name, 0)
-            for name in _USAGE_FIELDS
-            if name in names
-        }
+        return self._conversation.usage
 
     def status(self) -> PodStatus:
         """What the pod says of itself."""
@@ -459,7 +334,7 @@ class PodFold:
 
         For a note it is `queued` without a position.
         """
-        return self._remembered.get(message_id)
+        return self._mailbox.remembered.get(message_id)
 
     def history(self, since: int = 0, limit: int = MAX_HISTORY_ENTRIES) -> list[HistoryEntry]:
         """The conversation after `since`, as far as it is kept in memory.
@@ -467,21 +342,7 @@ class PodFold:
         A message has the seq of its `turn_started`, an answer that of its `turn_ended`: an answer
         is listed once it is whole, so a cursor never skips the rest of it.
         """
-        found: list[HistoryEntry] = []
-        for entry in self._history:
-            if entry.seq > since:
-                if len(found) >= limit:
-                    break
-                found.append(entry)
-        return found
-
-
-def _beginning(text: str) -> str:
-    return (
-        text
-        if len(text) <= MAX_UNDELIVERED_CHARACTERS
-        else text[:MAX_UNDELIVERED_CHARACTERS] + "..."
-    )
+        return self._conversation.history(since, limit)
 
 
 def restart_note(reason: str, attempt: int | None) -> str:
@@ -493,8 +354,3 @@ def restart_note(reason: str, attempt: int | None) -> str:
 def _limit(data: Mapping[str, Any]) -> LimitName | None:
     name = data.get("limit")
     return cast("LimitName", name) if name in _LIMIT_NAMES else None
-
-
-def _word(data: Mapping[str, Any], name: str) -> str:
-    value = data.get(name)
-    return value if isinstance(value, str) else ""

@@ -27,6 +27,7 @@ class PodTable:
 
     MEANING: ClassVar[int] = 2
     DERIVED: ClassVar[frozenset[str]] = frozenset()
+    FORMERLY: ClassVar[Mapping[str, Mapping[str, str]]] = {}
 
     # All that is remembered, with its type: snapshots are made and read by these lines.
     _pods: dict[str, PodRecord]

@@ -34,6 +34,7 @@ class _Nothing:
 
     MEANING: ClassVar[int] = 1
     DERIVED: ClassVar[frozenset[str]] = frozenset()
+    FORMERLY: ClassVar[Mapping[str, Mapping[str, str]]] = {}
 
     def apply(self, event: Event, /) -> None:
         """There is nothing to remember."""

@@ -8,7 +8,7 @@ import trio
 from attrs import evolve
 
 from pods.agents.text import shorten
-from pods.journal.fold import Note
+from pods.journal.mailbox import Note
 from pods.lifecycle import Life
 from pods.pod.answers import MAX_SHOWN_INPUT_BYTES
 from pods.supervisor.authority import Caller, find_pod

@@ -11,16 +11,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from pods.folds import memory, restore
-from pods.journal import fold as fold_module
-from pods.journal.fold import (
+from pods.journal import mailbox as mailbox_module
+from pods.journal.conversation import (
     MAX_HISTORY_CHARACTERS,
     MAX_HISTORY_ENTRIES,
-    MAX_REMEMBERED_MESSAGES,
     MAX_TURN_TEXT_CHARACTERS,
+)
+from pods.journal.fold import STATE_KINDS, PodFold
+from pods.journal.mailbox import (
+    MAX_REMEMBERED_MESSAGES,
     MAX_UNDELIVERED_CHARACTERS,
-    STATE_KINDS,
     Note,
-    PodFold,
 )
 from pods_protocol.events import EVENT_KINDS, Event
 from pods_protocol.pod_messages import HistoryEntry, RunResult
@@ -338,7 +339,7 @@ def test_message_ids_are_forgotten_at_the_bound_but_never_one_that_still_waits(
     story: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert MAX_REMEMBERED_MESSAGES >= 1000
-    monkeypatch.setattr(fold_module, "MAX_REMEMBERED_MESSAGES", 5)
+    monkeypatch.setattr(mailbox_module, "MAX_REMEMBERED_MESSAGES", 5)
     story.queue("waits")
     for turn in range(1, 10):
         story.start(turn, message_id=f"m{turn}")
