@@ -140,14 +140,14 @@ class KeeperEnded:
 
 @frozen(kw_only=True)
 class ListKeepersResult:
-    """The living keepers of this launcher: pod id and keeper pid."""
+    """Pod id and keeper pid: of keepers that live, or whose pods have left something."""
 
     keepers: dict[str, int]
 
 
 @frozen(kw_only=True)
 class ListKeepers(Request[ListKeepersResult]):
-    """Which keepers live."""
+    """Which pods are there: a keeper is listed until nothing of its pod is left."""
 
     METHOD: ClassVar[str] = "keepers"
 

@@ -248,9 +248,14 @@ class Launcher:
         return pid
 
     def _list(self, _: ListKeepers) -> ListKeepersResult:
-        return ListKeepersResult(keepers=dict(self._pids))
+        # With those that were reaped and whose pods have left something: who asks wants to know of
+        # the tree, and is told of its end by `keeper_ended`.
+        unproven = {kept.id: pid for pid, kept, _ in self._unproven}
+        return ListKeepersResult(keepers={**unproven, **self._pids})
 
     def _kill(self, request: KillKeeper) -> Empty:
+        if any(pid == request.pid for pid, _, _ in self._unproven):
+            return Empty()  # what it left is being killed
         if request.pid not in self._keepers:
             raise InvalidRequest(
                 f"cannot kill {request.pid}: no living keeper of this launcher has that pid; ask "

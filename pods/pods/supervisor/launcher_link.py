@@ -288,7 +288,7 @@ class LauncherLink:
         return (await rpc.request(request, timeout_seconds=REQUEST_SECONDS)).enforcement
 
     async def keepers(self) -> dict[str, int]:
-        """The living keepers: pod id -> pid; asked behind every launch that was asked before."""
+        """Keepers of pods that are not surely gone: pod id -> pid; behind launches asked before."""
         rpc = await self.ensure()
         return (await rpc.request(ListKeepers(), timeout_seconds=REQUEST_SECONDS)).keepers
 

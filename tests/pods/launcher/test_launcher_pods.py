@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
@@ -29,6 +30,8 @@ from process_support import (
     running_launcher,
     wait_for,
 )
+
+PTRACE_SEIZE = 0x4206
 
 
 def test_both_sockets_accept_as_soon_as_the_launch_is_answered(
@@ -62,6 +65,30 @@ def test_a_keeper_that_is_killed_takes_its_pod_and_all_below_it_along(
     assert not os.path.exists(spec.pod_socket)
     assert not os.path.exists(spec.keeper_socket)
     assert read_record(spec.state_directory) is None
+
+
+def test_a_keeper_is_listed_until_nothing_of_its_pod_is_left(
+    launcher: RunningLauncher, client: BlockingClient
+) -> None:
+    spec = launcher.spec("serve_with_daemon")
+    keeper = launcher.launch(client, spec).keeper
+    daemon_file = f"{spec.state_directory}/daemon"
+    wait_for(lambda: os.path.exists(daemon_file), "no daemon came up")
+    with open(daemon_file) as file:
+        daemon = int(file.read())
+    # Nobody but its tracer can reap it, as if it waited for a device.
+    if ctypes.CDLL(None).ptrace(PTRACE_SEIZE, daemon, None, None) != 0:
+        pytest.skip("this system lets us trace nobody")
+    try:
+        os.kill(keeper.pid, signal.SIGKILL)
+        wait_for(lambda: not os.path.exists(f"/proc/{keeper.pid}"), "the keeper is not reaped")
+        assert client.ask(ListKeepers()).keepers == {spec.id: keeper.pid}
+        client.ask(KillKeeper(pid=keeper.pid))
+    finally:
+        os.kill(daemon, signal.SIGKILL)
+        os.waitpid(daemon, 0)
+    ended(client, spec)
+    assert client.ask(ListKeepers()).keepers == {}
 
 
 def test_kill_keeper_ends_the_keeper_and_its_pod(
