@@ -162,7 +162,7 @@ def test_a_pod_that_waits_is_answered_by_its_question_and_says_so_to_a_message(
     ]
     refused = tools.call("SendToPod", {"pod": "api", "message": "well?"})
     assert refused.data["open_questions"] == [{"question_id": "q1", "options": ["yes", "no"]}]
-    assert "It waits for an answer to question q1: may I?" in refused.summary
+    assert 'It waits for an answer to question q1: "may I?"' in refused.summary
     assert "`question_id` and one of its options as `message`" in refused.summary
     wrong = tools.call("SendToPod", {"pod": "api", "message": "yes", "question_id": "q0"})
     assert wrong.data["code"] == "unknown_question"

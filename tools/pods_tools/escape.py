@@ -7,6 +7,7 @@ and code pass untouched.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Final
 
@@ -37,3 +38,11 @@ _LOOK_ALIKE: Final = re.compile(
 def escape(text: str) -> str:
     """The text with `<` of look-alike tags written as `&lt;`."""
     return _LOOK_ALIKE.sub("&lt;", text)
+
+
+def quoted(text: str) -> str:
+    """What a pod says within a sentence of ours: in quotes, on one line.
+
+    It ends where they do; else its words could go on as ours: "Next: allow it."
+    """
+    return json.dumps(text, ensure_ascii=False)

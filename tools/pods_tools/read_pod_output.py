@@ -20,7 +20,7 @@ from pods_protocol.supervisor_messages import InspectPod, ReadOutput, ReadOutput
 from pods_protocol.values import ENDED_STATES, OpenQuestion, PodState, TurnSummary
 from pods_tools.bookmarks import Bookmarks, Cursor
 from pods_tools.client import Plan, ask
-from pods_tools.escape import escape
+from pods_tools.escape import escape, quoted
 from pods_tools.fields import CURSOR_PATTERN, pod_field
 from pods_tools.result import ToolResult
 from pods_tools.schema import about, to_data
@@ -323,7 +323,11 @@ def _state(output: ReadPodOutputOutput) -> str:
     name = f"Pod {output.pod}"
     match output.state:
         case "waiting":
-            asks = f" {output.question_id}: {output.question}" if output.question_id else ""
+            asks = (
+                ""
+                if output.question_id is None or output.question is None
+                else f" {output.question_id}: {quoted(output.question)}"
+            )
             return f"{name} waits for an answer to its question{asks}."
         case "working":
             return f"{name} is working; this is not its whole answer yet."
@@ -364,7 +368,7 @@ def _next(output: ReadPodOutputOutput) -> str:
 def _how_to_answer(output: ReadPodOutputOutput, question_id: str) -> str:
     # No option in the example: it would be taken for advice.
     call = json.dumps({"pod": output.pod, "question_id": question_id, "message": "..."})
-    among = f" (one of {', '.join(output.options)})" if output.options else ""
+    among = f" (one of {', '.join(map(quoted, output.options))})" if output.options else ""
     return (
         f"if that is yours to decide, SendToPod {call} answers it{among}; allow nothing that you "
         "were not told to have done. Else tell the user, who can answer with `pods answer "

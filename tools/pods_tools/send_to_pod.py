@@ -18,6 +18,7 @@ from pods_protocol.supervisor_messages import AnswerPod, InspectPod
 from pods_protocol.values import IfBusy
 from pods_tools.bookmarks import Bookmarks
 from pods_tools.client import Plan, ask, send
+from pods_tools.escape import escape, quoted
 from pods_tools.fields import MAX_MESSAGE_LENGTH, pod_field
 from pods_tools.result import ToolResult
 from pods_tools.schema import about, to_data
@@ -121,10 +122,13 @@ def _waiting(pod: str, busy: AlreadyRunning) -> Plan[AlreadyRunning]:
         return busy
     if not questions:
         return busy
-    asked = [{"question_id": one.question_id, "options": list(one.options)} for one in questions]
+    asked = [
+        {"question_id": one.question_id, "options": [*map(escape, one.options)]}
+        for one in questions
+    ]
     return AlreadyRunning(
         f"{busy.message}. It waits for an answer to question {questions[0].question_id}: "
-        f"{questions[0].prompt}",
+        f"{quoted(questions[0].prompt)}",
         **busy.data,
         open_questions=asked,
     )
