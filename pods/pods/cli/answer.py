@@ -54,7 +54,9 @@ def _chosen(pod: str, words: list[str], questions: list[Json]) -> tuple[str, str
             open=[],
         )
     if len(questions) > 1:
-        listed = "; ".join(f"{one['question_id']}: {one['prompt']}" for one in questions)
+        listed = "; ".join(
+            f"{one['question_id']}: {render.cell(one['prompt'])}" for one in questions
+        )
         raise InvalidParams(
             f"cannot tell which question of pod {pod} that answers, {len(questions)} are open: "
             f"`pods answer {pod} QUESTION ANSWER` ({listed})",

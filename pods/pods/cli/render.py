@@ -87,6 +87,11 @@ def clean(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in text)
 
 
+def clean_lines(text: str) -> str:
+    """`text` in its lines, without other control characters."""
+    return "\n".join(map(clean, text.split("\n")))
+
+
 def cell(value: Any) -> str:
     """A value in a table: short, on one line, `-` where there is none."""
     if value is None or value == "":

@@ -67,7 +67,7 @@ def wait_for_turn(
                 render.flush()
                 pieces[:] = pieces[-1:]
         elif event["type"] == "question" and not as_json:
-            render.note(f"{name} asks: {event['data']['prompt']}")
+            render.note(f"{name} asks: {render.clean_lines(event['data']['prompt'])}")
             render.note(f"`pods answer {name} {event['data']['question_id']} ANSWER` answers it")
 
     try:
