@@ -70,10 +70,13 @@ def _common_directory(tree: str) -> str:
         word, _, rest = _read_line(f"{tree}/.git").partition(b": ")
         if word != b"gitdir":
             return ""
-        own = os.path.join(tree, os.fsdecode(rest))
-        return os.path.realpath(os.path.join(own, os.fsdecode(_read_line(f"{own}/commondir"))))
+        own = os.path.realpath(os.path.join(tree, os.fsdecode(rest)))
+        common = os.path.realpath(os.path.join(own, os.fsdecode(_read_line(f"{own}/commondir"))))
     except (OSError, ValueError):  # no file, no worktree, or none that can be told
         return ""
+    # A pod may have written both, or put a symlink to any file of the user's there, and reads what
+    # is warned of: nothing of that is said but a place that git itself would have written.
+    return common if os.path.dirname(own) == f"{common}/worktrees" else ""
 
 
 def _read_line(path: str) -> bytes:

@@ -45,3 +45,18 @@ def test_a_file_that_is_no_worktrees_says_nothing(short_dir: str) -> None:
 def test_a_pipe_in_that_place_is_not_waited_for(short_dir: str) -> None:
     os.mkfifo(f"{short_dir}/.git")
     assert warned(short_dir) == ()
+
+
+@pytest.mark.parametrize("secret", ["hush", "/hush\nhush", "/etc"])
+def test_a_tree_that_its_pod_has_prepared_tells_nothing_of_other_files(
+    short_dir: str, secret: str
+) -> None:
+    tree, kept, common = f"{short_dir}/tree", f"{short_dir}/kept", f"{short_dir}/tree/own/commondir"
+    os.makedirs(f"{tree}/own")
+    for path, content in ((kept, secret), (f"{tree}/.git", f"gitdir: {tree}/own\n")):
+        with open(path, "w") as file:
+            file.write(content)
+    os.symlink(kept, common)
+    assert warned(tree) == ()
+    os.rename(kept, common)
+    assert warned(tree) == ()
