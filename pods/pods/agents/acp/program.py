@@ -25,8 +25,13 @@ _BESIDE_BIN: Final = ("bin", "lib", "lib64", "libexec", "include", "pyvenv.cfg")
 
 
 def find(program: str, search_path: str) -> str | None:
-    """The absolute path of a program, or None. One with a slash in it is taken as it is."""
-    found = shutil.which(program, path=search_path)
+    """The absolute path of a program, or None. One with a slash in it is taken as it is.
+
+    Places on the path that are not absolute (an empty one is the directory that somebody stands in)
+    are passed over: whoever may write there would choose the program.
+    """
+    places = os.pathsep.join(filter(os.path.isabs, search_path.split(os.pathsep)))
+    found = shutil.which(program, path=places)
     return None if found is None else os.path.abspath(found)
 
 

@@ -71,6 +71,18 @@ def test_a_program_brings_what_it_links_to_what_runs_it_and_its_packages(user: P
     assert places_of(f"{user}/nothing", path) == ()
 
 
+def test_a_path_with_places_that_depend_on_where_one_stands_finds_nothing_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executable(tmp_path / "codex-acp")
+    executable(tmp_path / "bin/codex-acp")
+    monkeypatch.chdir(tmp_path)
+    for path in ("", ":", ".:", f":bin:{tmp_path}/none", "::"):
+        assert find("codex-acp", path) is None, path
+    assert find("codex-acp", f":.:{tmp_path}/bin:") == f"{tmp_path}/bin/codex-acp"
+    assert find("./codex-acp", "") == f"{tmp_path}/codex-acp"
+
+
 def test_a_link_that_goes_round_and_a_script_of_nothing_end(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
