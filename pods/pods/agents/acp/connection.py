@@ -335,6 +335,9 @@ class AcpConnection:
                         self._broken = reason
                         self._pause(listener)
                         return True
+            except RecursionError:
+                # More brackets than Python shows; what else it says is still to be heard.
+                self.strays[:] = self.strays[:1] or ["what is nested too deeply"]
             except PodsError:
                 # The turn has ended, or the disk refuses, which ends it: there is nobody to tell.
                 listener = None

@@ -114,6 +114,8 @@ class TurnRequests:
             result = await serve(asked.params)
         except (_Bad, NoTerminal) as error:
             self._connection.refuse(asked, INVALID_PARAMS, str(error))
+        except RecursionError:
+            self._connection.refuse(asked, INVALID_PARAMS, "it is nested too deeply")
         except FileRefused as error:
             self._connection.refuse(
                 asked, NOT_FOUND if error.missing else INVALID_PARAMS, str(error)

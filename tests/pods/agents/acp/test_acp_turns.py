@@ -391,3 +391,24 @@ async def test_a_request_that_is_refused_unread_is_answered_at_once(short_dir: s
         await client.request(Run(input="x"))
         await until_idle(client)
         assert "an id of its own" in pod.texts()
+
+
+async def test_what_cannot_even_be_shown_is_passed_over_and_what_follows_is_heard(
+    short_dir: str,
+) -> None:
+    """As deep as JSON is read and deeper than Python writes it; newer ones write on."""
+    deep = "[" * 1010 + "]" * 1010
+    update = f'{{"sessionUpdate":"tool_call","toolCallId":"d","status":{deep}}}'
+    steps: list[Any] = [
+        ["print", f'{{"method":"session/update","params":{{"update":{update}}}}}'],
+        ["print", '{"id":"deep","method":"session/request_permission",'
+         f'"params":{{"options":[{{"optionId":"a","kind":{deep}}}]}}}}'],
+        ["ask", "session/request_permission", PERMISSION],
+    ]  # fmt: skip
+    agent = scripted(short_dir, {"*": steps}, permission_seconds=0.05)
+    async with living_pod(short_dir, agent) as pod, connected(pod) as client:
+        await client.request(Run(input="x"))
+        await until_idle(client)
+    assert pod.ends()[0]["stop_reason"] == "end_turn", pod.ends()
+    assert json.loads(pod.texts())["outcome"]["optionId"] == "no"
+    assert [line for line in heard(short_dir) if line.get("id") == "deep"]
