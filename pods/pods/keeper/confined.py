@@ -150,7 +150,8 @@ def own_places(spec: PodSpec, guest: Guest | None = None) -> OwnPlaces:
             f"{spec.runtime_directory}/tmp",
             *(() if guest is None else (guest.directory,)),
         ),
-        read=(spec.state_directory, *token, *module, *(() if guest is None else guest.read)),
+        read=(spec.state_directory, *token, *(() if guest is None else guest.read)),
+        modules=module,
         listed=listed,
         forbidden=forbidden,
     )

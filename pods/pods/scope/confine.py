@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Final
 
 from attrs import evolve, frozen
@@ -20,7 +20,7 @@ from attrs import evolve, frozen
 from pods.scope.baseline import DEVICE, READ, WRITE, baseline
 from pods.scope.capabilities import give_up
 from pods.scope.doors import OPEN, doors_of, in_words
-from pods.scope.grants import allow_grant, open_target
+from pods.scope.grants import TargetChanged, allow_grant, open_target
 from pods.scope.landlock import (
     Access,
     LandlockError,
@@ -75,12 +75,15 @@ class OwnPlaces:
     Attributes:
         write: its own directories.
         read: what else it may read, where it is there.
-        listed: directories whose names it may list.
+        modules: what else it may read, where it is there and no link leads to it: whoever writes
+            beside it may not choose by a link what that is.
+        listed: directories whose names it may list, likewise.
         forbidden: where other pods' things are; the baseline may not contain them.
     """
 
     write: tuple[str, ...] = ()
     read: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
     listed: tuple[str, ...] = ()
     forbidden: tuple[str, ...] = ()
 
@@ -177,8 +180,10 @@ def prepare(
                 ruleset.allow(target.number, path, WRITE)
         for path in own.read:
             _allow_if_there(ruleset, path, READ)
+        for path in own.modules:
+            _allow_if_itself(ruleset, path, READ)
         for path in own.listed:
-            _allow_if_there(ruleset, path, Access.READ_DIR)
+            _allow_if_itself(ruleset, path, Access.READ_DIR)
         for path, access in _TERMINALS if doors.pty else ():
             _allow_if_there(ruleset, path, access)
         extra = extra_places(switches, own.forbidden)
@@ -286,6 +291,11 @@ def _allow_if_there(ruleset: Ruleset, path: str, access: Access) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def _allow_if_itself(ruleset: Ruleset, path: str, access: Access) -> None:
+    with suppress(TargetChanged), closing(open_target(path)) as target:
+        ruleset.allow(target.number, path, access)
 
 
 def _gaps(abi: int, doors: Doors, *, filtered: bool) -> tuple[str, ...]:

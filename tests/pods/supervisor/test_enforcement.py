@@ -184,3 +184,27 @@ def other_python(short_dir: str) -> Callable[[], str]:
         return f"{directory}/bin/python"
 
     return make
+
+
+@pytest.mark.skipif(abi_version() < 6, reason="needs Landlock 6")
+async def test_a_link_beside_the_agents_module_opens_nothing_to_the_pod(
+    pods_environ: dict[str, str], short_dir: str
+) -> None:
+    work, kept = Path(short_dir, "w"), Path(short_dir, "kept")
+    for directory in (work, kept):
+        directory.mkdir()
+    (kept / "secret").write_text("hush")
+    (work / "prying").symlink_to(kept)
+    (work / "prying.py").write_text(
+        "async def look(turn):\n"
+        "    try:\n"
+        f"        await turn.text(open({str(kept / 'secret')!r}).read())\n"
+        "    except PermissionError:\n"
+        "        await turn.text('refused')\n"
+    )
+    async with supervisor_and_client(pods_environ) as (_, client):
+        with trio.fail_after(WAIT_SECONDS):
+            await client.spawn("one", agent="prying:look", cwd=str(work), prompt="x")
+            await client.wait("one")
+            assert await client.read_text("one") == "refused"
+            await client.stop("one")
