@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import orjson
 from attrs import evolve
 
+from pods.keeper.environ import judging_python
 from pods.paths import ENFORCEMENT_NAME
 from pods.scope.confine import OwnPlaces, prepare, shortfall
 from pods.scope.doors import closes, unmet
@@ -73,7 +74,7 @@ def hold(
             own,
             environ=environ,
             switches=switches,
-            python=spec.python,
+            python=judging_python(spec),
             doors=spec.doors,
         ) as confinement:
             outside = _outside(spec) if confinement.enforcement.backend != "none" else ()

@@ -58,6 +58,15 @@ def judging_environ(spec: PodSpec, environ: Mapping[str, str]) -> dict[str, str]
     return judging
 
 
+def judging_python(spec: PodSpec) -> str | None:
+    """The interpreter whose places a pod may read beside its scope; None where it is to have none.
+
+    Its directories and path files say where those are, and a pod may have written them: what a
+    child's interpreter needs is in the baseline, or in the scope that it was given.
+    """
+    return spec.python if spec.parent is None else None
+
+
 def own_environ(spec: PodSpec) -> dict[str, str]:
     """What each pod has beside that."""
     temporary = f"{spec.runtime_directory}/tmp"

@@ -15,8 +15,8 @@ import trio
 from pods.client import aio
 from pods.scope.confine import OFF_VARIABLE
 from pods.scope.landlock import abi_version
-from pods_protocol.errors import NotEnforceable
-from pods_protocol.supervisor_messages import Doctor, InspectPod, SpawnPod
+from pods_protocol.errors import NotEnforceable, PodsError
+from pods_protocol.supervisor_messages import Doctor, InspectPod, SpawnPod, SpawnPodResult
 from pods_protocol.values import Enforcement, ScopeRule
 from supervisor_support import WAIT_SECONDS, supervisor_and_client
 
@@ -208,3 +208,30 @@ async def test_a_link_beside_the_agents_module_opens_nothing_to_the_pod(
             await client.wait("one")
             assert await client.read_text("one") == "refused"
             await client.stop("one")
+
+
+@needs_landlock
+async def test_an_interpreter_that_a_pod_chose_opens_nothing_to_its_child(
+    pods_environ: dict[str, str], work: str, short_dir: str
+) -> None:
+    kept, environment = Path(short_dir, "kept"), Path(work, "venv")
+    for directory in (kept, environment / "bin", environment / "lib/python3/site-packages"):
+        directory.mkdir(parents=True)
+    (kept / "secret").write_text("hush")
+    (environment / "lib/python3/site-packages/more.pth").write_text(f"{kept}\n")
+    program = environment / "bin/python"
+    program.write_text(f"#!/bin/sh\ncat {kept}/secret > {work}/told\necho ran >> {work}/told\n")
+    program.chmod(0o700)
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        with trio.fail_after(WAIT_SECONDS):
+            parent: SpawnPodResult = await client.request(
+                SpawnPod(
+                    name="parent", agent="echo", cwd=work,
+                    allow=(ScopeRule(target=work, permission="write"),),
+                )
+            )  # fmt: skip
+            async with aio.connect_socket(supervisor.places.socket, parent.token) as inside:
+                with pytest.raises(PodsError):
+                    await inside.spawn("child", agent="echo", write=[work], python=str(program))
+            assert content(f"{work}/told") == "ran\n"
+            await client.stop("parent")
