@@ -108,16 +108,17 @@ async def test_a_guard_is_entered_however_late_its_keeper_hears_of_the_launchers
     async with supervisor_and_client(pods_environ) as (supervisor, client):
         with trio.fail_after(WAIT_SECONDS):
             await client.spawn("old")
-            keeper, launcher = _live(supervisor, "old").keeper_identity, supervisor.launcher.pid
+            keeper, launcher = (
+                _live(supervisor, "old").keeper_identity,
+                supervisor.launcher.identity,
+            )
             assert keeper is not None
             assert launcher is not None
             os.kill(keeper.pid, signal.SIGSTOP)
-            os.kill(launcher, signal.SIGKILL)
+            os.kill(launcher.pid, signal.SIGKILL)
             await client.spawn("new")  # by another launcher: whoever has a guard by now is entered
             os.kill(keeper.pid, signal.SIGCONT)
-            while (guardian := _lease(supervisor.registry).guardian) is not None:
-                if guardian.pid != launcher:
-                    break
+            while (guardian := _lease(supervisor.registry).guardian) == launcher:
                 await trio.lowlevel.checkpoint()  # it is entered in a moment, and nobody tells
             assert guardian == read_guard(
                 supervisor.places.pod_runtime(_live(supervisor, "old").id)
