@@ -215,6 +215,29 @@ class Scopes(RuleBasedStateMachine):
             self.release(choice)
             self.retake_what_was_lost(list(self.lost).index(pod_id), with_children=True)
 
+    @rule(choice=CHOICE, order=st.permutations(range(4)), count=st.integers(2, 4))
+    def lose_a_line_and_retake_it(self, choice: int, order: list[int], count: int) -> None:
+        """Several of a line of pods start again side by side: who is first changes nothing."""
+        last = self.known(choice)
+        if last is None:
+            return
+        line = [last, *self.model.ancestors(last)]
+        lost = [line[place] for place in order[:count] if place < len(line)]
+        before = dict(self.table.leases)
+        self.table = self.table.reclaim(lost)
+        for pod_id in lost:
+            pod, nonce = self.model.pods[pod_id], f"nonce{self.number()}"
+            above = [(one, self.model.pods[one].grant) for one in self.model.ancestors(pod_id)]
+            lease = self.pending(pod_id, pod.parent, pod.grant, nonce)
+            self.table = self.table.retake(lease, self.model.descendants(pod_id), above)
+            self.kept[pod_id] = Kept(nonce, self.now + PENDING_SECONDS)
+            Table.of(self.table.leases.values())
+        assert self.table.leases.keys() == before.keys()
+        for pod_id, was in before.items():
+            lease = self.table.leases[pod_id]
+            assert lease.parent_id == was.parent_id
+            assert set(lease.grant.deny) == set(was.grant.deny)
+
     def lend_over(
         self, pod_id: str, parent: str | None, grant: ScopeGrant, children: tuple[str, ...]
     ) -> str:
