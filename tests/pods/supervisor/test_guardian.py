@@ -11,7 +11,9 @@ import pytest
 import trio
 from attrs import evolve
 
+from pods.keeper.record import read_guard
 from pods.scope.identity import identify
+from pods.scope.landlock import abi_version
 from pods.scope.leases import Lease
 from pods.scope.registry import ScopeRegistry
 from pods.scope.table import Table
@@ -54,6 +56,26 @@ async def test_a_killed_keepers_scope_is_nobodys_until_the_launcher_has_cleared_
                 os.kill(launcher, signal.SIGCONT)
             await owner.wait("first", until="ended")
             await other.spawn("second", cwd=short_dir, write=[f"{short_dir}/w"])
+    assert left_in(pods_environ) == NOTHING
+
+
+@pytest.mark.skipif(abi_version() < 6, reason="without signal domains there is no guard")
+async def test_a_guard_is_entered_however_late_its_keeper_hears_of_the_launchers_end(
+    pods_environ: dict[str, str],
+) -> None:
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        with trio.fail_after(WAIT_SECONDS):
+            await client.spawn("old")
+            (pod_id,) = supervisor.pods
+            keeper, launcher = _keeper(supervisor, "old"), supervisor.launcher.identity
+            assert launcher is not None
+            os.kill(keeper.pid, signal.SIGSTOP)
+            os.kill(launcher.pid, signal.SIGKILL)
+            await client.spawn("new")  # by another launcher: whoever has a guard by now is entered
+            os.kill(keeper.pid, signal.SIGCONT)
+            while (guardian := supervisor.registry.read().leases[pod_id].guardian) == launcher:
+                await trio.lowlevel.checkpoint()  # it is entered in a moment, and nobody tells
+            assert guardian == read_guard(supervisor.places.pod_runtime(pod_id))
     assert left_in(pods_environ) == NOTHING
 
 

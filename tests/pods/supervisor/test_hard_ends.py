@@ -13,7 +13,6 @@ import trio
 from pods.client import aio
 from pods.journal.fold import PodFold
 from pods.journal.store import Journal, JournalWriter
-from pods.keeper.record import read_guard
 from pods.records.events import reserved_data
 from pods.records.table import PodTable
 from pods.rpc.client import RpcClient
@@ -98,31 +97,6 @@ async def test_it_is_ended_also_where_all_was_paused_and_no_supervisor_was_there
             launcher = supervisor.launcher.identity
             assert launcher is not None
         await wait_process_gone(launcher)  # it was another supervisor's child
-    assert left_in(pods_environ) == NOTHING
-
-
-@pytest.mark.skipif(abi_version() < 6, reason="without signal domains there is no guard")
-async def test_a_guard_is_entered_however_late_its_keeper_hears_of_the_launchers_end(
-    pods_environ: dict[str, str],
-) -> None:
-    async with supervisor_and_client(pods_environ) as (supervisor, client):
-        with trio.fail_after(WAIT_SECONDS):
-            await client.spawn("old")
-            keeper, launcher = (
-                _live(supervisor, "old").keeper_identity,
-                supervisor.launcher.identity,
-            )
-            assert keeper is not None
-            assert launcher is not None
-            os.kill(keeper.pid, signal.SIGSTOP)
-            os.kill(launcher.pid, signal.SIGKILL)
-            await client.spawn("new")  # by another launcher: whoever has a guard by now is entered
-            os.kill(keeper.pid, signal.SIGCONT)
-            while (guardian := _lease(supervisor.registry).guardian) == launcher:
-                await trio.lowlevel.checkpoint()  # it is entered in a moment, and nobody tells
-            assert guardian == read_guard(
-                supervisor.places.pod_runtime(_live(supervisor, "old").id)
-            )
     assert left_in(pods_environ) == NOTHING
 
 
