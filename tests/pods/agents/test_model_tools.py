@@ -268,3 +268,23 @@ async def test_lines_are_those_that_grep_counts(short_dir: str) -> None:
     put(short_dir, "odd", "one\u2028still\x0cone\rhere\r\ntwo\n".encode())
     (told,) = await outcomes(short_dir, call("read_file", path="odd", offset=2))
     assert told == "two\n"
+
+
+@pytest.mark.parametrize("links", [True, False])
+async def test_a_file_that_appears_while_it_is_written_is_not_written_over(
+    short_dir: str, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    link = os.link
+
+    def later(source: str, target: str) -> None:
+        if not links:
+            raise PermissionError
+        put(short_dir, "new", b"theirs")
+        link(source, target)
+
+    monkeypatch.setattr("pods.agents.model.files.os.link", later)
+    writing, reading = call("write_file", path="new", content="ours"), call("read_file", path="new")
+    told, there = await outcomes(short_dir, writing, reading)
+    assert ("somebody made it just now" in told) == links
+    assert there == ("theirs" if links else "ours")
+    assert not [name for name in os.listdir(short_dir) if name.startswith(".new")]

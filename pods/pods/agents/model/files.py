@@ -299,11 +299,28 @@ def _write_whole(path: str, data: bytes, mode: int | None) -> None:
             if mode is not None:
                 os.fchmod(descriptor, mode)
             file.write(data)
-        os.rename(beside, path)
+        if mode is None:
+            _put_new(beside, path)
+        else:
+            os.rename(beside, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(beside)
         raise
+
+
+def _put_new(beside: str, path: str) -> None:
+    """Give a file its name where nobody has; somebody may have since the look."""
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        raise ToolError(
+            f"cannot write {path}: somebody made it just now; call read_file first"
+        ) from None
+    except OSError:  # a file system without links
+        os.rename(beside, path)
+    else:
+        os.unlink(beside)
 
 
 def _listing(place: Place, path: str, depth: int) -> list[str]:
