@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar, cast
 
@@ -65,6 +66,11 @@ SWEEP_SECONDS: Final = 0.1
 burst of acts should pay once."""
 
 
+MAX_RECLAIMED: Final = 1000
+"""Leases of the dead that are remembered until somebody takes them: as many as there may be pods.
+Who takes none, because it audits nothing, forgets the oldest."""
+
+
 @frozen
 class _Refused:
     error: Exception
@@ -84,6 +90,7 @@ class ScopeRegistry:
         self._known = storage.EMPTY
         self._turn = 0
         self._swept = float("-inf")
+        self._reclaimed: deque[Lease] = deque(maxlen=MAX_RECLAIMED)
 
     def transact(self, operation: Operation[T]) -> T:
         """Run one operation on the table under the lock, and write what it makes of it.
@@ -105,6 +112,12 @@ class ScopeRegistry:
         if isinstance(outcome, _Refused):
             raise outcome.error
         return cast("T", outcome)
+
+    def take_reclaimed(self) -> tuple[Lease, ...]:
+        """The leases of the dead that acts have dropped in passing since the last call."""
+        taken = tuple(self._reclaimed)
+        self._reclaimed.clear()
+        return taken
 
     def transact_many(self, operations: Sequence[Operation[Any]]) -> list[Any]:
         """Run several operations, one after the other, with one locked write for all.
@@ -179,10 +192,13 @@ class ScopeRegistry:
         over = self._over_in_turn()
         with self._lock.held():
             base = storage.load(self.path, self._known)
-            table = base.table.reclaim(
-                # A lease that was adopted meanwhile is another lease.
-                [lease.pod_id for lease in over if base.table.leases.get(lease.pod_id) is lease]
-            )
+            # A lease that was adopted meanwhile is another lease.
+            dropped = {
+                lease.pod_id: lease
+                for lease in over
+                if base.table.leases.get(lease.pod_id) is lease
+            }
+            table = base.table.reclaim(dropped)
             swept = False
             outcomes: list[Any] = []
             for operation in operations:
@@ -194,6 +210,7 @@ class ScopeRegistry:
                         dead = _over(table.leases.values(), thorough=True)
                         if dead:
                             table = table.reclaim([lease.pod_id for lease in dead])
+                            dropped.update((lease.pod_id, lease) for lease in dead)
                             table, value = _attempt(operation, table)
                             outcomes.append(value)
                             continue
@@ -205,6 +222,7 @@ class ScopeRegistry:
             if table is not base.table or not base.whole:
                 base = storage.write(self.path, table, base)
             self._known = base
+            self._reclaimed.extend(dropped.values())
             return outcomes
 
     def _over_in_turn(self) -> list[Lease]:

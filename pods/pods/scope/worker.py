@@ -57,11 +57,19 @@ class RegistryWorker:
     Args:
         registry: where it is carried out.
         log: gets a line when an undo fails, which nobody else will hear of.
+        after: called after each batch, before anybody is told of it.
     """
 
-    def __init__(self, registry: Registry, *, log: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        log: Callable[[str], None] | None = None,
+        after: Callable[[], None] | None = None,
+    ) -> None:
         self._registry = registry
         self._log = log
+        self._after = after
         self._waiting: deque[_Submission] = deque()
         self._arrived = trio.Event()
         self._room = trio.Semaphore(MAX_WAITING)
@@ -155,6 +163,8 @@ class RegistryWorker:
         # undo in it must happen even while everything around is cancelled.
         with trio.CancelScope(shield=True):
             outcomes = await self._outcomes([item.operation for item in batch])
+            if self._after is not None:
+                self._after()
             for item, outcome in zip(batch, outcomes, strict=True):
                 item.outcome = outcome
                 item.done.set()

@@ -13,6 +13,8 @@ from typing import Any, Final
 from pods.lifecycle import Life
 from pods.records.record import PodRecord
 from pods.rpc.server import Session
+from pods.scope.registry import ScopeRegistry
+from pods.supervisor.audit import Audit
 from pods.supervisor.authority import Caller
 from pods.supervisor.core import Supervisor
 from pods_protocol.codec import to_json
@@ -118,6 +120,25 @@ def reclaimed(supervisor: Supervisor, record: PodRecord) -> None:
                 "rules": _rules(record.grant.allow),
             },
         )
+
+
+def reclaimed_in_passing(audit: Audit, registry: ScopeRegistry, supervisor: str) -> None:
+    """Scopes whose pods and supervisors are dead, which an act of ours made free for all.
+
+    Those of this supervisor's own pods are told of by who buries them.
+    """
+    for lease in registry.take_reclaimed():
+        if lease.supervisor != supervisor and lease.grant.allow:
+            audit.note(
+                "reclaimed",
+                {
+                    "id": lease.pod_id,
+                    "pod": lease.name,
+                    "supervisor": lease.supervisor,
+                    "why": "lapsed" if lease.is_pending else "dead",
+                    "rules": _rules(lease.grant.allow),
+                },
+            )
 
 
 def ended(supervisor: Supervisor, record: PodRecord, data: dict[str, Any]) -> None:

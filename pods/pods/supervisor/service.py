@@ -151,7 +151,8 @@ async def _serve_locked(
         table = journal.fold
         table.forget_unjournaled()
         registry = ScopeRegistry(places.places.registry)
-        worker = RegistryWorker(registry)
+        reclaimed = partial(audited.reclaimed_in_passing, audit, registry, places.name)
+        worker = RegistryWorker(registry, after=reclaimed)
         launcher = LauncherLink(options, token, log, head_start)
         async with trio.open_nursery() as base:
             await base.start(worker.run)

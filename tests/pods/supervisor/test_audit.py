@@ -11,10 +11,14 @@ from typing import Any
 
 import pytest
 import trio
+from attrs import evolve
 
 from pods.client import aio
 from pods.config import Config
 from pods.journal.reader import iterate
+from pods.scope.identity import identify
+from pods.scope.registry import ScopeRegistry
+from pods.scope.table import Table
 from pods.supervisor.audit import MAX_SAME_REFUSALS, Audit
 from pods_protocol.errors import (
     Busy,
@@ -25,6 +29,7 @@ from pods_protocol.errors import (
     UnknownPod,
 )
 from pods_protocol.values import Limits
+from scope_support import lease
 from supervisor_support import WAIT_SECONDS, supervisor_and_client, with_rooms
 
 SECRET = "hunter2-is-not-a-good-one"
@@ -112,6 +117,33 @@ async def test_a_session_can_be_told_from_its_audit_and_holds_no_secret(
 
 def _raw(directory: str) -> bytes:
     return b"".join(path.read_bytes() for path in Path(directory).iterdir() if path.is_file())
+
+
+async def test_a_scope_that_a_spawn_takes_from_the_dead_is_in_the_audit(
+    pods_environ: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "held").mkdir()
+    process = await trio.lowlevel.open_process(["/bin/sleep", "1000"])
+    holder = identify(process.pid)
+    process.kill()
+    await process.wait()
+    ghost = evolve(lease("ghost", [f"w {tmp_path}/held/**"], holder=holder), supervisor="gone")
+
+    def haunted(table: Table) -> tuple[Table, None]:
+        return Table.of([*table.leases.values(), ghost]), None
+
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        with trio.fail_after(WAIT_SECONDS):
+            other = ScopeRegistry(supervisor.places.places.registry)
+            await trio.to_thread.run_sync(other.transact, haunted)
+            await client.spawn("heir", write=[tmp_path / "held"], agent="echo")
+        told = lines_of(supervisor.places.audit)
+    (kind, data) = told[0]
+    assert (kind, data["why"], data["pod"], data["supervisor"]) == (
+        "reclaimed", "dead", "ghost", "gone",
+    )  # fmt: skip
+    assert data["rules"] == [f"write {tmp_path / 'held'}"]
+    assert told[1][1]["pod"] == "heir"
 
 
 def _check_follow(environ: dict[str, str], name: str, lines: int) -> None:
