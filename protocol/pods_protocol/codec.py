@@ -190,11 +190,18 @@ def encode_event_notification(event_json: bytes) -> bytes:
     return b"%b%b}\n" % (_EVENT_HEAD, event_json)
 
 
-def warm(served: Iterable[Api]) -> None:
+def warm(
+    served: Iterable[Api], *, handed: Iterable[type[Any]] = (), recorded: Iterable[type[Any]] = ()
+) -> None:
     """Generate the code for what a server of these sockets reads and writes.
 
     The launcher calls it before it forks, so that pods share it instead of each making its own.
     What only the other side of these sockets needs is made where it is first used.
+
+    Args:
+        served: the sockets.
+        handed: what is written by one of these processes and read, strictly, by another.
+        recorded: what is written to a file, and read from it as a newer version may have left it.
     """
     for api in served:
         for method in api.methods.values():
@@ -202,6 +209,12 @@ def warm(served: Iterable[Api]) -> None:
             _writer(method.result)
         for kind in api.notifications.values():
             _writer(kind)
+    for kind in handed:
+        _strict_hooks[kind] = _STRICT.get_structure_hook(kind)
+        _writer(kind)
+    for kind in recorded:
+        _lenient_hooks[kind] = _LENIENT.get_structure_hook(kind)
+        _writer(kind)
 
 
 def _writer(kind: type[Any]) -> Callable[[Any], Any]:

@@ -16,6 +16,8 @@ from pods.scope.identity import boot_id
 from pods_protocol import codec
 from pods_protocol.api import KEEPER_API, LAUNCHER_API, POD_API
 from pods_protocol.errors import StartFailed
+from pods_protocol.process_messages import PodSpec
+from pods_protocol.values import Enforcement
 
 PRELOAD: Final = (
     "trio",
@@ -30,6 +32,12 @@ PRELOAD: Final = (
 SERVED: Final = (POD_API, KEEPER_API, LAUNCHER_API)
 """The sockets that this image answers at. What a pod asks of its supervisor it learns when it does:
 few pods are parents, and all of it took a quarter of the launcher's start."""
+
+HANDED: Final = (PodSpec,)
+"""What a spare is told to be; its keeper and its pod each made code for it, in 570 copied pages."""
+
+RECORDED: Final = (Enforcement,)
+"""What a pod leaves for its keeper to tell."""
 
 MAX_SMALL_BYTES: Final = 512
 """Objects up to this come from pools of the interpreter's own, one kind of pool every 16 bytes."""
@@ -54,7 +62,7 @@ def preload(modules: tuple[str, ...] = PRELOAD) -> None:
                 step="preload",
                 detail=name,
             ) from error
-    codec.warm(SERVED)
+    codec.warm(SERVED, handed=HANDED, recorded=RECORDED)
     boot_id()
 
 
