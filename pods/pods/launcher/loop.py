@@ -160,7 +160,9 @@ class Launcher:
                 deadline = end if deadline is None else min(deadline, end)
             if not self._spares.due:
                 self._server.turn(deadline)
-            elif not self._server.turn(time.monotonic()):
+                continue
+            quiet = time.monotonic() + self._spares.patience
+            if not self._server.turn(quiet if deadline is None else min(quiet, deadline)):
                 self._spares.make()
 
     def close(self) -> None:

@@ -28,6 +28,7 @@ from pods.keeper.system import (
     reset_signals,
     set_process_name,
 )
+from pods.launcher.immortal import make_immortal
 from pods.launcher.loop import IDLE_EXIT_SECONDS, Launcher
 from pods.launcher.preload import PRELOAD, freeze, preload
 from pods.paths import SupervisorPlaces, places_from
@@ -126,7 +127,10 @@ def _real_life(scratch: str, forbidden: tuple[str, str]) -> SpareLife:
     from pods.pod.rehearsal import rehearse
 
     return SpareLife(
-        run=run_spare_pod, rehearse=partial(rehearse, forbidden=forbidden), scratch=scratch
+        run=run_spare_pod,
+        rehearse=partial(rehearse, forbidden=forbidden),
+        settle=partial(make_immortal, sys.modules.values()),
+        scratch=scratch,
     )
 
 
