@@ -91,6 +91,13 @@ REFUSALS: Final = (
     # Priorities of others, by their pid, and of all the user's processes at once.
     Refusal("setpriority", tests=(Test(0, PRIO_USER), Test(1, 0, equal=False))),
     Refusal("ioprio_set", tests=(Test(0, IOPRIO_WHO_USER), Test(1, 0, equal=False))),
+    # How others are scheduled: a policy or a niceness by which they hardly run at all. A thread of
+    # one's own is named by its number as well (`pthread_setschedparam`) and refused with them, for
+    # a filter cannot tell them apart. `sched_setaffinity` is none of it: libraries pin their
+    # threads by it, each by its number, and fail where they cannot.
+    Refusal("sched_setparam", tests=(Test(0, 0, equal=False),)),
+    Refusal("sched_setscheduler", tests=(Test(0, 0, equal=False),)),
+    Refusal("sched_setattr", tests=(Test(0, 0, equal=False),)),
     # Typing into a terminal as if the user did.
     Refusal("ioctl", tests=(Test(1, TIOCSTI), Test(1, TIOCLINUX))),
     # Keys of the user's session.
@@ -159,6 +166,8 @@ MACHINES: Final[Mapping[str, Machine]] = {
             "socket": 41,
             "socketpair": 53,
             "setpriority": 141,
+            "sched_setparam": 142,
+            "sched_setscheduler": 144,
             "add_key": 248,
             "request_key": 249,
             "keyctl": 250,
@@ -166,6 +175,7 @@ MACHINES: Final[Mapping[str, Machine]] = {
             "perf_event_open": 298,
             "prlimit64": 302,
             "open_by_handle_at": 304,
+            "sched_setattr": 314,
             "bpf": 321,
             "userfaultfd": 323,
             "io_uring_setup": 425,
@@ -178,6 +188,8 @@ MACHINES: Final[Mapping[str, Machine]] = {
         numbers={
             "ioctl": 29,
             "ioprio_set": 30,
+            "sched_setparam": 118,
+            "sched_setscheduler": 119,
             "setpriority": 140,
             "socket": 198,
             "socketpair": 199,
@@ -187,6 +199,7 @@ MACHINES: Final[Mapping[str, Machine]] = {
             "perf_event_open": 241,
             "prlimit64": 261,
             "open_by_handle_at": 265,
+            "sched_setattr": 274,
             "bpf": 280,
             "userfaultfd": 282,
             "io_uring_setup": 425,

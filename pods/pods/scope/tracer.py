@@ -109,12 +109,13 @@ _CALLS: Final[Mapping[int, _Call]] = {
     **{
         number: _Call(name)
         for number, name in (
-            (101, "ptrace"), (141, "setpriority"), (161, "chroot"), (165, "mount"),
-            (166, "umount2"), (155, "pivot_root"), (248, "add_key"), (249, "request_key"),
-            (250, "keyctl"), (251, "ioprio_set"), (272, "unshare"), (298, "perf_event_open"),
-            (302, "prlimit64"), (304, "open_by_handle_at"), (308, "setns"),
-            (310, "process_vm_readv"), (311, "process_vm_writev"), (321, "bpf"),
-            (323, "userfaultfd"), (434, "pidfd_open"), (424, "pidfd_send_signal"),
+            (101, "ptrace"), (141, "setpriority"), (142, "sched_setparam"),
+            (144, "sched_setscheduler"), (161, "chroot"), (165, "mount"), (166, "umount2"),
+            (155, "pivot_root"), (248, "add_key"), (249, "request_key"), (250, "keyctl"),
+            (251, "ioprio_set"), (272, "unshare"), (298, "perf_event_open"), (302, "prlimit64"),
+            (304, "open_by_handle_at"), (308, "setns"), (310, "process_vm_readv"),
+            (311, "process_vm_writev"), (314, "sched_setattr"), (321, "bpf"), (323, "userfaultfd"),
+            (434, "pidfd_open"), (438, "pidfd_getfd"), (424, "pidfd_send_signal"),
         )
     },
 }  # fmt: skip

@@ -84,6 +84,10 @@ def test_what_is_refused_and_what_is_not(name: str) -> None:
     assert ask("ioprio_set", 1, 0) == ALLOW
     assert ask("ioprio_set", 1, 77) == refused
     assert ask("ioprio_set", IOPRIO_WHO_USER, 0) == refused
+    for call in ("sched_setparam", "sched_setscheduler", "sched_setattr"):
+        assert ask(call, 0, 1) == ALLOW
+        assert ask(call, 1234, 0) == refused
+        assert ask(call, 1 << 32) == ALLOW
     assert ask("ioctl", 0, 0x5401) == ALLOW
     assert ask("ioctl", 0, TIOCSTI) == refused
     assert ask("ioctl", 0, TIOCSTI | 1 << 32) == refused
@@ -165,6 +169,7 @@ def test_the_kernel_takes_the_filter_and_keeps_to_it() -> None:
         install(HERE)
         parent = os.getppid()
         libc = ctypes.CDLL(None, use_errno=True)
+        idle = os.sched_param(0)
 
         def call(name: str, *arguments: int) -> str:
             number = MACHINES[os.uname().machine].numbers[name]
@@ -179,6 +184,12 @@ def test_the_kernel_takes_the_filter_and_keeps_to_it() -> None:
             "own priority": outcome(lambda: os.setpriority(os.PRIO_PROCESS, 0, 1)),
             "others' priority": outcome(lambda: os.setpriority(os.PRIO_PROCESS, parent, 1)),
             "all priorities": outcome(lambda: os.setpriority(os.PRIO_USER, 0, 1)),
+            "own scheduling": outcome(lambda: os.sched_setscheduler(0, os.SCHED_BATCH, idle)),
+            "others' scheduling": outcome(
+                lambda: os.sched_setscheduler(parent, os.SCHED_BATCH, idle)
+            ),
+            "others' parameters": outcome(lambda: os.sched_setparam(parent, idle)),
+            "others' attributes": call("sched_setattr", parent, 0, 0),
             "keys": call("keyctl", 0, -3, 0),
             "io_uring": call("io_uring_setup", 8, 0),
             "bpf": call("bpf", 0, 0, 0),
@@ -191,6 +202,10 @@ def test_the_kernel_takes_the_filter_and_keeps_to_it() -> None:
         "own priority": "ok",
         "others' priority": "EPERM",
         "all priorities": "EPERM",
+        "own scheduling": "ok",
+        "others' scheduling": "EPERM",
+        "others' parameters": "EPERM",
+        "others' attributes": "EPERM",
         "keys": "EPERM",
         "io_uring": "ENOSYS",
         "bpf": "EPERM",
