@@ -408,17 +408,20 @@ def _crowd(spec: PodSpec, listener: socket.socket) -> int:
 
 
 def _attempts(spec: PodSpec, listener: socket.socket) -> int:
-    from hostile_attempts import Ground, try_all
+    from hostile_attempts import try_all
+    from hostile_ground import Ground
+    from hostile_ipc import Shared
 
     ground = Ground(
         name="",
         state=spec.state_directory,
         runtime=spec.runtime_directory,
         keeper=os.getppid(),
+        shared=Shared(**spec.options["shared"]),
         **spec.options["ground"],
     )
     os.makedirs(f"{spec.state_directory}/journal", exist_ok=True)
-    _note(spec, "answers", json.dumps(try_all(ground, held=spec.options["held"])))
+    _note(spec, "answers", json.dumps(try_all(ground, abi=spec.options["abi"])))
     return 0
 
 

@@ -21,14 +21,13 @@ from typing import Final
 
 from pods.keeper.system import plain_fork
 from pods.keeper.tree import has_ended
-from pods.scope.confine import missing
+from pods.scope.confine import missing, spoken_abi
 from pods.scope.landlock import (
     NO_ACCESS,
     Access,
     LandlockError,
     Ruleset,
     Scoped,
-    abi_version,
     known_scopes,
 )
 
@@ -80,7 +79,7 @@ class SignalDomain:
         """
         if missing(switches):
             return None
-        abi = abi_version()
+        abi = spoken_abi(switches)
         if not known_scopes(abi) & Scoped.SIGNALS:
             return None
         if not _enter(outsider, abi, files_follow=files_follow):

@@ -38,6 +38,10 @@ from pods_protocol.values import Doors, Enforcement, ScopeGrant
 OFF_VARIABLE: Final = "PODS_NO_LANDLOCK"
 """Set to 1 for the launcher, this machine is treated as one whose kernel has no Landlock."""
 
+ABI_VARIABLE: Final = "PODS_LANDLOCK_ABI"
+"""A number, for the launcher: this machine is treated as one whose kernel offers that version of
+Landlock at the most. For tests of what older kernels give; it cannot give more than there is."""
+
 EXTRA_VARIABLES: Final = (("PODS_EXTRA_READ", "read"), ("PODS_EXTRA_WRITE", "write"))
 """Directories, as in PATH, that every pod may read or write besides its scope, set for the
 launcher: a shared cache of packages, the place of a coverage measurement. Nobody keeps pods apart
@@ -46,6 +50,9 @@ there, so the record warns of those that may be written."""
 TRUNCATE_SINCE: Final = 3
 """Below this version of Landlock any process empties any file of its user."""
 
+MOVES_SINCE: Final = 2
+"""Below this version nothing is moved, or linked, from one directory to another."""
+
 HANDLED: Final = ~Access.RESOLVE_UNIX
 """All file rights are refused unless given, but for connecting to sockets: that is open, and a gap
 of the record."""
@@ -53,7 +60,9 @@ of the record."""
 _GAPS: Final = (
     "names, sizes, owners and modes of files are not hidden, and those of the user's own files can "
     "be changed anywhere (chmod, touch, setfattr)",
-    "/dev/shm is shared with other programs of the user",
+    "when any file is opened, read or written can be watched (inotify), not what is in it",
+    "/dev/shm is shared with other programs of the user, and so are System V's shared memory, "
+    "semaphores and message queues",
     "other processes can be seen in /proc (command lines, not environments) and moved between "
     "processors",
 )
@@ -129,7 +138,7 @@ class Confinement:
 
 def switches_from(environ: Mapping[str, str]) -> dict[str, str]:
     """What an environment says about the holding of pods; none of it is for pods themselves."""
-    names = (OFF_VARIABLE, *(name for name, _ in EXTRA_VARIABLES))
+    names = (OFF_VARIABLE, ABI_VARIABLE, *(name for name, _ in EXTRA_VARIABLES))
     return {name: environ[name] for name in names if name in environ}
 
 
@@ -139,7 +148,16 @@ def missing(switches: Mapping[str, str]) -> str:
         return f"{OFF_VARIABLE}=1 is set where the launcher was started"
     if not abi_version():
         return "this kernel has no Landlock, or it is turned off at boot (see `lsm=`)"
+    cap = switches.get(ABI_VARIABLE, "")
+    if cap and not (cap.isdecimal() and int(cap)):
+        return f"{ABI_VARIABLE}={cap}, set where the launcher was started, is no version of it"
     return ""
+
+
+def spoken_abi(switches: Mapping[str, str]) -> int:
+    """The version of Landlock to hold pods by, where it is not `missing`."""
+    cap = switches.get(ABI_VARIABLE, "")
+    return min(abi_version(), int(cap)) if cap else abi_version()
 
 
 def prepare(
@@ -155,7 +173,7 @@ def prepare(
 
     Args:
         environ: the pod's; PATH and HOME are read.
-        switches: the launcher's; `PODS_NO_LANDLOCK` is read.
+        switches: the launcher's (`switches_from`).
         python: the interpreter that the pod is exec'd in; None for this one.
         doors: what else is open to it. What cannot be closed stays open, and the record says so
             (`pods.scope.doors.unmet`).
@@ -167,7 +185,7 @@ def prepare(
     reason = missing(switches)
     if reason:
         return Confinement(unenforced(reason), None, None)
-    abi = abi_version()
+    abi = spoken_abi(switches)
     ruleset = Ruleset(
         known_access(abi) & HANDLED, Scoped.SIGNALS | Scoped.ABSTRACT_SOCKETS, abi=abi
     )
@@ -309,9 +327,15 @@ def _gaps(abi: int, doors: Doors, *, filtered: bool) -> tuple[str, ...]:
     if abi < TRUNCATE_SINCE:
         gaps.append("any file of the user can be emptied (truncate)")
     if not known_scopes(abi) & Scoped.SIGNALS:
-        gaps.append("any process of the user can be signalled")
+        gaps.append(
+            "any process of the user can be signalled, and any of their abstract sockets connected "
+            "to"
+        )
     if not filtered:
-        gaps.append("other processes' limits and priorities can be changed (prlimit)")
+        gaps.append(
+            "other processes' limits, priorities and scheduling can be changed, and what else a "
+            "filter of system calls refuses is open: keys, bpf, io_uring, typing into terminals"
+        )
     if os.geteuid() == 0:
         gaps.append("it runs as root and keeps what root may do to owners, modes and the network")
     return tuple(gaps)
@@ -321,6 +345,8 @@ def _why_not_more(abi: int, *, filtered: bool) -> str:
     reasons: list[str] = []
     if abi < TRUNCATE_SINCE:
         reasons.append(f"Landlock {abi} cannot refuse emptying files (Linux 6.2 can)")
+    if abi < MOVES_SINCE:
+        reasons.append(f"Landlock {abi} cannot give moves between directories (Linux 5.19 can)")
     if not known_scopes(abi) & Scoped.SIGNALS:
         reasons.append(f"Landlock {abi} cannot refuse signals (Linux 6.12 can)")
     if not filtered:

@@ -11,7 +11,15 @@ import pytest
 
 from confined import in_child, outcome
 from pods.scope.baseline import baseline
-from pods.scope.confine import OFF_VARIABLE, OwnPlaces, prepare, shortfall
+from pods.scope.confine import (
+    ABI_VARIABLE,
+    OFF_VARIABLE,
+    OwnPlaces,
+    missing,
+    prepare,
+    shortfall,
+    spoken_abi,
+)
 from pods.scope.grants import TargetChanged
 from pods.scope.landlock import abi_version
 from pods_protocol.values import Permission, ScopeGrant, ScopeRule
@@ -187,6 +195,39 @@ def test_switched_off_it_holds_nothing_and_says_so(tree: Path) -> None:
     assert (backend, files, syscalls) == ("none", "none", "none")
     assert OFF_VARIABLE in reason
     assert short == reason
+
+
+@pytest.mark.parametrize(("abi", "files"), [(1, "partial"), (2, "partial"), (3, "kernel")])
+def test_an_older_landlock_is_used_as_far_as_it_goes_and_said_so(
+    tree: Path, abi: int, files: str
+) -> None:
+    grant = ScopeGrant(allow=(rule(tree / "w", "write"),))
+
+    def act() -> list[Any]:
+        switches = {ABI_VARIABLE: str(abi)}
+        with prepare(grant, OwnPlaces(), environ=os.environ, switches=switches) as made:
+            record = made.enter()
+        return [
+            [record.abi, record.files, record.signals, record.reason, record.gaps],
+            outcome(lambda: (tree / "w/sub/file").rename(tree / "w/moved")),
+            outcome(lambda: (tree / "outside").write_text("x")),
+            outcome(lambda: os.truncate(tree / "outside", 0)),
+        ]
+
+    (got_abi, got_files, signals, short, gaps), moved, written, emptied = in_child(act)
+    assert (got_abi, got_files, signals) == (abi, files, "none")
+    assert "cannot refuse signals" in short
+    assert any("abstract" in gap for gap in gaps)
+    assert (moved == "EXDEV") == ("cannot give moves between directories" in short) == (abi == 1)
+    assert written == "EACCES"
+    assert (emptied == "ok") == ("cannot refuse emptying" in short) == (abi < 3)
+
+
+def test_a_cap_is_a_version_and_gives_no_more_than_there_is() -> None:
+    assert spoken_abi({ABI_VARIABLE: "1000"}) == spoken_abi({}) == abi_version()
+    assert missing({ABI_VARIABLE: "2"}) == missing({ABI_VARIABLE: ""}) == ""
+    for wrong in ("0", "two", "-1"):
+        assert ABI_VARIABLE in missing({ABI_VARIABLE: wrong})
 
 
 def test_a_write_scope_that_opens_doors_is_named(tree: Path) -> None:
