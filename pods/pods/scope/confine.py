@@ -257,8 +257,9 @@ def summarise(record: Enforcement) -> str:
     words = f"landlock {record.abi}"
     if record.files == "partial":
         words += " (files can be emptied)"
-    if record.syscalls == "seccomp":
-        words += " + seccomp"
+    if record.signals == "none":
+        words += " (signals open)"
+    words += " + seccomp" if record.syscalls == "seccomp" else ", no seccomp"
     inexact = sum(not rule.exact for rule in record.rules)
     if inexact:
         words += f", {inexact} of {len(record.rules)} rules not exact"
@@ -266,10 +267,11 @@ def summarise(record: Enforcement) -> str:
 
 
 def shortfall(record: Enforcement) -> str:
-    """What keeps the kernel from holding a pod to exactly its scope; empty where nothing does."""
-    if record.backend == "none":
-        return record.reason
-    if record.files != "kernel":
+    """What keeps the kernel from holding a pod to exactly its scope; empty where nothing does.
+
+    Whoever can signal others, or set their limits, is held to no scope: they do its work.
+    """
+    if record.files != "kernel" or record.signals != "kernel" or record.syscalls != "seccomp":
         return record.reason
     return "; ".join(
         f"asked: {rule.asked}; got: {rule.got}" for rule in record.rules if not rule.exact

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from confined import in_child, outcome
 from pods.scope.baseline import baseline
@@ -19,6 +20,7 @@ from pods.scope.confine import (
     prepare,
     shortfall,
     spoken_abi,
+    summarise,
 )
 from pods.scope.grants import TargetChanged
 from pods.scope.landlock import abi_version
@@ -197,6 +199,21 @@ def test_switched_off_it_holds_nothing_and_says_so(tree: Path) -> None:
     assert short == reason
 
 
+def test_what_the_kernel_leaves_open_is_a_shortfall_and_in_the_summary(tree: Path) -> None:
+    grant = ScopeGrant(allow=(rule(tree / "w", "write"),))
+    with prepare(grant, OwnPlaces(), environ=os.environ, switches={}) as made:
+        record = made.enforcement
+    assert shortfall(record) == ""
+    assert "open" not in summarise(record)
+    for less in (
+        evolve(record, signals="none", reason="signals, as the kernel is old"),
+        evolve(record, syscalls="none", reason="no table for this machine"),
+        evolve(record, files="partial", reason="files, as the kernel is older"),
+    ):
+        assert shortfall(less) == less.reason
+        assert summarise(less) != summarise(record)
+
+
 @pytest.mark.parametrize(("abi", "files"), [(1, "partial"), (2, "partial"), (3, "kernel")])
 def test_an_older_landlock_is_used_as_far_as_it_goes_and_said_so(
     tree: Path, abi: int, files: str
@@ -208,7 +225,7 @@ def test_an_older_landlock_is_used_as_far_as_it_goes_and_said_so(
         with prepare(grant, OwnPlaces(), environ=os.environ, switches=switches) as made:
             record = made.enter()
         return [
-            [record.abi, record.files, record.signals, record.reason, record.gaps],
+            [record.abi, record.files, record.signals, shortfall(record), record.gaps],
             outcome(lambda: (tree / "w/sub/file").rename(tree / "w/moved")),
             outcome(lambda: (tree / "outside").write_text("x")),
             outcome(lambda: os.truncate(tree / "outside", 0)),

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from pods.client import aio
-from pods.scope.confine import OFF_VARIABLE
+from pods.scope.confine import ABI_VARIABLE, OFF_VARIABLE
 from pods.scope.landlock import abi_version
 from pods_protocol.errors import NotEnforceable, PodsError
 from pods_protocol.supervisor_messages import Doctor, InspectPod, SpawnPod, SpawnPodResult
@@ -127,6 +127,22 @@ async def test_without_landlock_pods_run_and_nothing_claims_to_hold_them(
             assert is_none(row.enforcement)
             assert is_none((await client.request(Doctor())).enforcement)
             with pytest.raises(NotEnforceable, match=OFF_VARIABLE):
+                await client.spawn("two", write=[work], require_enforcement=True)
+            await client.stop("one")
+
+
+@needs_landlock
+async def test_a_kernel_that_leaves_signals_open_is_not_enough_where_enforcement_is_required(
+    pods_environ: dict[str, str], work: str
+) -> None:
+    async with supervisor_and_client({**pods_environ, ABI_VARIABLE: "5"}) as (_, client):
+        with trio.fail_after(WAIT_SECONDS):
+            pod = await client.spawn("one", write=[work], prompt="true")
+            assert pod.spawned is not None
+            told = pod.spawned.enforcement
+            assert (told.abi, told.files, told.signals) == (5, "kernel", "none")
+            assert told.kill == "subreaper_loop"
+            with pytest.raises(NotEnforceable, match="cannot refuse signals"):
                 await client.spawn("two", write=[work], require_enforcement=True)
             await client.stop("one")
 
