@@ -196,6 +196,27 @@ def test_inside_a_pod_it_speaks_for_that_pod(door: Door) -> None:
     door("stop", "parent")
 
 
+def test_in_a_pod_that_may_not_call_back_a_model_is_told_to_do_the_work_itself(door: Door) -> None:
+    """Its host has our server from the configuration of a user, which was copied into the pod."""
+    spawn = {"name": "SpawnPod", "arguments": {"name": "child"}}
+    calls = [
+        {"method": "initialize", "params": {"protocolVersion": "2025-06-18"}},
+        {"method": "tools/call", "params": spawn},
+    ]
+    lines = [json.dumps({"jsonrpc": "2.0", "id": at, **one}) for at, one in enumerate(calls)]
+    words = shlex.join([*PODS, "mcp", "--on-exit", "stop"])
+    rooms = [f"{name}={door.environ[name]}" for name in ("PODS_RUNTIME_DIR", "PODS_STATE_DIR")]
+    script = f"printf '%s\\n' {shlex.join(lines)} | env {shlex.join(rooms)} {words}"
+    door("spawn", "alone", "--write", door.work, "--prompt", script, "--wait")
+    said = door("read", "alone").out
+    assert "Traceback" not in said
+    assert "pods itself has a fault" not in said
+    assert "cannot use pods from here" in said
+    assert "--call-back" in said
+    assert "Next: do the work yourself" in said
+    door("stop", "alone")
+
+
 def test_a_fault_of_ours_is_an_error_of_the_call_and_the_rest_goes_on(door: Door) -> None:
     code = """
 import sys

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pods_protocol.errors import ERROR_CLASSES, PodsError
+from pods_protocol.errors import ERROR_CLASSES, NotSupported, PodsError
 from pods_protocol.pod_messages import Run
 from pods_tools import BlockingToolset
 from pods_tools.advice import ADVICE
@@ -80,3 +80,16 @@ def test_a_tag_in_an_error_is_made_harmless() -> None:
     )
     assert "<system>" not in result.summary
     assert "<system>" not in result.data["message"]
+
+
+def test_who_may_have_no_pods_is_told_to_do_the_work_itself() -> None:
+    supervisor = FakeSupervisor()
+    supervisor.add("api")
+    supervisor.refuse[Run] = [
+        NotSupported("cannot use pods from here: because", feature="call_back")
+    ]
+    told = BlockingToolset(BlockingFakeClient(supervisor)).call(
+        "SendToPod", {"pod": "api", "message": "x"}
+    )
+    assert "Next: do the work yourself, without the tools of pods" in told.summary
+    assert "SendToPod` " not in told.summary

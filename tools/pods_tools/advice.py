@@ -90,6 +90,13 @@ WAITING: Final = (
 """What to do about a pod that is busy because it waits for an answer."""
 
 
+ALONE: Final = (
+    "do the work yourself, without the tools of pods; if it needs pods, say so in your answer to "
+    "whoever gave you the task."
+)
+"""What to do where the asker may have no pods at all."""
+
+
 def error_result(tool: str, arguments: Mapping[str, Any], error: PodsError) -> ToolResult:
     """The refusal as a result that tells a model what to do."""
     return ToolResult(
@@ -114,6 +121,8 @@ def advice_for(tool: str, arguments: Mapping[str, Any], error: PodsError) -> str
     advice = ADVICE.get(error.CODE, _OUR_FAULT)
     if error.CODE == "already_running" and error.data.get("open_questions"):
         advice = WAITING
+    if error.CODE == "not_supported" and error.data.get("feature") == "call_back":
+        advice = ALONE
     return (
         advice.replace("TOOL", tool)
         .replace("{POD}", f'{{"pod": {quoted}}}')

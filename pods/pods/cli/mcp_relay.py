@@ -10,6 +10,7 @@ happens outside of it. Without trio; what calls alone need is imported at the fi
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import threading
@@ -23,7 +24,7 @@ from pods.client.open import WhenAbsent, open_plain
 from pods.client.plain import Json, PlainClient
 from pods.paths import SupervisorPlaces, check_name
 from pods_protocol.bounds import DEFAULT_GRACE_SECONDS, MAX_NAME_LENGTH
-from pods_protocol.errors import Busy, NotConnected, PodsError
+from pods_protocol.errors import Busy, NotConnected, NotSupported, PodsError, StorageFailed
 
 if TYPE_CHECKING:
     from pods_protocol.pod_messages import Request, Run, RunResult
@@ -53,6 +54,9 @@ MAX_TWINS: Final = 9
 """Sessions beside each other in one directory that get a name without being told one."""
 
 CLIENT: Final = "pods mcp"
+
+KEPT_OUT: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+"""What the system says where a process may not write, however it is kept from it."""
 
 
 class RunningCall:
@@ -114,10 +118,16 @@ class Session:
 
         Raises:
             Busy: another `pods mcp` speaks for it.
+            NotSupported: this process may not write where supervisors are, as in a pod that is held
+                to its scope and may not call back.
+            StorageFailed: the disk refuses.
         """
         with self._claiming:
             if self._held is None:
-                self._held = self._hold()
+                try:
+                    self._held = self._hold()
+                except OSError as error:
+                    raise _no_session(error) from error
             return self.name
 
     def _hold(self) -> int:
@@ -149,6 +159,26 @@ class Session:
             os.close(descriptor)
             return None
         return descriptor
+
+
+def _no_session(error: OSError) -> PodsError:
+    """Why there is no session, for the model whose call it is.
+
+    That it is kept out is no fault: the configuration of a user's host names this server, and is
+    copied to where the user's pods may not be reached from.
+    """
+    if error.errno in KEPT_OUT:
+        return NotSupported(
+            f"cannot use pods from here: {error.strerror} ({error.filename}); a pod that was "
+            "spawned without --call-back may have no pods of its own",
+            feature="call_back",
+        )
+    return StorageFailed(
+        f"cannot begin a session: {error.strerror} ({error.filename}); `pods doctor` tells what is "
+        "wrong there",
+        path=error.filename,
+        errno=error.errno,
+    )
 
 
 def default_session(directory: str) -> str:

@@ -7,14 +7,15 @@ import os
 import queue
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from pods.cli.mcp_relay import Relay, RunningCall, default_session
+from pods.cli.mcp_relay import Relay, RunningCall, Session, default_session
 from pods.cli.mcp_stdio import Bridge
-from pods.paths import check_name
-from pods_protocol.errors import NotConnected
+from pods.paths import check_name, places_from
+from pods_protocol.errors import NotConnected, StorageFailed
 from pods_tools.mcp import McpServer
 from pods_tools.result import ToolResult
 
@@ -112,3 +113,11 @@ def test_every_directory_gives_a_session_a_name_of_its_own(directory: str) -> No
     name = default_session(directory)
     assert check_name(f"{name}-9") == f"{name}-9"
     assert name != default_session(directory + "x")
+
+
+def test_a_session_that_the_disk_refuses_says_where_and_is_no_fault_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    places = places_from({"PODS_RUNTIME_DIR": f"{tmp_path}/file/r"}, os.geteuid())
+    with pytest.raises(StorageFailed, match="cannot begin a session: Not a directory") as raised:
+        Session(places.supervisor("default"), "mine").claim()
+    assert raised.value.data["path"].startswith(f"{tmp_path}/file/r")
