@@ -30,25 +30,27 @@ from pods.supervisor.acts import (
 )
 from pods.supervisor.core import Supervisor
 from pods.supervisor.freeze import freeze
-from pods.supervisor.guards import wait_guard_gone
 from pods.supervisor.keeper_link import ask_keeper
 from pods.supervisor.leftovers import SET_ASIDE, remove_stale, stale_directories
 from pods.supervisor.live import LivePod
+from pods.supervisor.processes import living_child
 from pods.supervisor.records import read_token
 from pods.supervisor.restart import came_down
 from pods.supervisor.restore import end_again
 from pods.supervisor.spawn import roll_back_later
 from pods.supervisor.stop import ask_stop
-from pods.supervisor.watch import bury, watch
+from pods.supervisor.watch import bury, wait_tree_gone, watch
 from pods_protocol.bounds import DEFAULT_GRACE_SECONDS
 from pods_protocol.errors import PodsError, StorageFailed
 from pods_protocol.process_messages import GetKeeperStatus
+from pods_protocol.values import ExitRecord
 
 REBOOTED: Final = "the machine was started anew since"
 
-GUARDIAN_SECONDS: Final = 10.0
-"""A launcher clears what a killed keeper left in milliseconds. One that has not after this waits
-for a device, or has forgotten: no client may wait longer for a supervisor that starts."""
+GUARDIAN_SECONDS: Final = 3.0
+"""A launcher clears what a killed keeper left in milliseconds, one that was stopped within a
+second. Where something waits for a device it takes as long as that does: no client may wait longer
+for a supervisor that starts, and the pod is `stopping` meanwhile."""
 
 
 async def adopt_pods(supervisor: Supervisor) -> None:
@@ -162,8 +164,12 @@ async def _judge(
         supervisor.nursery.start_soon(watch, supervisor, live)
         return
     if not is_alive(record.keeper):
-        await _wait_guardian(supervisor, live, lease)
-        ending = await came_down(supervisor, live, read_record(live.directory) or LOST)
+        live.dead = True
+        ended: ExitRecord | None = None
+        with trio.move_on_after(GUARDIAN_SECONDS):
+            ended = await wait_tree_gone(supervisor, live)
+        # Where nobody has proven yet that nothing is left, the pod keeps its lease until then.
+        ending = None if ended is None else await came_down(supervisor, live, ended)
         if ending is None:
             supervisor.nursery.start_soon(watch, supervisor, live)
         else:
@@ -171,6 +177,8 @@ async def _judge(
         return
     path = supervisor.places.keeper_socket(live.id)
     live.hold_keeper(supervisor.nursery, record.keeper, path, supervisor.token)
+    # Nobody may take it for idle who asks before its keeper has told of its end.
+    live.dead = record.pid is not None and living_child(record.keeper, record.pid) is None
     with suppress(PodsError):  # damaged: what comes over its socket still counts
         live.take_slice()  # all of it, for most; `watch` reads on, and nobody else waits for that
     supervisor.nursery.start_soon(watch, supervisor, live)
@@ -178,20 +186,6 @@ async def _judge(
         supervisor.nursery.start_soon(_keep_paused, supervisor, live)
     if record.life is Life.STOPPING:
         ask_stop(supervisor, live, "now", DEFAULT_GRACE_SECONDS)
-
-
-async def _wait_guardian(supervisor: Supervisor, live: LivePod, lease: Lease | None) -> None:
-    """Wait until nothing is left of a pod whose keeper was killed.
-
-    The launcher tells a supervisor that comes late of the ends that it remembers.
-    """
-    if read_record(live.directory) is not None:
-        return
-    launcher = supervisor.launcher
-    with trio.move_on_after(GUARDIAN_SECONDS):
-        if lease is not None and lease.guardian == launcher.identity:
-            await launcher.wait_ended(live.id)
-        await wait_guard_gone(supervisor, live.id)
 
 
 async def _find_half_started(supervisor: Supervisor, live: LivePod, lease: Lease | None) -> None:

@@ -158,12 +158,14 @@ class Supervisor:
         match record.life:
             case Life.RESERVED | Life.LAUNCHING | Life.RESTARTING | Life.RESTORING:
                 return "starting"
-            case Life.PAUSED:
-                return "paused"
             case Life.STOPPING:
                 return "stopping"
-            case Life.RUNNING:
+            case Life.RUNNING | Life.PAUSED:
                 live = self.pods.get(record.id)
+                if live is not None and live.dead:
+                    return "stopping"  # whatever it was at, it does no more
+                if record.life is Life.PAUSED:
+                    return "paused"
                 return "starting" if live is None else live.fold.state
             case _:
                 return record.state or "lost"

@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Final
 
 import trio
 from attrs import frozen
@@ -25,11 +26,16 @@ from pods.supervisor.adopt import adopt_pod
 from pods.supervisor.authority import Caller, sees
 from pods.supervisor.core import Supervisor
 from pods.supervisor.leftovers import remove_stale, stale_directories
+from pods.supervisor.live import LivePod
 from pods.supervisor.orphans import end_keeper
+from pods.supervisor.overdue import wake_keeper
 from pods.supervisor.remove import remove_record
 from pods_protocol.errors import InvalidParams, TimedOut
 from pods_protocol.supervisor_messages import Problem
 from pods_protocol.values import ProcessIdentity
+
+MEND_SECONDS: Final = 5.0
+"""A tree ends within milliseconds of whoever is to end it, unless it waits for a device."""
 
 Mend = Callable[[], Awaitable[str]]
 """Does what is to be done and says so, in the past tense."""
@@ -200,11 +206,13 @@ def find_in_links(supervisor: Supervisor, caller: Caller) -> list[Finding]:
     findings: list[Finding] = []
     for live in supervisor.pods.values():
         record = supervisor.table.get(live.id)
-        if record is None or record.life is not Life.RUNNING:
+        if record is None or record.life not in (Life.RUNNING, Life.PAUSED, Life.STOPPING):
             continue
         if not is_known(supervisor, caller, live.id):
             continue
-        if live.pod is None or live.pod.closed.is_set():
+        if live.overdue:
+            findings.append(_overdue(supervisor, live))
+        elif not live.dead and (live.pod is None or live.pod.closed.is_set()):
             findings.append(
                 found(
                     "pod_unreachable",
@@ -213,6 +221,25 @@ def find_in_links(supervisor: Supervisor, caller: Caller) -> list[Finding]:
                 )
             )
     return findings
+
+
+def _overdue(supervisor: Supervisor, live: LivePod) -> Finding:
+    pid = 0 if live.keeper_identity is None else live.keeper_identity.pid
+    return found(
+        "end_overdue",
+        f"the process of pod {live.name} is gone and its keeper, process {pid}, does not end: it "
+        "may be stopped, or something of the pod waits for a device",
+        f"continue it: kill -CONT {pid}",
+        partial(_see_to_end, supervisor, live),
+    )
+
+
+async def _see_to_end(supervisor: Supervisor, live: LivePod) -> str:
+    await wake_keeper(supervisor, live)
+    with trio.move_on_after(MEND_SECONDS):
+        await live.tree_gone.wait()
+        return f"continued or killed its keeper; nothing of pod {live.name} is left"
+    raise TimedOut(f"{supervisor.places.log} says more", timeout_seconds=MEND_SECONDS)
 
 
 def find_in_leases(

@@ -7,6 +7,7 @@ the supervisor lives, and by who judges that a tree is gone.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
@@ -17,10 +18,13 @@ from pods.keeper.record import read_guard
 from pods.scope.table import Table
 from pods.supervisor.core import Supervisor
 from pods.supervisor.live import LivePod
-from pods.supervisor.processes import wait_process_gone
+from pods.supervisor.processes import signal_process, wait_process_gone
 from pods_protocol.errors import PodsError
 from pods_protocol.process_messages import GetKeeperStatus
 from pods_protocol.values import ProcessIdentity
+
+PATIENCE_SECONDS: Final = 0.5
+"""A guard ends a tree in milliseconds, unless it is stopped, or something waits for a device."""
 
 MAX_ASKED: Final = 32
 """Keepers asked at once: a connection each, and a new launcher may find a thousand."""
@@ -94,4 +98,8 @@ async def wait_guard_gone(supervisor: Supervisor, pod_id: str) -> None:
     """Wait until a killed keeper's guard has ended what it left; at once where there is none."""
     guard = read_guard(supervisor.places.pod_runtime(pod_id))
     if guard is not None:
+        with trio.move_on_after(PATIENCE_SECONDS):
+            await wait_process_gone(guard)
+            return
+        signal_process(guard, signal.SIGCONT)  # somebody may have stopped it
         await wait_process_gone(guard)

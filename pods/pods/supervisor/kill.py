@@ -6,6 +6,7 @@ it. Used by the last step of a stop, by the roll back of a spawn and by adoption
 
 from __future__ import annotations
 
+import signal
 from contextlib import suppress
 from typing import Final
 
@@ -19,7 +20,7 @@ from pods.supervisor.guards import wait_guard_gone
 from pods.supervisor.keeper_link import ask_keeper
 from pods.supervisor.live import LivePod
 from pods.supervisor.orphans import end_keeper
-from pods.supervisor.processes import wait_process_gone
+from pods.supervisor.processes import signal_process, wait_process_gone
 from pods_protocol.errors import NotConnected, PodsError, TimedOut
 from pods_protocol.process_messages import GetKeeperStatus, SignalTree
 from pods_protocol.values import ProcessIdentity
@@ -61,6 +62,8 @@ async def _by_keeper(live: LivePod) -> bool:
         return False
     with trio.move_on_after(KILL_SECONDS):
         if not keeper.closed.is_set():
+            if live.keeper_identity is not None:
+                signal_process(live.keeper_identity, signal.SIGCONT)  # a stopped one hears nothing
             with suppress(PodsError):  # no answer is needed: its end is the answer
                 await keeper.request(SignalTree(signal="kill"))
         await keeper.closed.wait()

@@ -8,6 +8,7 @@ left nothing. Knows nothing of pods beyond their ids. Used by spawn, rollback, s
 from __future__ import annotations
 
 import os
+import signal
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
@@ -22,10 +23,11 @@ from pods.supervisor.head_start import HeadStart
 from pods.supervisor.launcher_process import LauncherProcess, start_launcher
 from pods.supervisor.log import Log
 from pods.supervisor.options import Options
+from pods.supervisor.processes import signal_process, wait_process_gone
 from pods.supervisor.records import error_tail
 from pods_protocol.api import LAUNCHER_API
 from pods_protocol.bounds import HELLO_SECONDS
-from pods_protocol.errors import NotConnected, PodRunning, PodsError, StartFailed
+from pods_protocol.errors import NotConnected, PodRunning, PodsError, StartFailed, TimedOut
 from pods_protocol.process_messages import (
     KeeperEnded,
     KillKeeper,
@@ -43,6 +45,14 @@ very busy a good deal more."""
 
 REQUEST_SECONDS: Final = 10.0
 """The launcher answers between two forks of a few milliseconds each."""
+
+PATIENCE_SECONDS: Final = 0.5
+LONGEST_PATIENCE_SECONDS: Final = 30.0
+"""How long an end that is due is waited for before the launcher is looked at, each time twice the
+one before. It clears what a keeper left in milliseconds, and is stopped where it does not."""
+
+ANSWER_SECONDS: Final = 5.0
+"""Within which a launcher that was continued has to answer anything at all."""
 
 MAX_UNCLAIMED_ENDS: Final = 4096
 """Ends that nobody has asked for yet; more pods than a supervisor may have at once."""
@@ -87,6 +97,7 @@ class LauncherLink:
         self._ends: dict[str, KeeperEnded] = {}
         self._expected: dict[str, trio.Event] = {}
         self._making = trio.Lock()
+        self._waking = trio.Lock()
         self._ending = False
         self.identity: ProcessIdentity | None = None
         self.changed = trio.Event()
@@ -174,7 +185,27 @@ class LauncherLink:
                 stream = await self._connect()
             except NotConnected:
                 return None
+            # Whoever listens was noted by the kernel when it began to.
+            with suppress(ProcessLookupError):
+                return await self._find_awake(stream, identify(stream.peer()[0]))
+            stream.close()
+            return None
+        return self._rpc
+
+    async def _find_awake(self, stream: UnixStream, who: ProcessIdentity) -> RpcClient | None:
+        """Greet a launcher that may be stopped: it is continued, and killed where that is vain."""
+        greeted = trio.Event()
+        assert self._nursery is not None
+        self._nursery.start_soon(_continue_unless, greeted, who)
+        try:
             self._rpc = await self._greet(stream)
+        except TimedOut as error:
+            self._log(f"the launcher, process {who.pid}, is killed: {error.message}")
+            signal_process(who, signal.SIGKILL)
+            await wait_process_gone(who)
+            self._rpc = None
+        finally:
+            greeted.set()
         return self._rpc
 
     async def _greet(self, stream: UnixStream) -> RpcClient:
@@ -292,6 +323,18 @@ class LauncherLink:
         rpc = await self.ensure()
         return (await rpc.request(ListKeepers(), timeout_seconds=REQUEST_SECONDS)).keepers
 
+    async def has(self, pod_id: str) -> bool:
+        """Whether the launcher that is there will say, or has said, what became of a keeper.
+
+        Raises:
+            StartFailed, TimedOut: none is there.
+        """
+        while pod_id not in self._ends:
+            with trio.move_on_after(PATIENCE_SECONDS):
+                return pod_id in await self.keepers()
+            await self._see_to(await self.ensure(), pod_id)
+        return True
+
     async def kill_keeper(self, pid: int) -> None:
         """Kill one keeper and all below it; `wait_ended` tells when it is done."""
         rpc = await self.ensure()
@@ -303,7 +346,7 @@ class LauncherLink:
         Returns:
             None where the launcher is not there any more to say it.
         """
-        asked = self.pid
+        asked, patience = self.pid, PATIENCE_SECONDS
         while pod_id not in self._ends:
             rpc = self._rpc
             if rpc is None or rpc.closed.is_set() or self.pid != asked:
@@ -312,10 +355,37 @@ class LauncherLink:
             async with trio.open_nursery() as nursery:
                 # Two events, no bytes: nothing is lost when one of the two waits is cancelled.
                 nursery.start_soon(_set_when, rpc.closed, event)
-                await event.wait()
+                with trio.move_on_after(patience):
+                    await event.wait()
                 nursery.cancel_scope.cancel()
-            self._expected.pop(pod_id, None)
+            if event.is_set():
+                self._expected.pop(pod_id, None)
+            else:
+                patience = min(patience * 2, LONGEST_PATIENCE_SECONDS)
+                await self._see_to(rpc, pod_id)
         return self._ends.get(pod_id)
+
+    async def _see_to(self, rpc: RpcClient, pod_id: str) -> None:
+        """An end is overdue: have the launcher go on, and kill it where it does not answer.
+
+        Another one is started then. What this one was to clear it leaves to the pods' guards.
+        """
+        async with self._waking:  # many may wait for it at once, and one of them does this
+            if pod_id in self._ends or rpc.closed.is_set() or self.identity is None:
+                return
+            who = self.identity
+            signal_process(who, signal.SIGCONT)
+            try:
+                listed = await rpc.request(ListKeepers(), timeout_seconds=ANSWER_SECONDS)
+            except PodsError as error:
+                if not rpc.closed.is_set():
+                    self._log(f"the launcher, process {who.pid}, is killed: {error.message}")
+                    signal_process(who, signal.SIGKILL)
+                    await rpc.closed.wait()
+                return
+            if pod_id not in listed.keepers and pod_id not in self._ends:
+                # It has told of it before, and remembers only so many.
+                self._ends[pod_id] = KeeperEnded(pid=0, id=pod_id, status=0, strays_killed=0)
 
     def forget(self, pod_id: str) -> None:
         """Nobody asks for this pod's end any more."""
@@ -343,6 +413,13 @@ class LauncherLink:
         await self._reap()
         with suppress(FileNotFoundError):
             os.unlink(self._places.launcher_socket)
+
+
+async def _continue_unless(greeted: trio.Event, who: ProcessIdentity) -> None:
+    with trio.move_on_after(PATIENCE_SECONDS):
+        await greeted.wait()
+    if not greeted.is_set():
+        signal_process(who, signal.SIGCONT)
 
 
 async def _set_when(first: trio.Event, then: trio.Event) -> None:

@@ -27,7 +27,7 @@ from pods_protocol.bounds import (
 )
 from pods_protocol.events import Event
 from pods_protocol.pod_messages import HelloResult
-from pods_protocol.values import PodState, ProcessIdentity, StopMode, StopStep
+from pods_protocol.values import ExitRecord, PodState, ProcessIdentity, StopMode, StopStep
 
 STATE_KINDS_ASKED: Final = frozenset(STATE_KINDS)
 
@@ -60,6 +60,9 @@ class LivePod:
         spawning: the scope of the spawn or the restore that makes it, while it does.
         restarting: the scope in which it is started again, while it is.
         behind: its journal was longer than the last look at it.
+        dead: its own process is known to have ended, and not yet that nothing of it is left.
+        overdue: that takes longer than it should.
+        last_word: how its process ended, where its keeper could say it and not write it.
     """
 
     def __init__(
@@ -99,6 +102,9 @@ class LivePod:
         self.restarting: trio.CancelScope | None = None
         self.watchers: set[trio.Event] = set()
         self.behind = False
+        self.dead = False
+        self.overdue = False
+        self.last_word: ExitRecord | None = None
         self.vouched = 0
         self._untold = False
         self._seen = 0
@@ -255,7 +261,8 @@ class LivePod:
         """Its processes are gone, and it is to have others."""
         self.close_links()
         self.keeper = self.pod = self.keeper_identity = self.pod_pid = self.launcher = None
-        self.launch_asked = False
+        self.launch_asked = self.dead = self.overdue = False
+        self.last_word = None
         self.let_go_on()
 
     def let_go_on(self) -> None:

@@ -1,17 +1,19 @@
-"""The end of single processes, waited for by a descriptor: whoever their parent is, none is polled.
+"""Single processes, by a descriptor and a proven identity: their end waited for, a signal sent.
 
-Knows nothing of pods. Used by who judges that a pod's tree is gone.
+Whoever their parent is, none is polled and none is taken for another. Knows nothing of pods. Used
+by who judges that a pod's tree is gone.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 from contextlib import suppress
 from typing import Final
 
 import trio
 
-from pods.scope.identity import identify, is_alive
+from pods.scope.identity import identify, is_alive, parent_of
 from pods_protocol.values import ProcessIdentity
 
 FORK_TICKS: Final = 100
@@ -25,12 +27,37 @@ async def wait_child_gone(keeper: ProcessIdentity, pid: int | None) -> None:
     A keeper forks its pod within moments of its own start. Another process that got the number got
     it after the pod's end, and began later than that.
     """
-    if pid is None:
-        return
+    found = None if pid is None else living_child(keeper, pid)
+    if found is not None:
+        await wait_process_gone(found)
+
+
+def living_child(keeper: ProcessIdentity, pid: int) -> ProcessIdentity | None:
+    """The pod's process of that number, as `wait_child_gone` knows it; None where it has ended."""
     with suppress(ProcessLookupError):
         found = identify(pid)
-        if 0 <= found.start_ticks - keeper.start_ticks <= FORK_TICKS:
-            await wait_process_gone(found)
+        forked_soon = 0 <= found.start_ticks - keeper.start_ticks <= FORK_TICKS
+        if forked_soon or parent_of(pid) == keeper.pid:
+            return found
+    return None
+
+
+def signal_process(identity: ProcessIdentity, number: int) -> bool:
+    """Send a signal to this very process; whether it was there to get it."""
+    try:
+        descriptor = os.pidfd_open(identity.pid)
+    except OSError:
+        return False
+    try:
+        # As below: the descriptor is one process for ever, and proves here to be the right one.
+        if not is_alive(identity):
+            return False
+        signal.pidfd_send_signal(descriptor, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 async def wait_process_gone(identity: ProcessIdentity) -> None:

@@ -20,6 +20,7 @@ from pods.supervisor.acts import LOST, Facts, perform
 from pods.supervisor.core import Supervisor
 from pods.supervisor.guards import wait_guard_gone
 from pods.supervisor.live import STATE_KINDS_ASKED, LivePod
+from pods.supervisor.overdue import see_to_end, wait_dead
 from pods.supervisor.processes import wait_child_gone, wait_process_gone
 from pods.supervisor.remove import apply_retention
 from pods.supervisor.restart import came_down, start_again
@@ -111,6 +112,8 @@ async def wait_tree_gone(supervisor: Supervisor, live: LivePod) -> ExitRecord:
     record = read_record(live.directory)
     if record is not None:
         return record
+    if live.last_word is not None:
+        return live.last_word  # it says that only once nothing is left
     # The keeper went without its last word. What it kept falls to the launcher, which kills it. A
     # launcher that came after the keeper's own knows nothing of it and will never speak: there the
     # keeper's guard is at work, if the kernel allows one.
@@ -133,7 +136,7 @@ async def _launcher_has_it(supervisor: Supervisor, live: LivePod) -> bool:
         return live.launcher == supervisor.launcher.identity
     # Adopted while the registry did not say whose it was: the launcher itself knows.
     try:
-        return live.id in await supervisor.launcher.keepers()
+        return await supervisor.launcher.has(live.id)
     except PodsError as error:
         supervisor.log(f"the launcher cannot say if it has pod {live.name}: {error.message}")
         return False
@@ -145,9 +148,10 @@ async def _follow(supervisor: Supervisor, live: LivePod) -> None:
     Without them nobody who waits for the pod would be woken, though its journal on disk tells all.
     """
     pause = FIRST_RECONNECT_SECONDS
-    while True:
+    while not live.dead:
         if live.thawed is not None:  # a stopped process answers nobody
-            await live.thawed.wait()
+            await _thawed_or_dead(live, live.thawed)
+            continue
         try:
             if live.pod is None or live.pod.closed.is_set():  # adopted, or it broke
                 with suppress(StorageFailed):  # damaged: what comes over its socket still counts
@@ -171,5 +175,22 @@ async def _follow(supervisor: Supervisor, live: LivePod) -> None:
                 supervisor.log(f"cannot follow pod {live.name}: {error.message}")
             if live.pod is not None:
                 await live.pod.aclose()
-        await trio.sleep(pause)
+        with trio.move_on_after(pause):
+            # What ends closes its connections first.
+            await wait_dead(live)
+            live.dead = True
         pause = min(pause * 2, LAST_RECONNECT_SECONDS)
+    await see_to_end(supervisor, live)
+
+
+async def _thawed_or_dead(live: LivePod, thawed: trio.Event) -> None:
+    async with trio.open_nursery() as nursery:
+
+        async def hear_of_death() -> None:
+            await wait_dead(live)
+            live.dead = True
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(hear_of_death)
+        await thawed.wait()
+        nursery.cancel_scope.cancel()
