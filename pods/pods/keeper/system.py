@@ -17,6 +17,9 @@ PR_SET_PDEATHSIG: Final = 1
 PR_SET_NAME: Final = 15
 PR_SET_CHILD_SUBREAPER: Final = 36
 
+LAUNCHER_NAME: Final = "pods-launcher"
+"""What the launcher calls its process: a keeper whose parent has another name lost its launcher."""
+
 PYTHON_IGNORES: Final = frozenset({signal.SIGPIPE, signal.SIGXFSZ})
 """Python ignores these from its start, so that writes fail with an error that can be caught."""
 

@@ -22,6 +22,7 @@ from pods.keeper.environ import inherited_environ
 from pods.keeper.rpc_loop import digest_of
 from pods.keeper.spare import SpareLife
 from pods.keeper.system import (
+    LAUNCHER_NAME,
     become_subreaper,
     plain_fork,
     redirect_standard_streams,
@@ -174,7 +175,7 @@ def _become_daemon() -> None:
             os.setsid()
     os.chdir("/")  # keep no directory from being unmounted or removed
     become_subreaper()
-    set_process_name("pods-launcher")
+    set_process_name(LAUNCHER_NAME)
 
 
 def _forget_strange_variables() -> None:

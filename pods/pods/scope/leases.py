@@ -7,7 +7,7 @@ know the other leases, the registry file, clocks or processes; `table` keeps man
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from attrs import evolve, frozen
 
@@ -23,6 +23,10 @@ from pods.scope.regions import (
 from pods.scope.rules import describe, rule_to_data
 from pods_protocol.errors import InvalidScope, ScopeConflict, ScopeNotDelegable
 from pods_protocol.values import ProcessIdentity, ScopeGrant, ScopeRule
+
+LEASE_PENDING_SECONDS: Final = 60.0
+"""A lease whose pod never came up is reclaimed after this, whatever became of who took it: longer
+than any start that succeeds."""
 
 
 @frozen(kw_only=True)

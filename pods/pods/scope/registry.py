@@ -20,6 +20,10 @@ Every act looks for leases that are over before it takes the lock: thoroughly (z
 pids) at a few in turn, and, unless that was done a moment ago, cheaply at all (deadline, boot, is
 the pid free). If an operation is refused, all are looked at thoroughly and it is tried once more.
 So nobody is ever refused for the sake of the proven dead.
+
+Nor does anybody who lives lose a lease because a write was lost. Where the file cannot be read, is
+gone, was emptied or is older than what was read of it before, and before a pending lease lapses,
+the act asks what the supervisors have on record of their pods (`recovery`), and goes on from that.
 """
 
 from __future__ import annotations
@@ -30,13 +34,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar, cast
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from pods.scope import storage
 from pods.scope.identity import boot_id, is_alive, is_pid_free
 from pods.scope.leases import Lease
 from pods.scope.locking import RegistryLock
 from pods.scope.normalise import normalise_rules
+from pods.scope.recovery import Recorded, recovered
 from pods.scope.table import Table
 from pods.scope.worker import RegistryWorker
 from pods_protocol.errors import InternalError, PodsError
@@ -82,10 +87,19 @@ class ScopeRegistry:
     Args:
         path: of the registry file; its directory is made with mode 0700.
         lock_timeout_seconds: how long an act waits for the lock.
+        on_record: tells what supervisors have on record of their pods, where writes were lost.
+            Called with the lock held. Without it nobody knows more than the file.
     """
 
-    def __init__(self, path: str, *, lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        lock_timeout_seconds: float = LOCK_TIMEOUT_SECONDS,
+        on_record: Callable[[], Recorded] | None = None,
+    ) -> None:
         self.path = path
+        self._on_record = on_record
         self._lock = RegistryLock(path, lock_timeout_seconds)
         self._known = storage.EMPTY
         self._turn = 0
@@ -142,9 +156,9 @@ class ScopeRegistry:
         Raises:
             RegistryBroken, StorageFailed: as `transact`.
         """
-        table = storage.load(self.path, self._known).table
-        over = _over(table.leases.values(), thorough=True)
-        return table.reclaim([lease.pod_id for lease in over])
+        known = self._known
+        table = self._completed(self._load(known), known)
+        return self._without(table, _over(table.leases.values(), thorough=True))[0]
 
     def examine(self) -> tuple[Table, list[Lease], bool]:
         """What the file says, without the lock and without writing.
@@ -167,7 +181,7 @@ class ScopeRegistry:
         """
         if not os.path.isdir(os.path.dirname(self.path)):
             return
-        self.transact(_without_the_dead)
+        self.transact(self._without_the_dead)
         with self._lock.held():
             storage.remove_temporaries(self.path)
 
@@ -187,18 +201,12 @@ class ScopeRegistry:
         storage.ensure_directory(os.path.dirname(self.path))
         if self._known is storage.EMPTY:
             # The first reading decodes every lease; nobody should have to wait for that.
-            self._known = storage.load(self.path, self._known)
+            self._known = self._load(self._known)
         # Nor for this: whoever is dead stays dead, so the looking is done in front of the lock.
         over = self._over_in_turn()
         with self._lock.held():
-            base = storage.load(self.path, self._known)
-            # A lease that was adopted meanwhile is another lease.
-            dropped = {
-                lease.pod_id: lease
-                for lease in over
-                if base.table.leases.get(lease.pod_id) is lease
-            }
-            table = base.table.reclaim(dropped)
+            base = self._load(self._known)
+            table, dropped = self._without(self._completed(base, self._known), over)
             swept = False
             outcomes: list[Any] = []
             for operation in operations:
@@ -209,8 +217,8 @@ class ScopeRegistry:
                         swept = True
                         dead = _over(table.leases.values(), thorough=True)
                         if dead:
-                            table = table.reclaim([lease.pod_id for lease in dead])
-                            dropped.update((lease.pod_id, lease) for lease in dead)
+                            table, buried = self._without(table, dead)
+                            dropped += buried
                             table, value = _attempt(operation, table)
                             outcomes.append(value)
                             continue
@@ -222,8 +230,40 @@ class ScopeRegistry:
             if table is not base.table or not base.whole:
                 base = storage.write(self.path, table, base)
             self._known = base
-            self._reclaimed.extend(dropped.values())
+            self._reclaimed.extend(dropped)
             return outcomes
+
+    def _load(self, known: storage.Snapshot) -> storage.Snapshot:
+        return storage.load(self.path, known, or_nothing=self._on_record is not None)
+
+    def _completed(self, base: storage.Snapshot, known: storage.Snapshot) -> Table:
+        """The table of a generation; where that may be behind, with what is on record beside it.
+
+        Raises:
+            RegistryBroken: neither generation can be read, nor what is to know of it elsewhere.
+        """
+        if base.whole and 0 < base.generation >= known.generation:
+            return base.table
+        recorded = Recorded() if self._on_record is None else self._on_record()
+        if not base.whole and not base.generation and not recorded.whole:
+            storage.load(self.path, storage.EMPTY)  # says what is wrong with it
+        return recovered(base.table, recorded, _is_dead)
+
+    def _without(self, table: Table, over: Sequence[Lease]) -> tuple[Table, list[Lease]]:
+        """The table without leases that were over when they were looked at, and which went.
+
+        One that was adopted meanwhile is another lease. So is one that should have been: its
+        adoption may have been lost.
+        """
+        if self._on_record is not None and any(lease.is_pending for lease in over):
+            recorded = self._on_record()
+            firm = [one for one in recorded.leases if one.lease.holder is not None]
+            table = recovered(table, evolve(recorded, leases=firm), _is_dead)
+        dropped = [lease for lease in over if table.leases.get(lease.pod_id) is lease]
+        return table.reclaim([lease.pod_id for lease in dropped]), dropped
+
+    def _without_the_dead(self, table: Table) -> tuple[Table, None]:
+        return self._without(table, _over(table.leases.values(), thorough=True))[0], None
 
     def _over_in_turn(self) -> list[Lease]:
         """The leases that are over, as far as this act looks."""
@@ -238,12 +278,6 @@ class ScopeRegistry:
             self._turn = start + THOROUGH_CHECKS
             over += _over(leases[start : start + THOROUGH_CHECKS], thorough=True)
         return over
-
-
-def _without_the_dead(table: Table) -> tuple[Table, None]:
-    return table.reclaim(
-        [lease.pod_id for lease in _over(table.leases.values(), thorough=True)]
-    ), None
 
 
 def _attempt(operation: Operation[Any], table: Table) -> tuple[Table, Any]:

@@ -1,9 +1,7 @@
-"""The registry's file: its format, and how it is read, repaired and replaced without a torn moment.
+"""The registry's file: how it is read, repaired and replaced without a torn moment.
 
-Owns `registry.json`, `registry.json.previous` and `registry.json.broken-N`. The file is one JSON
-object written with one lease a line, so that a reader that has seen a line before need not decode
-it again; a file that somebody has laid out otherwise is read all the same. Must not know locks or
-laws: `registry` holds the lock around every call.
+Owns `registry.json`, `registry.json.previous` and `registry.json.broken-N`; what is in them is
+`registry_format`. Must not know locks or laws: `registry` holds the lock around every call.
 """
 
 from __future__ import annotations
@@ -12,21 +10,13 @@ import contextlib
 import os
 import secrets
 import stat
-from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Final
 
-import orjson
 from attrs import field, frozen
 
-from pods.scope.lease_lines import decode_lease, encode_lease
-from pods.scope.leases import Lease
+from pods.scope.registry_format import Contents, Damaged, decode, encode
 from pods.scope.table import Table
-from pods_protocol import codec
-from pods_protocol.errors import PodsError, RegistryBroken, StorageFailed, UnsafeDirectory
-
-FORMAT_VERSION: Final = 2
-"""Raised when an older pods would misread the file; it then refuses and touches nothing. 2: leases
-have guardians, which an older one would not wait for."""
+from pods_protocol.errors import RegistryBroken, StorageFailed, UnsafeDirectory
 
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 """A thousand leases are some 300 kB. A larger file is not ours, and must not take our memory."""
@@ -37,18 +27,6 @@ MAX_BROKEN_KEPT: Final = 5
 _HEAD_BYTES: Final = 256
 """One read that surely holds the first line."""
 
-_TAIL: Final = b"\n]}\n"
-
-
-@frozen(kw_only=True)
-class RegistryFile:
-    """The whole file, as its strict codec takes it."""
-
-    version: int
-    generation: int
-    stamp: str
-    leases: tuple[Lease, ...]
-
 
 @frozen(kw_only=True)
 class Snapshot:
@@ -58,23 +36,29 @@ class Snapshot:
         head: the first line. It has a random stamp, so no two writes share it, whatever the
             generation was repaired to.
         identity: inode, size and time of the file, against editors that leave the head alone.
-        lines: pod id to the lease's line.
-        whole: whether the file itself was read; false when this is the previous generation.
+        contents: what it says.
+        whole: whether the file itself was read; false when this is the previous generation, or
+            none at all.
     """
 
     head: bytes
     identity: tuple[int, int, int]
-    generation: int
-    table: Table
-    lines: Mapping[str, bytes] = field(repr=False)
+    contents: Contents = field(repr=False)
     whole: bool = True
 
+    @property
+    def generation(self) -> int:
+        """How often the registry was written; 0 where nothing is there."""
+        return self.contents.generation
 
-EMPTY: Final = Snapshot(head=b"", identity=(0, 0, 0), generation=0, table=Table(), lines={})
+    @property
+    def table(self) -> Table:
+        """Every lease in it."""
+        return self.contents.table
 
 
-class _Damaged(Exception):
-    """Why a file cannot be used; the caller decides whether another one can."""
+NO_CONTENTS: Final = Contents(0, Table(), {})
+EMPTY: Final = Snapshot(head=b"", identity=(0, 0, 0), contents=NO_CONTENTS)
 
 
 def ensure_directory(path: str) -> None:
@@ -110,7 +94,7 @@ def ensure_directory(path: str) -> None:
     )
 
 
-def load(path: str, known: Snapshot) -> Snapshot:
+def load(path: str, known: Snapshot, *, or_nothing: bool = False) -> Snapshot:
     """The newest generation that can be read: the file, or else the one kept beside it.
 
     Changes nothing on disk.
@@ -118,6 +102,8 @@ def load(path: str, known: Snapshot) -> Snapshot:
     Args:
         path: of the registry.
         known: what was read or written last; unchanged parts are taken from it.
+        or_nothing: whether the caller knows what to do where neither can be read: it gets an empty
+            table then, which is not `whole`.
 
     Raises:
         RegistryBroken: neither can be read, or a newer pods wrote it.
@@ -128,25 +114,22 @@ def load(path: str, known: Snapshot) -> Snapshot:
         if snapshot is not None:
             return snapshot
         why = "it is missing"
-    except _Damaged as damage:
+    except Damaged as damage:
         why = str(damage)
+    contents = NO_CONTENTS
     try:
         previous = _load_file(f"{path}.previous", known)
-    except _Damaged as damage:
-        raise _broken(path, f"{why}; and the generation kept beside it: {damage}") from None
-    if previous is None:
-        if why == "it is missing":
+        if previous is not None:
+            contents = previous.contents
+        elif why == "it is missing":
             return EMPTY
-        raise _broken(path, why)
-    return Snapshot(
-        # No file has this head: the next reading looks again.
-        head=b"",
-        identity=(0, 0, 0),
-        generation=previous.generation,
-        table=previous.table,
-        lines=previous.lines,
-        whole=False,
-    )
+        elif not or_nothing:
+            raise _broken(path, why)
+    except Damaged as damage:
+        if not or_nothing:
+            raise _broken(path, f"{why}; and the generation kept beside it: {damage}") from None
+    # No file has this head: the next reading looks again.
+    return Snapshot(head=b"", identity=(0, 0, 0), contents=contents, whole=False)
 
 
 def write(path: str, table: Table, base: Snapshot) -> Snapshot:
@@ -161,16 +144,8 @@ def write(path: str, table: Table, base: Snapshot) -> Snapshot:
     Raises:
         StorageFailed: the system refuses; the old generation stands.
     """
-    old = base.table.leases
-    lines = {
-        pod_id: base.lines[pod_id] if old.get(pod_id) is lease else encode_lease(lease)
-        for pod_id, lease in table.leases.items()
-    }
-    generation = base.generation + 1
-    head = b'{"version":%d,"generation":%d,"stamp":"%b","leases":[' % (
-        FORMAT_VERSION,
-        generation,
-        secrets.token_hex(8).encode(),
+    content, contents = encode(
+        table, base.contents, generation=base.generation + 1, stamp=secrets.token_hex(8)
     )
     temporary = f"{path}.{secrets.token_hex(4)}.tmp"
     try:
@@ -179,7 +154,7 @@ def write(path: str, table: Table, base: Snapshot) -> Snapshot:
         )
         try:
             try:
-                _write_all(descriptor, b"%b\n%b%b" % (head, b",\n".join(lines.values()), _TAIL))
+                _write_all(descriptor, content)
                 os.fsync(descriptor)
                 found = os.fstat(descriptor)
             finally:
@@ -197,9 +172,7 @@ def write(path: str, table: Table, base: Snapshot) -> Snapshot:
         raise _failed("write the scope registry", path, error) from error
     # The directory is not synced: a power cut may bring the generation before back, and every
     # holder in either is of another boot then. The content is, so that neither is ever torn.
-    return Snapshot(
-        head=head, identity=_identity(found), generation=generation, table=table, lines=lines
-    )
+    return Snapshot(head=_head(content), identity=_identity(found), contents=contents)
 
 
 def temporaries(path: str) -> list[str]:
@@ -249,16 +222,16 @@ def _load_file(path: str, known: Snapshot) -> Snapshot | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise _Damaged(f"it cannot be opened ({os.strerror(error.errno or 0)})") from None
+        raise Damaged(f"it cannot be opened ({os.strerror(error.errno or 0)})") from None
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
-            raise _Damaged("it is not a plain file")
+            raise Damaged("it is not a plain file")
         if found.st_uid != os.geteuid():
-            raise _Damaged(f"it belongs to user {found.st_uid}")
+            raise Damaged(f"it belongs to user {found.st_uid}")
         if found.st_size > MAX_FILE_BYTES:
-            raise _Damaged(f"it has {found.st_size} bytes")
-        head = os.pread(descriptor, _HEAD_BYTES, 0).partition(b"\n")[0]
+            raise Damaged(f"it has {found.st_size} bytes")
+        head = _head(os.pread(descriptor, _HEAD_BYTES, 0))
         if head and head == known.head and _identity(found) == known.identity:
             return known
         content = _read_all(descriptor, found.st_size)
@@ -267,77 +240,9 @@ def _load_file(path: str, known: Snapshot) -> Snapshot | None:
     finally:
         os.close(descriptor)
     if not content:
-        return Snapshot(head=b"", identity=_identity(found), generation=0, table=Table(), lines={})
-    generation, table, lines = _decode(path, content, known)
-    return Snapshot(
-        head=head, identity=_identity(found), generation=generation, table=table, lines=lines
-    )
-
-
-def _decode(path: str, content: bytes, known: Snapshot) -> tuple[int, Table, dict[str, bytes]]:
-    head, _, rest = content.partition(b"\n")
-    body = rest.removesuffix(_TAIL)
-    try:
-        # Anything else than our own layout fails here, or below, and is read as any JSON.
-        header = orjson.loads(head + b"]}") if len(body) < len(rest) else None
-        raw = body.split(b",\n") if body else []
-    except orjson.JSONDecodeError:
-        header, raw = None, []
-    try:
-        if header is None:
-            return _decode_foreign(path, content)
-        _check_version(path, header)
-        file = codec.from_json(RegistryFile, header)
-        table, lines = _patch(raw, known)
-    except orjson.JSONDecodeError as error:
-        raise _Damaged(f"it is not JSON ({error})") from None
-    except ValueError as error:
-        raise _Damaged(str(error)) from None
-    except PodsError as error:
-        if isinstance(error, RegistryBroken):
-            raise
-        raise _Damaged(error.message) from None
-    return file.generation, table, lines
-
-
-def _patch(raw: list[bytes], known: Snapshot) -> tuple[Table, dict[str, bytes]]:
-    """The table of these lines; those that `known` has are not decoded again."""
-    ids = {line: pod_id for pod_id, line in known.lines.items()}
-    lines: dict[str, bytes] = {}
-    come: list[Lease] = []
-    for line in raw:
-        pod_id = ids.get(line)
-        if pod_id is None:
-            lease = decode_lease(line)
-            come.append(lease)
-            pod_id = lease.pod_id
-        if pod_id in lines:
-            raise ValueError(f"two leases have the id {pod_id}")
-        lines[pod_id] = line
-    gone = [pod_id for pod_id, line in known.lines.items() if lines.get(pod_id) != line]
-    return known.table.patched(gone, come), lines
-
-
-def _decode_foreign(path: str, content: bytes) -> tuple[int, Table, dict[str, bytes]]:
-    data = orjson.loads(content)
-    _check_version(path, data)
-    file = codec.from_json(RegistryFile, data)
-    return (
-        file.generation,
-        Table.of(file.leases),
-        {lease.pod_id: encode_lease(lease) for lease in file.leases},
-    )
-
-
-def _check_version(path: str, data: Any) -> None:
-    version = cast("dict[str, Any]", data).get("version") if isinstance(data, dict) else None
-    if type(version) is int and version > FORMAT_VERSION:
-        raise RegistryBroken(
-            f"cannot read the scope registry {path}: a newer pods wrote it (format {version}, this "
-            f"one knows {FORMAT_VERSION}); upgrade, or set PODS_STATE_DIR to another directory",
-            path=path,
-            detail=f"format {version}",
-        )
+        return Snapshot(head=b"", identity=_identity(found), contents=NO_CONTENTS)
+    contents = decode(path, content, known.contents)
+    return Snapshot(head=head, identity=_identity(found), contents=contents)
 
 
 def _keep_previous(path: str) -> None:
@@ -387,6 +292,10 @@ def _read_all(descriptor: int, size: int) -> bytes:
         parts.append(part)
         at += len(part)
     return b"".join(parts)
+
+
+def _head(content: bytes) -> bytes:
+    return content[:_HEAD_BYTES].partition(b"\n")[0]
 
 
 def _identity(found: os.stat_result) -> tuple[int, int, int]:

@@ -23,7 +23,7 @@ from pods.keeper.record import read_record
 from pods.lifecycle import Trigger
 from pods.paths import ENVIRONMENT_NAME, GUARD_NAME, SECRETS_NAME
 from pods.records.record import PodRecord
-from pods.scope.leases import Lease
+from pods.scope.leases import LEASE_PENDING_SECONDS, Lease
 from pods.scope.table import Table
 from pods.supervisor.acts import describe_exit
 from pods.supervisor.core import Supervisor
@@ -37,10 +37,6 @@ from pods_protocol.process_messages import PodSpec, Revival
 from pods_protocol.values import Doors, Limits, ScopeGrant
 
 T = TypeVar("T")
-
-LEASE_PENDING_SECONDS: Final = 60.0
-"""A lease whose pod never came up is reclaimed after this, whatever became of us: longer than any
-start that succeeds."""
 
 WITNESS_SECONDS: Final = 1.0
 """How long a failed start waits for the keeper's word on why."""

@@ -28,6 +28,7 @@ from pods.scope.identity import is_alive
 from pods.scope.leases import Lease
 from pods.scope.locking import holder_of
 from pods.scope.registry import ScopeRegistry
+from pods.supervisor.on_record import leases_on_record
 from pods.supervisor.orphans import end_keeper
 from pods.supervisor.probes import (
     POD_ID,
@@ -221,16 +222,20 @@ class Checkup:
 
     def _look_at_registry(self) -> Mapping[str, str]:
         """Look at the leases; returns the names of the supervisors, by their directories' names."""
-        registry = ScopeRegistry(self.places.registry)
+        registry = ScopeRegistry(
+            self.places.registry, on_record=partial(leases_on_record, self.places)
+        )
         try:
             table, over, whole = registry.examine()
         except RegistryBroken as error:
             alive = self._why_not_anew()
-            fix = "set it aside and begin a new one: pods doctor --fix, with no pod alive"
             if alive:
-                self._add(error.CODE, error.message, f"{fix}; now {alive}")
+                fix = f"the next spawn builds it anew from the supervisors' journals, since {alive}"
+                mend = partial(_tidy, registry, "built it anew from the supervisors' journals")
             else:
-                self._add(error.CODE, error.message, fix, lambda: _start_anew(registry))
+                fix = "set it aside and begin a new one: pods doctor --fix, with no pod alive"
+                mend = partial(_start_anew, registry)
+            self._add(error.CODE, error.message, fix, mend)
             return {}
         except PodsError as error:
             self._add(error.CODE, error.message, "see to its disk")

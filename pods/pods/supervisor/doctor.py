@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from functools import partial
 
 import trio
 from attrs import evolve
@@ -26,8 +27,10 @@ from pods.supervisor.findings import (
     find_in_leases,
     find_in_links,
     find_in_records,
+    find_missing_leases,
     found,
     is_known,
+    without_lease,
 )
 from pods_protocol.errors import NotAuthorized, PodsError
 from pods_protocol.supervisor_messages import (
@@ -103,12 +106,17 @@ async def _look(
     try:
         table, over, _ = await trio.to_thread.run_sync(supervisor.registry.examine)
         suspicious = find_in_leases(supervisor, caller, table, over)
-        if suspicious:
-            # A pod that ended since the file was read has given its lease back by now.
+        lacking = without_lease(supervisor, table)
+        if suspicious or lacking:
+            # A pod that ended since the file was read has given its lease back by now, and one that
+            # started has taken its own.
             table, over, _ = await trio.to_thread.run_sync(supervisor.registry.examine)
+            lacking &= without_lease(supervisor, table)
             suspicious = find_in_leases(supervisor, caller, table, over)
+            suspicious += find_missing_leases(supervisor, caller, lacking)
     except PodsError as error:
-        findings.append(found(error.CODE, error.message, "pods doctor --fix, with no pod alive"))
+        remedy = "the next spawn builds it anew from the supervisors' journals"
+        findings.append(found(error.CODE, error.message, remedy, partial(_build_anew, supervisor)))
     if caller.is_owner:
         findings += [
             *find_in_configuration(supervisor),
@@ -120,6 +128,11 @@ async def _look(
     findings += find_in_links(supervisor, caller)
     problems = [await _mend(finding) if fix else finding.problem for finding in findings]
     return table.reclaim([lease.pod_id for lease in over]), problems
+
+
+async def _build_anew(supervisor: Supervisor) -> str:
+    await supervisor.registry_worker.submit(lambda table: (table, None))
+    return "built it anew from the supervisors' journals"
 
 
 async def _mend(finding: Finding) -> Problem:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Final
 
@@ -21,12 +21,14 @@ from pods.lifecycle import Life
 from pods.records.record import PodRecord
 from pods.scope.identity import is_alive
 from pods.scope.leases import Lease
+from pods.scope.recovery import given_back
 from pods.scope.table import Table
 from pods.supervisor.adopt import adopt_pod
 from pods.supervisor.authority import Caller, sees
 from pods.supervisor.core import Supervisor
 from pods.supervisor.leftovers import remove_stale, stale_directories
 from pods.supervisor.live import LivePod
+from pods.supervisor.on_record import recorded_lease
 from pods.supervisor.orphans import end_keeper
 from pods.supervisor.overdue import wake_keeper
 from pods.supervisor.remove import remove_record
@@ -267,6 +269,47 @@ def find_in_leases(
             )
         )
     return findings
+
+
+def without_lease(supervisor: Supervisor, table: Table) -> set[str]:
+    """The ids of pods that run and do not hold their lease in this table."""
+    lacking: set[str] = set()
+    for live in supervisor.pods.values():
+        record = supervisor.table.get(live.id)
+        lease = table.leases.get(live.id)
+        runs = record is not None and record.life in (Life.RUNNING, Life.PAUSED)
+        if runs and (lease is None or lease.holder != live.keeper_identity):
+            lacking.add(live.id)
+    return lacking
+
+
+def find_missing_leases(
+    supervisor: Supervisor, caller: Caller, lacking: Iterable[str]
+) -> list[Finding]:
+    """Pods that run on ground which the registry may give to others."""
+    return [
+        found(
+            "missing_lease",
+            f"pod {supervisor.known(pod_id).name} ({pod_id}) runs and the scope registry has not "
+            "its lease: others may be given its scope",
+            "pods doctor --fix, which takes it anew; where another pod has it by now, stop one",
+            partial(_take_anew, supervisor, pod_id),
+        )
+        for pod_id in sorted(lacking)
+        if is_known(supervisor, caller, pod_id)
+    ]
+
+
+async def _take_anew(supervisor: Supervisor, pod_id: str) -> str:
+    record = supervisor.known(pod_id)
+    lost = recorded_lease(supervisor.places, supervisor.table, record)
+
+    def take(table: Table) -> tuple[Table, None]:
+        return given_back(table, lost), None
+
+    if record.living:
+        await supervisor.registry_worker.submit(take)
+    return f"pod {record.name} holds its scope again"
 
 
 async def _release(supervisor: Supervisor, lease: Lease) -> str:

@@ -42,6 +42,7 @@ from pods.supervisor.launcher_link import LauncherLink
 from pods.supervisor.list import list_pods
 from pods.supervisor.log import Log
 from pods.supervisor.mailbox import answer, notify, send, withdraw
+from pods.supervisor.on_record import leases_on_record
 from pods.supervisor.options import Options
 from pods.supervisor.pause import pause, resume
 from pods.supervisor.read import advance, read
@@ -150,7 +151,10 @@ async def _serve_locked(
     ):
         table = journal.fold
         table.forget_unjournaled()
-        registry = ScopeRegistry(places.places.registry)
+        registry = ScopeRegistry(
+            places.places.registry,
+            on_record=partial(leases_on_record, places.places, places),
+        )
         reclaimed = partial(audited.reclaimed_in_passing, audit, registry, places.name)
         worker = RegistryWorker(registry, after=reclaimed)
         launcher = LauncherLink(options, token, log, head_start)

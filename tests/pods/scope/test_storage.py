@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pods.scope import storage
+from pods.scope import registry_format, storage
 from pods.scope.lease_lines import decode_lease, encode_lease
 from pods.scope.leases import Lease
 from pods.scope.storage import EMPTY, ensure_directory, load, write
@@ -47,8 +47,8 @@ def test_what_is_written_is_read(path: str) -> None:
 
 def test_the_file_is_json_that_the_strict_codec_takes(path: str) -> None:
     write(path, TABLE, EMPTY)
-    file = codec.from_json(storage.RegistryFile, orjson.loads(Path(path).read_bytes()))
-    assert file.version == storage.FORMAT_VERSION
+    file = codec.from_json(registry_format.RegistryFile, orjson.loads(Path(path).read_bytes()))
+    assert file.version == registry_format.FORMAT_VERSION
     assert file.leases == tuple(TABLE.leases.values())
 
 
@@ -90,7 +90,7 @@ def test_only_what_changed_is_decoded_again(path: str, monkeypatch: pytest.Monke
         decoded.append(line)
         return decode_lease(line)
 
-    monkeypatch.setattr(storage, "decode_lease", counted)
+    monkeypatch.setattr(registry_format, "decode_lease", counted)
     snapshot = load(path, mine)
     assert snapshot.table == theirs.table
     assert len(decoded) == 1

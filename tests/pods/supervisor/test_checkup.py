@@ -129,12 +129,22 @@ def test_a_registry_that_is_beyond_repair_is_set_aside(places: Places) -> None:
     assert ScopeRegistry(places.registry).transact(lend(lease("pod"))) == "pod"
 
 
-def test_a_registry_beyond_repair_stays_while_a_pod_lives(places: Places) -> None:
+def test_a_registry_beyond_repair_is_built_anew_where_a_pod_lives(places: Places) -> None:
     plant_row(places, "one", POD, "worker", keeper=me())
+    touch(places.registry, "{torn")
+    assert "the pod worker may be alive" in look(places)["registry_broken"].fix
+    assert look(places, fix=True, started=[])["registry_broken"].fixed
+    assert list(ScopeRegistry(places.registry).read().leases) == [POD]
+
+
+def test_a_registry_beyond_repair_stays_where_a_supervisors_pods_cannot_be_known(
+    places: Places,
+) -> None:
+    touch(f"{places.supervisor('one').state}/journal/{1:020}.jsonl", "torn\ntorn\n")
     touch(places.registry, "{torn")
     problem = look(places, fix=True, started=[])["registry_broken"]
     assert not problem.fixed
-    assert "the pod worker may be alive" in problem.fix
+    assert "nobody knows what pods the supervisor one has" in problem.fix
     assert Path(places.registry).read_text() == "{torn"
 
 
