@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Final
 
 from pods.keeper.system import plain_fork
@@ -37,12 +38,41 @@ MAX_STATUS_BYTES: Final = 4096
 UIDS: Final = 4
 """Real, effective, saved, and of the file system."""
 
+_shared: Final[list[Ruleset]] = []
+"""The one set of rules that every keeper enters, where its launcher has made it; else none."""
+
 _KEY: Final = object()
 """Known to this file alone, so that nothing else can make a domain by accident."""
 
 
 class DomainBroken(RuntimeError):
     """It is not proven that the domain holds, so it was not used; find the processes one by one."""
+
+
+def share_rules(switches: Mapping[str, str]) -> None:
+    """Make the rules of a domain once, for every keeper that this process forks.
+
+    To enter makes a domain of its own each time; what the rules are made of is the same for all
+    (40 of the 300 pages that a keeper copies). Where the kernel refuses, each finds out by itself.
+
+    Args:
+        switches: as in `SignalDomain.enter`.
+    """
+    abi = 0 if missing(switches) else spoken_abi(switches)
+    if not _shared and known_scopes(abi) & Scoped.SIGNALS:
+        with suppress(OSError):
+            _shared.append(_rules(abi, files_follow=True))
+
+
+def shared_descriptors() -> tuple[int, ...]:
+    """What a keeper has to keep open until it has entered, or will not enter."""
+    return tuple(rules.descriptor for rules in _shared)
+
+
+def forget_shared() -> None:
+    """Close them: this process enters no domain any more."""
+    for rules in _shared:
+        rules.close()
 
 
 class SignalDomain:
@@ -148,19 +178,28 @@ def _enter(outsider: int, abi: int, *, files_follow: bool) -> bool:
     """Enter, and ask the process outside before and after; whether the domain is proven."""
     if not _reachable(outsider):
         return False  # an EPERM afterwards would prove nothing
-    access = Access.REFER if files_follow else NO_ACCESS
     try:
-        with Ruleset(access, Scoped.SIGNALS, abi=abi) as ruleset:
-            if files_follow:
-                root = os.open("/", os.O_PATH | os.O_CLOEXEC)
-                try:
-                    ruleset.allow(root, "/", access)
-                finally:
-                    os.close(root)
+        with _shared[0] if files_follow and _shared else _rules(abi, files_follow) as ruleset:
             ruleset.restrict_self()
     except LandlockError:
         return False
     return _refused(outsider)
+
+
+def _rules(abi: int, files_follow: bool) -> Ruleset:
+    access = Access.REFER if files_follow else NO_ACCESS
+    ruleset = Ruleset(access, Scoped.SIGNALS, abi=abi)
+    try:
+        if files_follow:
+            root = os.open("/", os.O_PATH | os.O_CLOEXEC)
+            try:
+                ruleset.allow(root, "/", access)
+            finally:
+                os.close(root)
+    except BaseException:
+        ruleset.close()
+        raise
+    return ruleset
 
 
 def _reachable(pid: int) -> bool:

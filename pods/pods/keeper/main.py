@@ -19,7 +19,7 @@ from typing import Final, NoReturn
 
 from pods import __version__
 from pods.keeper.confined import Kill, read_enforcement
-from pods.keeper.domain import DomainBroken, SignalDomain
+from pods.keeper.domain import DomainBroken, SignalDomain, forget_shared, shared_descriptors
 from pods.keeper.guard import fork_guard
 from pods.keeper.pod_start import EXIT_CANNOT_START, end_process, enter_pod
 from pods.keeper.record import record_from, write_record
@@ -31,6 +31,7 @@ from pods.keeper.system import (
     become_subreaper,
     close_descriptors,
     hear_of_parents_death,
+    plain_fork,
     redirect_standard_streams,
     reset_signals,
     set_process_name,
@@ -116,8 +117,9 @@ def _keep(
     keeper = os.getpid()
     # Before the pod is forked: what is below this process then is inside with it, for ever.
     domain = SignalDomain.enter(os.getppid(), switches=switches, files_follow=spec.enforce != "off")
+    forget_shared()
     try:
-        pid = os.fork()
+        pid = plain_fork()
     except OSError as error:
         _say(f"cannot start pod {spec.name}: fork: {error.strerror}; end some processes")
         pod_listener.close()
@@ -139,7 +141,7 @@ def become_keeper(*, keep: tuple[int, ...]) -> None:
         keep: descriptors to keep beside the standard streams.
     """
     signal.set_wakeup_fd(-1)
-    close_descriptors(keep=(0, 1, 2, *keep))
+    close_descriptors(keep=(0, 1, 2, *shared_descriptors(), *keep))
     os.setsid()
     become_subreaper()
     hear_of_parents_death(PARENT_DIED)

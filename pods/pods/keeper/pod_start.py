@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import random
 import resource
 import socket
 import sys
@@ -53,6 +54,10 @@ PROCESS_NAME: Final = "pods-pod"
 
 MAX_SECRETS_BYTES: Final = 4 * 1024 * 1024
 """Token and variables of one pod: what came in a line of 1 MiB, with room for its escapes."""
+
+NEW_OBJECTS: Final = 5000
+"""Made before the collector of garbage looks at what is new, in a forked pod. Python's own 700 have
+it look a dozen times while a pod starts; this is half a megabyte."""
 
 OOM_SCORE: Final = 300
 """Added to a pod's badness when memory runs out: its keeper, which proves the end of whatever the
@@ -128,6 +133,11 @@ def settle(keeper: int, *, keep: int, forked: bool) -> None:
         reset_signals()
     close_descriptors(keep=(0, 1, 2, keep))
     os.umask(0o077)
+    if forked:
+        # What `os.fork` does in a child beyond this is for the threads and locks of a parent that
+        # has some: the keeper has one thread, and its launcher had.
+        random.seed()
+        gc.set_threshold(NEW_OBJECTS)
 
 
 def furnish(spec: PodSpec, *, switches: Mapping[str, str], kill: Kill) -> PodSpec | int:

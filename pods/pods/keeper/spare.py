@@ -21,11 +21,11 @@ from attrs import frozen
 
 from pods.keeper import main as keeper
 from pods.keeper.confined import Kill
-from pods.keeper.domain import SignalDomain
+from pods.keeper.domain import SignalDomain, forget_shared
 from pods.keeper.handover import hand_over, read_spec, take_over, write_spec
 from pods.keeper.pod_start import PROCESS_NAME, end_process, furnish, settle
 from pods.keeper.rpc_loop import RpcLoop
-from pods.keeper.system import LOOP_IGNORES, LOOP_SIGNALS, set_process_name
+from pods.keeper.system import LOOP_IGNORES, LOOP_SIGNALS, plain_fork, set_process_name
 from pods.keeper.tree import read_stat
 from pods.keeper.wakeup import Wakeup
 from pods.pod.life import RunSparePod, example_spec
@@ -53,13 +53,11 @@ class SpareLife:
     Attributes:
         run: a pod's life that begins with a wait for its spec.
         rehearse: goes through a pod's start in a directory that it makes and removes.
-        settle: readies the launcher's memory to be shared, once, before the first is forked ahead.
         scratch: where such directories may be made.
     """
 
     run: RunSparePod
     rehearse: Callable[[str], None]
-    settle: Callable[[], object]
     scratch: str
 
 
@@ -87,8 +85,9 @@ def _be_keeper(channel: socket.socket, switches: Mapping[str, str], life: SpareL
     set_process_name(SPARE_NAME)
     own = os.getpid()
     domain = SignalDomain.enter(os.getppid(), switches=switches, files_follow=True)
+    forget_shared()
     ours, theirs = socket.socketpair()
-    pid = os.fork()
+    pid = plain_fork()
     if pid == 0:
         _enter_spare_pod(theirs, own, switches, keeper.kill_of(domain), life)
     theirs.close()

@@ -35,6 +35,9 @@ LOOP_SIGNALS: Final = (signal.SIGCHLD, signal.SIGTERM, PARENT_DIED)
 LOOP_IGNORES: Final = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 """What they ignore: a person's Ctrl-C is not meant for them."""
 
+MAX_DESCRIPTORS: Final = 2**20
+"""The kernel gives a process no number from here on (`fs.nr_open`), unless it is told to."""
+
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 _libc_holding_the_interpreter: Final = ctypes.PyDLL(None, use_errno=True)
 
@@ -44,8 +47,8 @@ def plain_fork() -> int:
 
     For a process of one thread whose child runs none of what cares: `threading`'s table of threads,
     the seed of `random`, the locks of `logging`, worker threads. To put them right writes to 170 of
-    the pages that parent and child share, and a keeper uses none of them. What the keeper forks in
-    turn, the pod, is forked with all of it.
+    the pages that parent and child share. A keeper uses none of them, and those of the pod that it
+    forks in turn are right as they are, but for the seed, which the pod makes anew.
 
     Raises:
         OSError: the system refuses.
@@ -120,11 +123,11 @@ def close_descriptors(*, keep: Collection[int]) -> None:
     Python objects that own a closed one must never be collected in this process: a forked child
     stays inside the call that forked it, so everything its parent held is held for ever.
     """
-    for name in os.listdir("/proc/self/fd"):
-        descriptor = int(name)
-        if descriptor not in keep:
-            with contextlib.suppress(OSError):  # the listing's own is closed already
-                os.close(descriptor)
+    below = 0
+    for kept in (*sorted(keep), MAX_DESCRIPTORS):
+        if below < kept:
+            os.closerange(below, kept)
+        below = kept + 1
 
 
 def redirect_standard_streams(output: int) -> None:

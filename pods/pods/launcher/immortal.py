@@ -7,7 +7,7 @@ sharing between forks as a use), but no call that makes one; what it takes is th
 interpreter itself writes. It is written where all of this holds, and nowhere else: a version that
 was tried, with its lock, and an object made for the purpose that behaves as it should. Elsewhere
 pods are bigger and slower and otherwise the same. Knows nothing of pods. Called by the launcher
-once, when nobody waits.
+once, before it forks.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ import gc
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import CodeType, FrameType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 TRIED: Final = ((3, 12), (3, 13))
 """Versions of CPython in which pods were forked and ended from such an image."""
 
-NEVER: Final = 0xFF
-"""Each byte of the count of what is never counted (`_Py_IMMORTAL_REFCNT` on 64 bits)."""
+NEVER: Final = 0xFFFFFFFF
+"""The count of what is never counted (`_Py_IMMORTAL_REFCNT` on 64 bits). It is the lower half of
+`ob_refcnt`, which comes first in every object; the interpreter looks at that half."""
 
-COUNT_BYTES: Final = 4
-"""The lower half of `ob_refcnt`, which comes first in every object; the interpreter looks at it."""
+ADDRESSES: Final = 2**47
+"""A process has no memory from here on; the kernel gives higher ones to who asks for them alone."""
 
 BATCH: Final = 4096
 """Objects whose references are taken at once; the call takes them as arguments."""
@@ -81,17 +82,18 @@ def is_possible() -> bool:
 def _referred(objects: Sequence[object]) -> list[object]:
     """What these refer to, also where the collector of garbage does not ask: types, and code."""
     found = gc.get_referents(*objects)
-    for one in objects:
+    for one in cast("Sequence[Any]", objects):
         if type(one) is CodeType:
             found += (one.co_consts, one.co_names, one.co_name, one.co_qualname, one.co_filename)
             found += (one.co_linetable, one.co_exceptiontable)
-        elif isinstance(one, type):
+        elif issubclass(type(one), type):  # `isinstance` would ask the object, and a proxy lies
             found += gc.get_referents(_attributes(one))
     return found
 
 
 def _write(objects: Mapping[int, object]) -> int:
-    fill = ctypes.memset
+    # A view of all memory in words of four bytes: ten times as fast as a call for each object.
+    words = memoryview((ctypes.c_uint32 * (ADDRESSES // 4)).from_address(0)).cast("B").cast("I")
     for address in objects:
-        fill(address, NEVER, COUNT_BYTES)
+        words[address // 4] = NEVER
     return len(objects)

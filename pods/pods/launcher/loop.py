@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from pods import __version__
+from pods.keeper.domain import share_rules
 from pods.keeper.main import keep
 from pods.keeper.pod_start import default_run_pod
 from pods.keeper.probe import probe
@@ -105,6 +106,7 @@ class Launcher:
         # Found now: an import in each pod would write to the import system's pages there.
         self._run_pod = run_pod or default_run_pod()
         self._fork = fork
+        share_rules(switches)
         self._spares = Spares(fork, switches=switches, life=spare_life, log=log)
         self._idle_exit_seconds = idle_exit_seconds
         self._keepers: dict[int, _Kept] = {}
@@ -160,9 +162,7 @@ class Launcher:
                 deadline = end if deadline is None else min(deadline, end)
             if not self._spares.due:
                 self._server.turn(deadline)
-                continue
-            quiet = time.monotonic() + self._spares.patience
-            if not self._server.turn(quiet if deadline is None else min(quiet, deadline)):
+            elif not self._server.turn(time.monotonic()):
                 self._spares.make()
 
     def close(self) -> None:

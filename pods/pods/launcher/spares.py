@@ -23,11 +23,6 @@ SPARES: Final = 1
 """How many are kept. A person or an agent starts one pod at a time; each costs seven megabytes."""
 
 
-QUIET_SECONDS: Final = 0.05
-"""Without a request before the launcher readies its memory, which takes some 0.2 s: who starts
-several pods at once has asked for the next one by then."""
-
-
 class _Spare(NamedTuple):
     pid: int
     channel: socket.socket
@@ -60,18 +55,12 @@ class Spares:
         self._log = log
         self._spare: _Spare | None = None
         self._dead: list[int] = []
-        self._settled = False
         self.due = False
 
     @property
     def pids(self) -> tuple[int, ...]:
         """The keepers of spares, for who looks at the children of this process."""
         return () if self._spare is None else (self._spare.pid,)
-
-    @property
-    def patience(self) -> float:
-        """Seconds that nobody must have asked for anything before one is made."""
-        return 0.0 if self._settled else QUIET_SECONDS
 
     def want(self) -> None:
         """A pod was started, so another may follow."""
@@ -82,9 +71,6 @@ class Spares:
         self.due = False
         if self._life is None or self._spare is not None:
             return
-        if not self._settled:
-            self._settled = True
-            self._life.settle()
         try:
             ours, theirs = socket.socketpair()
         except OSError as error:

@@ -163,6 +163,11 @@ class Ruleset:
             ctypes.c_long(0),
         )
 
+    @property
+    def descriptor(self) -> int:
+        """Of the set; -1 once it is closed."""
+        return self._descriptor
+
     def __enter__(self) -> Ruleset:
         return self
 
