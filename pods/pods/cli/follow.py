@@ -48,20 +48,30 @@ def open_pod(client: PlainClient, pod: str) -> PlainClient:
     return PlainClient(way["socket"], way["token"])
 
 
-def reopen_pod(client: PlainClient, name: str, hung_up: PlainClient) -> PlainClient | None:
-    """A connection to the process that comes after the one that hung up; None where none does."""
-    gone = hung_up.hello.get("pid")
+def reopen_pod(client: PlainClient, name: str, hung_up: PlainClient | None) -> PlainClient | None:
+    """A connection to the process that comes after the one that hung up; None where none does.
+
+    Where none was reached so far, to whichever runs.
+    """
+    gone = None if hung_up is None else hung_up.hello.get("pid")
     while True:
         try:
             way = client.call("connect", {"pod": name, "gone": gone}, timeout=2 * BURIAL_SECONDS)
-            if way.get("pid") in (None, gone):
-                return None  # no other has come
-            return PlainClient(way["socket"], way["token"])
         except (PodEnded, UnknownPod):
             return None
         except NotConnected as error:
             if error.data.get("restart_due") is None:
                 return None  # it is gone, and its supervisor does not know it yet
+            continue
+        found = way.get("pid")
+        if (hung_up is not None or gone is not None) and found in (None, gone):
+            return None  # no other has come
+        try:
+            return PlainClient(way["socket"], way["token"])
+        except NotConnected:
+            gone = found  # it has gone in between
+            if gone is None:
+                return None
 
 
 def pages(
@@ -90,24 +100,27 @@ def pages(
 
 def follow_turn(
     client: PlainClient,
-    pod: PlainClient,
+    pod: PlainClient | None,
     name: str,
     message: Json,
     *,
     since: int,
     show: Callable[[Json], None],
     timeout: float | None,
+    pods: str = "pods",
 ) -> Json | None:
     """Follow one message to the end of its turn.
 
     Args:
         client: the supervisor's connection, for what a dead pod left.
-        pod: the pod's connection; its subscription is used up here.
+        pod: the pod's connection; its subscription is used up here. None where it has not been
+            reached yet: it may have died since it took the message.
         name: the pod's.
         message: the answer to `run`.
         since: a cursor from before the message.
         show: called with each event of the turn.
         timeout: seconds for all of it; None is for ever.
+        pods: how a hint begins.
 
     Returns:
         The `turn_ended` event, or the `message_withdrawn` that tells why there is no turn; None
@@ -118,7 +131,8 @@ def follow_turn(
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     turn: int | None = message.get("turn")
-    for event in _events(client, pod, name, since, deadline, timeout):
+    events = _events(client, pod, name, since, deadline, timeout, pods)
+    for event in events:
         kind, data = event["type"], event["data"]
         if turn is None:
             if kind == "turn_started" and data["message_id"] == message["message_id"]:
@@ -134,32 +148,43 @@ def follow_turn(
 
 def _events(
     client: PlainClient,
-    pod: PlainClient,
+    pod: PlainClient | None,
     name: str,
     since: int,
     deadline: float | None,
     timeout: float | None,
+    pods: str,
 ) -> Iterator[Json]:
     try:
         yield from live_events(client, pod, name, since, deadline)
     except TimedOut as error:
         raise TimedOut(
             f"cannot wait for {name} any longer: its turn takes more than {timeout:g} s; the pod "
-            f"goes on, `pods logs -f {name}` follows it",
+            f"goes on, `{pods} logs -f {name}` follows it",
             timeout_seconds=timeout,
         ) from error
 
 
 def live_events(
-    client: PlainClient, pod: PlainClient, name: str, since: int, deadline: float | None = None
+    client: PlainClient,
+    pod: PlainClient | None,
+    name: str,
+    since: int,
+    deadline: float | None = None,
 ) -> Iterator[Json]:
     """Events as they come, also of the pod's later processes; at its end what its journal has more.
+
+    With None for `pod` the supervisor is asked for the way to it first.
 
     Raises:
         TimedOut: the deadline, on the monotonic clock, has passed.
     """
     with contextlib.ExitStack() as stack:
-        following: PlainClient | None = pod
+        following = pod
+        if following is None:
+            following = reopen_pod(client, name, None)
+            if following is not None:
+                stack.enter_context(following)
         while following is not None:
             with contextlib.suppress(NotConnected):  # as a hang-up between two events
                 following.subscribe(since)

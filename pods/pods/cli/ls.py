@@ -33,10 +33,11 @@ def run(args: argparse.Namespace) -> int:
     elif answer["pods"]:
         _print_table(answer["pods"])
     else:
+        pods = render.command(args.supervisor)
         render.note(
-            "no pods; `pods spawn NAME --write PATH --prompt TEXT` starts one"
+            f"no pods; `{pods} spawn NAME --write PATH --prompt TEXT` starts one"
             if args.all
-            else "no pods run; `pods ls -a` shows those that have ended"
+            else f"no pods run; `{pods} ls -a` shows those that have ended"
         )
     return ExitCode.OK
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
-from pods.cli import options
+from pods.cli import options, render
 from pods.cli.batch import ask_each
 from pods.client.plain import Json
 
@@ -21,11 +22,10 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         PodsError: nothing could be asked at all.
     """
-    return ask_each(args, "pause", "paused", _line)
+    return ask_each(args, "pause", "paused", partial(_line, args.supervisor))
 
 
-def _line(answer: Json) -> str:
+def _line(supervisor: str | None, answer: Json) -> str:
     how = {"turn": "its agent holds the turn", "tree": "all its processes are stopped"}
-    return (
-        f"{answer['pod']} paused: {how[answer['how']]}; `pods resume {answer['pod']}` lets it go on"
-    )
+    resume = f"{render.command(supervisor)} resume {answer['pod']}"
+    return f"{answer['pod']} paused: {how[answer['how']]}; `{resume}` lets it go on"

@@ -38,7 +38,8 @@ def run(args: argparse.Namespace) -> int:
     for name in answer["would_remove"]:
         render.say(f"{name} would be removed")
     for name in answer["uncertain"]:
-        render.note(f"{name} cannot be judged and stays; `pods inspect {name}` shows it")
+        look = f"{render.command(args.supervisor)} inspect {name}"
+        render.note(f"{name} cannot be judged and stays; `{look}` shows it")
     if answer["would_remove"]:
         render.note("nothing was removed; add --force")
     elif not answer["removed"]:

@@ -40,6 +40,15 @@ MAX_CELL_LENGTH: Final = 60
 _AGES: Final = ((86400, "d"), (3600, "h"), (60, "m"))
 
 
+def command(supervisor: str | None) -> str:
+    """How a hint begins that goes to the same supervisor as the verb that gives it.
+
+    Args:
+        supervisor: what was given as `--supervisor`.
+    """
+    return "pods" if supervisor is None else f"pods --supervisor {supervisor}"
+
+
 def write(text: str, stream: TextIO | None = None) -> None:
     """Write what an agent or a person said, whatever the terminal can show of it."""
     target = stream or sys.stdout

@@ -38,5 +38,5 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         render.say_json(answer)
     else:
-        tell(answer, next_steps=True, verb="restored")
+        tell(answer, args.supervisor, next_steps=True, verb="restored")
     return ExitCode.OK

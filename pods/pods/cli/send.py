@@ -58,9 +58,16 @@ def run(args: argparse.Namespace) -> int:
             message = pod.call("run", asked)
             if args.wait:
                 return wait_for_turn(
-                    client, pod, name, message, since=since, timeout=args.timeout, as_json=args.json
+                    client,
+                    pod,
+                    name,
+                    message,
+                    since=since,
+                    timeout=args.timeout,
+                    as_json=args.json,
+                    supervisor=args.supervisor,
                 )
-            return _say(name, message, as_json=args.json)
+            return _say(name, message, args)
 
 
 def _send_by_supervisor(client: PlainClient, args: argparse.Namespace, asked: Json) -> int:
@@ -68,12 +75,12 @@ def _send_by_supervisor(client: PlainClient, args: argparse.Namespace, asked: Js
     message = client.call("send", {"pod": args.pod, **asked})
     if args.wait:
         render.note(f"{args.pod} does not run now, so its turn is not waited for")
-    return _say(args.pod, message, as_json=args.json)
+    return _say(args.pod, message, args)
 
 
-def _say(name: str, message: Json, *, as_json: bool) -> int:
-    if as_json:
+def _say(name: str, message: Json, args: argparse.Namespace) -> int:
+    if args.json:
         render.say_json(message)
     else:
-        render.say(fate(name, message))
+        render.say(fate(name, message, args.supervisor))
     return ExitCode.OK

@@ -11,7 +11,7 @@ from pods.cli import agent_options, options, render
 from pods.cli.environment import add_environment, joined
 from pods.cli.turn_output import fate, wait_for_turn
 from pods.client.open import open_plain
-from pods.client.plain import ANSWER_SECONDS, Json, PlainClient
+from pods.client.plain import ANSWER_SECONDS, Json
 from pods_protocol.bounds import DEFAULT_RESTARTS
 from pods_protocol.errors import ExitCode, InvalidParams
 
@@ -142,23 +142,23 @@ def run(args: argparse.Namespace) -> int:
         )
     with open_plain(args.supervisor, when_absent="start") as client:
         answer = client.call("spawn", params, timeout=ANSWER_SECONDS)
-        token = answer.pop("token")  # a secret: neither shown nor piped into anything
+        del answer["token"]  # a secret: neither shown nor piped into anything
         if args.json and not args.wait:
             render.say_json(answer)
         elif not args.json:
-            tell(answer, next_steps=not args.wait)
+            tell(answer, args.supervisor, next_steps=not args.wait)
         if not args.wait:
             return ExitCode.OK
-        with PlainClient(answer["socket"], token) as pod:
-            return wait_for_turn(
-                client,
-                pod,
-                args.name,
-                answer["message"],
-                since=0,
-                timeout=args.timeout,
-                as_json=args.json,
-            )
+        return wait_for_turn(
+            client,
+            None,
+            args.name,
+            answer["message"],
+            since=0,
+            timeout=args.timeout,
+            as_json=args.json,
+            supervisor=args.supervisor,
+        )
 
 
 def _params(args: argparse.Namespace) -> Json:
@@ -231,8 +231,8 @@ def _permissions(agent: str, args: argparse.Namespace) -> Json:
     return found
 
 
-def tell(answer: Json, *, next_steps: bool, verb: str = "started") -> None:
-    """Say what was started, what it holds, and what to do next."""
+def tell(answer: Json, supervisor: str | None, *, next_steps: bool, verb: str = "started") -> None:
+    """Say what was started, what it holds and what to do next; `supervisor` as it was given."""
     pod, enforcement, message = answer["pod"], answer["enforcement"], answer["message"]
     name = pod["name"]
     if not next_steps:
@@ -254,11 +254,13 @@ def tell(answer: Json, *, next_steps: bool, verb: str = "started") -> None:
     for warning in enforcement.get("warnings", ()):
         render.note(f"warning: {warning}")
     if message is not None and next_steps:
-        render.say(f"  {fate(name, message)}")
+        render.say(f"  {fate(name, message, supervisor)}")
     if next_steps:
+        pods = render.command(supervisor)
+        send, read = f"{pods} send {name} 'MESSAGE' --wait", f"{pods} read {name}"
         render.say("next:")
-        render.say(f"  pods send {name} 'MESSAGE' --wait     pods logs -f {name}")
-        render.say(f"  pods read {name}                      pods stop {name}")
+        render.say(f"  {send}     {pods} logs -f {name}")
+        render.say(f"  {read:{len(send)}}     {pods} stop {name}")
 
 
 def _why(enforcement: Json) -> str:

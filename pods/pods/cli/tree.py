@@ -26,7 +26,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         render.say_json(answer)
     elif not answer["pods"]:
-        render.note("no pods run; `pods tree -a` shows those that have ended")
+        render.note(
+            f"no pods run; `{render.command(args.supervisor)} tree -a` shows those that have ended"
+        )
     else:
         for line in tree_lines(answer["pods"], colour=render.coloured()):
             render.say(line)

@@ -29,25 +29,26 @@ def _outcome(ended: Json | None) -> Json:
     return {"stop_reason": reason, "message": NO_TURN.get(reason, "")}
 
 
-def fate(name: str, message: Json) -> str:
-    """What became of an accepted message, in words."""
+def fate(name: str, message: Json, supervisor: str | None) -> str:
+    """What became of an accepted message, in words; `supervisor` as it was given."""
     if message["state"] == "started":
         return f"{name}: turn {message['turn']} started"
     return (
         f"{name}: queued at position {message['position']}; "
-        f"`pods withdraw {name} {message['message_id']}` takes it back"
+        f"`{render.command(supervisor)} withdraw {name} {message['message_id']}` takes it back"
     )
 
 
 def wait_for_turn(
     client: PlainClient,
-    pod: PlainClient,
+    pod: PlainClient | None,
     name: str,
     message: Json,
     *,
     since: int,
     timeout: float | None,
     as_json: bool,
+    supervisor: str | None,
 ) -> int:
     """Print the turn's output as it comes, and return the exit code for its outcome.
 
@@ -58,6 +59,7 @@ def wait_for_turn(
         TimedOut: the turn takes longer; the pod goes on.
     """
     pieces: list[str] = []
+    pods = render.command(supervisor)
 
     def show(event: Json) -> None:
         if event["type"] in TEXT_KINDS:
@@ -68,12 +70,14 @@ def wait_for_turn(
                 pieces[:] = pieces[-1:]
         elif event["type"] == "question" and not as_json:
             render.note(f"{name} asks: {render.clean_lines(event['data']['prompt'])}")
-            render.note(f"`pods answer {name} {event['data']['question_id']} ANSWER` answers it")
+            render.note(f"`{pods} answer {name} {event['data']['question_id']} ANSWER` answers it")
 
     try:
-        ended = follow_turn(client, pod, name, message, since=since, show=show, timeout=timeout)
+        ended = follow_turn(
+            client, pod, name, message, since=since, show=show, timeout=timeout, pods=pods
+        )
     except KeyboardInterrupt:
-        render.note(f"no longer waiting; {name} goes on (`pods logs -f {name}` follows it)")
+        render.note(f"no longer waiting; {name} goes on (`{pods} logs -f {name}` follows it)")
         return ExitCode.INTERRUPTED
     outcome = _outcome(ended)
     if as_json:

@@ -15,7 +15,7 @@ from typing import Unpack
 import trio
 
 from pods.client.address import Address, find_address
-from pods.client.arguments import ScopePath, SpawnOptions, rules, spawn_request
+from pods.client.arguments import ScopePath, SpawnOptions, check_seconds, rules, spawn_request
 from pods.client.open import START_ATTEMPTS
 from pods.client.plain_connect import read_token
 from pods.client.pod_handle import Pod
@@ -272,6 +272,7 @@ class PodsClient(Talking):
 
     async def prune(self, older_than_seconds: float, *, force: bool = False) -> PrunePodsResult:
         """Remove pods that ended long ago; without `force` only a report."""
+        check_seconds(older_than_seconds, "older_than_seconds")
         return await self.request(PrunePods(older_than_seconds=older_than_seconds, force=force))
 
     async def scopes(self, pod: str | None = None) -> tuple[ScopeHolder, ...]:

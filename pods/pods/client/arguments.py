@@ -1,15 +1,19 @@
 """From what a program says to the request that goes out.
 
-Owns the convenience of `spawn`'s arguments: paths of any kind, relative to the program's directory.
-Checks nothing that the supervisor checks. Used by `aio`.
+Owns the convenience of `spawn`'s arguments: paths of any kind, relative to the program's directory,
+plain mappings where the wire has objects; and the check of times that the client itself waits by.
+Checks nothing else that the supervisor checks. Used by `aio`.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias, TypedDict
 
+from pods_protocol.codec import from_json
+from pods_protocol.errors import InvalidParams
 from pods_protocol.supervisor_messages import SpawnPod
 from pods_protocol.values import (
     Limits,
@@ -40,12 +44,13 @@ class SpawnOptions(TypedDict, total=False):
         delegable: what it may lend on, for reading and writing; None is everything.
         cwd: where it works; the program's own directory if not given.
         env: variables for its processes.
-        limits: its ceilings.
+        limits: its ceilings: `Limits`, or a mapping with its fields.
         description: for lists.
         on_parent_exit: `stop` or `keep`.
         wake_on: which of its events start a turn of the pod that asks for it: `none` (default),
             `ended` (its turns' ends and its own), or `question` (those and its questions).
-        restart: whether it is started again when it dies: a `RestartPolicy`, or its `when`.
+        restart: whether it is started again when it dies: a `RestartPolicy`, a mapping
+            with its fields, or its `when`.
         python: another interpreter for its agent.
         call_back: its processes may use pods as this pod.
         replace: remove an ended pod of this name first.
@@ -65,11 +70,11 @@ class SpawnOptions(TypedDict, total=False):
     delegable: Iterable[ScopePath] | None
     cwd: str | os.PathLike[str] | None
     env: Mapping[str, str]
-    limits: Limits
+    limits: Limits | Mapping[str, float]
     description: str
     on_parent_exit: ParentExit | None
     wake_on: WakeOn
-    restart: RestartPolicy | RestartWhen
+    restart: RestartPolicy | Mapping[str, object] | RestartWhen
     python: str | None
     call_back: bool
     replace: bool
@@ -102,8 +107,33 @@ def absolute(path: str | os.PathLike[str]) -> str:
     return os.path.abspath(given) if given else given
 
 
-def _policy(given: RestartPolicy | RestartWhen) -> RestartPolicy:
-    return given if isinstance(given, RestartPolicy) else RestartPolicy(when=given)
+def check_seconds(value: object, name: str) -> float:
+    """Return `value` if it is a time that somebody can wait for.
+
+    Raises:
+        InvalidParams: it is negative, infinite or no number.
+    """
+    if isinstance(value, int | float) and math.isfinite(value) and value >= 0:
+        return value
+    raise InvalidParams(
+        f"cannot use {value!r} as {name}: it must be a number of seconds, 0 or more; give such a "
+        "one, or leave it out",
+        path=name,
+    )
+
+
+def _limits(given: Limits | Mapping[str, float]) -> Limits:
+    return given if isinstance(given, Limits) else from_json(Limits, dict(given))
+
+
+def _policy(given: RestartPolicy | Mapping[str, object] | RestartWhen) -> RestartPolicy:
+    if isinstance(given, RestartPolicy):
+        return given
+    return RestartPolicy(when=given) if isinstance(given, str) else _policy_of(given)
+
+
+def _policy_of(given: Mapping[str, object]) -> RestartPolicy:
+    return from_json(RestartPolicy, dict(given))
 
 
 def spawn_request(name: str, given: SpawnOptions) -> SpawnPod:
@@ -111,6 +141,7 @@ def spawn_request(name: str, given: SpawnOptions) -> SpawnPod:
 
     Raises:
         TypeError: one string where several paths are wanted.
+        InvalidParams: a mapping has other fields than the object that it stands for.
     """
     delegable = given.get("delegable")
     return SpawnPod(
@@ -123,7 +154,7 @@ def spawn_request(name: str, given: SpawnOptions) -> SpawnPod:
         delegable=None if delegable is None else rules(delegable, "write"),
         cwd=absolute(given.get("cwd") or os.getcwd()),
         env=dict(given.get("env", {})),
-        limits=given.get("limits", Limits()),
+        limits=_limits(given.get("limits", Limits())),
         description=given.get("description", ""),
         on_parent_exit=given.get("on_parent_exit"),
         wake_on=given.get("wake_on", "none"),

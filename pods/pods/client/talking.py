@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 import trio
 
+from pods.client.arguments import check_seconds
 from pods.client.connections import PodConnections
 from pods.client.plain import ANSWER_SECONDS
 from pods.client.stream import EventStream
@@ -262,10 +263,11 @@ class Talking:
 
         Raises:
             UnknownPod: no such pod.
+            InvalidParams: `timeout_seconds` is negative, infinite or no number.
         """
-        deadline = trio.current_time() + (
-            float("inf") if timeout_seconds is None else timeout_seconds
-        )
+        deadline = float("inf")
+        if timeout_seconds is not None:
+            deadline = trio.current_time() + check_seconds(timeout_seconds, "timeout_seconds")
         while True:
             left = min(MAX_WAIT_SECONDS, max(0.0, deadline - trio.current_time()))
             answer = await self.request(
@@ -281,12 +283,15 @@ class Talking:
 
 
 def _patience(message: Request[Any]) -> float:
-    """Seconds that an answer may take: what the request itself waits for, and some more."""
+    """Seconds that an answer may take: what the request itself waits for, and some more.
+
+    Raises:
+        InvalidParams: it is to wait for a time that is none.
+    """
     seconds = ANSWER_SECONDS
-    seconds += float(getattr(message, "timeout_seconds", 0.0))
-    seconds += float(getattr(message, "wait_seconds", 0.0))
     # A stop has three steps with a grace each; one that lets a turn finish takes as long as that.
-    seconds += 3 * float(getattr(message, "grace_seconds", 0.0))
+    for name, times in (("timeout_seconds", 1), ("wait_seconds", 1), ("grace_seconds", 3)):
+        seconds += times * check_seconds(getattr(message, name, 0.0), name)
     if isinstance(message, StopPod) and message.mode == "finish":
         seconds += MAX_WAIT_SECONDS
     return seconds

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from pods.client.arguments import check_seconds
 from pods.client.results import TurnResult
 from pods_protocol.errors import PodEnded, PodsError, TimedOut, Undelivered
 from pods_protocol.events import Event
@@ -52,12 +53,15 @@ async def take_turn(
         TimedOut: with `turn` and `message_id`; the turn was cancelled, or its message withdrawn.
         Undelivered: accepted, and the pod ended before it had its turn, or it was withdrawn.
         PodEnded: the pod ended before it accepted the message.
+        InvalidParams: `timeout_seconds` is negative, infinite or no number; nothing was sent.
     """
+    if timeout_seconds is not None:
+        check_seconds(timeout_seconds, "timeout_seconds")
     status = await client.ask(pod, GetStatus())
     # Chosen here, so that a message whose answer was lost can still be taken back.
     run = Run(input=message, if_busy=if_busy, message_id=secrets.token_hex(8))
     gatherer = _Gatherer(str(run.message_id))
-    with trio.move_on_after(timeout_seconds if timeout_seconds is not None else float("inf")):
+    with trio.move_on_after(float("inf") if timeout_seconds is None else timeout_seconds):
         async with client.events(pod, since=status.last_seq) as stream:
             await client.send(pod, run)
             async for event in stream:

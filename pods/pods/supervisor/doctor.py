@@ -104,9 +104,10 @@ async def _look(
     suspicious: list[Finding] = []
     table, over = Table(), list[Lease]()
     try:
-        table, over, _ = await trio.to_thread.run_sync(supervisor.registry.examine)
+        table, over, whole = await trio.to_thread.run_sync(supervisor.registry.examine)
         suspicious = find_in_leases(supervisor, caller, table, over)
-        lacking = without_lease(supervisor, table)
+        # What a torn file lacks is completed by whoever acts next; `checkup` names it.
+        lacking = without_lease(supervisor, table) if whole else set[str]()
         if suspicious or lacking:
             # A pod that ended since the file was read has given its lease back by now, and one that
             # started has taken its own.

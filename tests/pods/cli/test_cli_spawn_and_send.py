@@ -25,6 +25,7 @@ from client_support import (
 )
 from pods_protocol.errors import (
     AlreadyRunning,
+    NotConnected,
     PodEnded,
     PodPaused,
     ScopeConflict,
@@ -85,6 +86,24 @@ def test_spawn_says_what_it_holds_and_what_to_do_next(fake: World, pods: Cli) ->
     assert "enforcement: landlock 4" in out
     assert "pods send api" in out
     assert err == ""
+
+
+def test_hints_go_to_the_supervisor_that_was_named(fake: World, pods: Cli) -> None:
+    fake.supervisor.answers["spawn"] = always(spawn_answer(fake))
+    named = ("--supervisor", "default")
+    _, out, _ = pods(*named, "spawn", "api", "--prompt", "p")
+    assert out.splitlines()[-2:] == [
+        "  pods --supervisor default send api 'MESSAGE' --wait     "
+        "pods --supervisor default logs -f api",
+        "  pods --supervisor default read api                      "
+        "pods --supervisor default stop api",
+    ]
+    turn(fake, started=False)
+    assert "`pods --supervisor default withdraw api m1`" in pods(*named, "send", "api", "ls")[1]
+    turn(fake, event(6, "question", question_id="q1", prompt="may I?"))
+    _, _, err = pods(*named, "send", "api", "ls", "--wait", "--timeout", "0.05")
+    assert "`pods --supervisor default answer api q1 ANSWER`" in err
+    assert "`pods --supervisor default logs -f api`" in err
 
 
 def test_spawn_asks_for_absolute_paths_and_everything_that_was_said(
@@ -247,6 +266,33 @@ def test_spawn_and_wait_prints_the_output_and_exits_by_the_outcome(fake: World, 
     assert "api started" in err
     turn(fake, *BAD_TURN)
     assert pods("spawn", "api", "--prompt", "p", "--wait")[0] == 1
+
+
+def test_a_pod_that_dies_in_its_first_turn_is_told_of_by_its_journal(
+    fake: World, pods: Cli
+) -> None:
+    way = {"id": "idapi0000000", "name": "api", "socket": "/gone/pod.sock", "token": TOKEN}
+    ended = PodEnded("cannot connect to api: it has ended")
+    asked: list[Json] = []
+
+    def connect(_peer: Peer, params: Json) -> Json:
+        asked.append(params)
+        if len(asked) == 1:
+            return {**way, "pid": 7}
+        raise ended
+
+    fake.supervisor.answers["spawn"] = always(spawn_answer(fake, socket="/gone/pod.sock"))
+    fake.supervisor.answers["connect"] = connect
+    fake.supervisor.answers["wait"] = always({"ready": [], "pending": [], "timed_out": False})
+    lost = event(7, "turn_ended", stop_reason="lost", message="killed")
+    fake.supervisor.answers["read"] = always(read_page([*GOOD_TURN[:2], lost]))
+    code, out, err = pods("spawn", "api", "--prompt", "p", "--wait")
+    assert (code, out) == (1, "hello \n")
+    assert "the turn of api ended: lost: killed" in err
+    assert [one["gone"] for one in asked] == [None, 7]
+    for gone in (ended, NotConnected("cannot connect to api: it starts")):
+        fake.supervisor.answers["connect"] = always(gone)
+        assert pods("spawn", "api", "--prompt", "p", "--wait")[0] == 1
 
 
 def test_a_prompt_may_come_from_standard_input(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -28,6 +30,7 @@ from pods.client.results import TurnResult
 from pods_protocol.errors import (
     AlreadyRunning,
     ClientClosed,
+    InvalidParams,
     NameTaken,
     NotAuthorized,
     NotConnected,
@@ -39,7 +42,7 @@ from pods_protocol.errors import (
 )
 from pods_protocol.pod_messages import Ping
 from pods_protocol.supervisor_messages import ListPods
-from pods_protocol.values import ScopeRule
+from pods_protocol.values import Limits, RestartPolicy, ScopeRule
 from supervisor_support import WAIT_SECONDS, is_there, supervisor_and_client
 
 
@@ -195,6 +198,43 @@ async def test_read_text_joins_the_pages_and_then_moves_the_mark(fake: World) ->
         assert await client.read_text("api", reader="r") == "ab"
     assert [one["since"] for one in fake.supervisor.params_of("read")] == [None, 2]
     assert fake.supervisor.params_of("advance") == [{"pod": "api", "seq": 4, "reader": "r"}]
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf"), "5", None])
+async def test_a_time_that_nobody_can_wait_is_refused_before_anything_is_asked(
+    fake: World, seconds: Any
+) -> None:
+    async with aio.connect() as client:
+        pod = client.pod("api")
+        calls: list[Callable[[], Awaitable[object]]] = [
+            partial(pod.read, wait_seconds=seconds),
+            partial(pod.stop, grace_seconds=seconds),
+            partial(client.shutdown, grace_seconds=seconds),
+            partial(client.prune, seconds),
+        ]
+        if seconds is not None:  # then there is no limit
+            calls += [
+                partial(pod.turn, "x", timeout_seconds=seconds),
+                partial(pod.wait, timeout_seconds=seconds),
+                partial(client.wait, "api", timeout_seconds=seconds),
+            ]
+        for call in calls:
+            with pytest.raises(InvalidParams, match=r"_seconds: it must be a number of seconds"):
+                await call()
+    assert [method for method, _ in fake.supervisor.requests] == ["hello"]
+    assert fake.pod.requests == []
+
+
+def test_limits_and_a_policy_may_be_plain_mappings() -> None:
+    asked = spawn_request(
+        "api", {"limits": {"turns": 3}, "restart": {"when": "on-failure", "limit": 2}}
+    )
+    assert asked.limits == Limits(turns=3)
+    assert asked.restart == RestartPolicy(when="on-failure", limit=2)
+    with pytest.raises(InvalidParams, match="turns"):
+        spawn_request("api", {"limits": {"turn": 3}})
+    with pytest.raises(InvalidParams):
+        spawn_request("api", {"restart": {"when": "always"}})
 
 
 async def test_a_wait_without_a_deadline_asks_again(fake: World) -> None:

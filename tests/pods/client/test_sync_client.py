@@ -25,7 +25,13 @@ from client_support import (
     world,
 )
 from pods.client import aio, sync
-from pods_protocol.errors import ClientClosed, NotConnected, StorageFailed, UnknownPod
+from pods_protocol.errors import (
+    ClientClosed,
+    InvalidParams,
+    NotConnected,
+    StorageFailed,
+    UnknownPod,
+)
 from pods_protocol.pod_messages import Ping
 from pods_protocol.supervisor_messages import ListPods
 from supervisor_support import with_rooms
@@ -73,6 +79,16 @@ def test_a_refusal_and_a_failed_connect_are_raised_as_they_are(
         client.inspect("x")
     with pytest.raises(NotConnected):
         sync.connect(start=False, environ={**pods_environ, "PODS_RUNTIME_DIR": "/nowhere"})
+
+
+def test_a_blocking_call_refuses_a_time_that_nobody_can_wait_too(fake: World) -> None:
+    with sync.connect() as client:
+        for seconds in (-1.0, float("nan")):
+            with pytest.raises(InvalidParams, match="number of seconds"):
+                client.wait("api", timeout_seconds=seconds)
+            with pytest.raises(InvalidParams, match="number of seconds"):
+                client.pod("api").turn("x", timeout_seconds=seconds)
+    assert fake.pod.requests == []
 
 
 def test_several_threads_may_use_one_client(fake: World) -> None:
