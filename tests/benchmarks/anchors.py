@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -20,8 +21,13 @@ for _name in ("attrs", "cattrs"):
     importlib.import_module(_name)
 
 
-async def echo(path: str, announce: Callable[[], object]) -> None:
-    """Serve a trio echo of whole reads on a Unix socket, for ever; `announce` once it listens."""
+async def echo(path: str, announce: Callable[[], object], synced: str | None = None) -> None:
+    """Serve a trio echo of whole reads on a Unix socket, for ever; `announce` once it listens.
+
+    With `synced`, a file, what was read is appended there and on the disk before it goes back.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    file = None if synced is None else os.open(synced, flags, 0o600)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen(128)
@@ -29,6 +35,9 @@ async def echo(path: str, announce: Callable[[], object]) -> None:
     async def one(stream: trio.SocketStream) -> None:
         async with stream:
             while data := await stream.receive_some(262144):
+                if file is not None:
+                    os.write(file, data)
+                    os.fdatasync(file)
                 await stream.send_all(data)
 
     announce()
@@ -61,8 +70,9 @@ class Workers:
 class FreshInterpreters(Workers):
     """One new Python each, importing trio, attrs and cattrs."""
 
-    def run(self, number: int) -> None:
-        """Start `number`, get an answer of each, end them."""
+    def run(self, number: int) -> float:
+        """Start `number` and end them; seconds from the first start to the last one's answer."""
+        start = time.perf_counter()
         paths = self.paths(number)
         reader, writer = os.pipe()
         environ = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
@@ -73,10 +83,12 @@ class FreshInterpreters(Workers):
             for path in paths
         ]
         self.answered(number, reader, writer, paths)
+        seconds = time.perf_counter() - start
         for process in processes:
             process.kill()
         for process in processes:
             process.wait()
+        return seconds
 
     def answered(self, number: int, reader: int, writer: int, paths: list[str]) -> None:
         """Wait for readiness of each and one answer from each."""
@@ -123,8 +135,9 @@ class PreloadedForkServer(Workers):
         os.environ["PYTHONPATH"] = os.path.dirname(os.path.abspath(__file__))
         self.run(1)
 
-    def run(self, number: int) -> None:
-        """Start `number`, get an answer of each, end them."""
+    def run(self, number: int) -> float:
+        """Start `number` and end them; seconds from the first start to the last one's answer."""
+        start = time.perf_counter()
         paths = self.paths(number)
         ready_path = self.paths(1)[0] + ".r"
         ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -139,18 +152,21 @@ class PreloadedForkServer(Workers):
             ready.recv(16)
         for path in paths:
             ask(path)
+        seconds = time.perf_counter() - start
         for process in processes:
             process.kill()
         for process in processes:
             process.join()
         ready.close()
+        return seconds
 
 
 @contextmanager
-def echo_process(path: str) -> Generator[int]:
-    """A trio echo in a process of its own; its pid."""
+def echo_process(path: str, synced: str | None = None) -> Generator[int]:
+    """A trio echo in a process of its own; its pid. `synced` as in `echo`."""
     reader, writer = os.pipe()
-    process = subprocess.Popen([sys.executable, __file__, path, str(writer)], pass_fds=[writer])
+    arguments = [path, str(writer), *([] if synced is None else [synced])]
+    process = subprocess.Popen([sys.executable, __file__, *arguments], pass_fds=[writer])
     os.close(writer)
     os.read(reader, 1)
     os.close(reader)
@@ -162,4 +178,4 @@ def echo_process(path: str) -> Generator[int]:
 
 
 if __name__ == "__main__":
-    trio.run(echo, sys.argv[1], lambda: os.write(int(sys.argv[2]), b"r"))
+    trio.run(echo, sys.argv[1], lambda: os.write(int(sys.argv[2]), b"r"), *sys.argv[3:])
