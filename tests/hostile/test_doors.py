@@ -20,9 +20,9 @@ import pytest
 
 from confined import in_child, outcome
 from hostile_doors import DOOR_ATTEMPTS, WAYS, answers_of, door_table
+from pods.keeper.confined import read_enforcement
 from pods.scope.landlock import abi_version
 from pods.scope.network import enter_loopback
-from pods_protocol.process_messages import GetKeeperStatus
 from pods_protocol.values import ScopeGrant, ScopeRule
 from process_support import RunningLauncher, ended, running_launcher
 
@@ -84,14 +84,13 @@ class Outside:
                 options={"way": way, "ground": self.ground},
             )
             self.launcher.launch(client, spec)
-            with self.launcher.connect_keeper(spec) as keeper:
-                record = keeper.ask(GetKeeperStatus()).enforcement
             ended(client, spec)
         journal = Path(spec.state_directory, "journal", "answers")
         assert journal.exists(), Path(spec.state_directory, "stderr.log").read_text()
-        if record is not None:  # else it had ended before it was asked
-            held = (record.network, record.unix_sockets, record.pty)
-            assert held == (doors.network, doors.unix_sockets, doors.pty)
+        record = read_enforcement(spec.state_directory)
+        assert record is not None
+        held = (record.network, record.unix_sockets, record.pty)
+        assert held == (doors.network, doors.unix_sockets, doors.pty)
         answers: list[str] = json.loads(journal.read_text())
         return answers
 

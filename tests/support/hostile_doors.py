@@ -31,6 +31,11 @@ WAYS: Mapping[str, Doors] = {
 }
 
 ANSWER_SECONDS = 5.0
+FAST_OPEN = 0x20000000
+MPTCP = 262
+NO_MPTCP = ("EPROTONOSUPPORT", "ENOPROTOOPT")
+"""Of a kernel without it, or where it is turned off."""
+
 BEYOND = "192.0.2.1"
 """An address that is nobody's, by its standard."""
 
@@ -71,6 +76,18 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def _tcp(ground: DoorGround) -> None:
     socket.create_connection(("127.0.0.1", ground.tcp), timeout=ANSWER_SECONDS).close()
+
+
+def _fast_open(ground: DoorGround) -> None:
+    """Data with the first packet, and no `connect` that anybody could refuse."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+        sock.sendto(b"x", FAST_OPEN, ("127.0.0.1", ground.tcp))
+
+
+def _by_many_paths(ground: DoorGround) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, MPTCP) as sock:
+        sock.settimeout(ANSWER_SECONDS)
+        sock.connect(("127.0.0.1", ground.tcp))
 
 
 def _udp(ground: DoorGround) -> None:
@@ -178,6 +195,14 @@ DOOR_ATTEMPTS: tuple[DoorAttempt, ...] = (
     DoorAttempt(
         "network", "connect to a port of this machine", _tcp,
         (OK, ("ECONNREFUSED",), REFUSED, OK, OK),
+    ),
+    DoorAttempt(
+        "network", "send with the first packet (TCP fast open)", _fast_open,
+        (UNTRIED, ("ECONNREFUSED",), REFUSED, UNTRIED, UNTRIED),
+    ),
+    DoorAttempt(
+        "network", "connect by MPTCP", _by_many_paths,
+        (UNTRIED, ("ECONNREFUSED", *NO_MPTCP), REFUSED, UNTRIED, UNTRIED),
     ),
     DoorAttempt(
         "network", "be answered over UDP", _udp, (OK, ("ECONNREFUSED",), REFUSED, OK, OK),
