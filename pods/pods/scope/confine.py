@@ -20,6 +20,7 @@ from attrs import evolve, frozen
 from pods.scope.baseline import DEVICE, READ, WRITE, baseline
 from pods.scope.capabilities import give_up
 from pods.scope.doors import OPEN, doors_of, in_words
+from pods.scope.dotfiles import home_warnings, homes
 from pods.scope.grants import TargetChanged, allow_grant, open_target
 from pods.scope.landlock import (
     Access,
@@ -32,7 +33,7 @@ from pods.scope.landlock import (
 )
 from pods.scope.regions import is_below
 from pods.scope.seccomp import install, machine_filter
-from pods.scope.warnings import home_warnings, worktree_warnings
+from pods.scope.warnings import worktree_warnings
 from pods_protocol.values import Doors, Enforcement, ScopeGrant
 
 OFF_VARIABLE: Final = "PODS_NO_LANDLOCK"
@@ -138,7 +139,8 @@ class Confinement:
 
 def switches_from(environ: Mapping[str, str]) -> dict[str, str]:
     """What an environment says about the holding of pods; none of it is for pods themselves."""
-    names = (OFF_VARIABLE, ABI_VARIABLE, *(name for name, _ in EXTRA_VARIABLES))
+    # The user's home, by which warnings are judged: a pod's own may be another.
+    names = ("HOME", OFF_VARIABLE, ABI_VARIABLE, *(name for name, _ in EXTRA_VARIABLES))
     return {name: environ[name] for name in names if name in environ}
 
 
@@ -182,9 +184,10 @@ def prepare(
         TargetChanged: a target of the grant is not what it was when it was checked.
         LandlockError: the kernel refused a rule.
     """
+    warnings = (*home_warnings(grant, homes(switches)), *worktree_warnings(grant))
     reason = missing(switches)
     if reason:
-        return Confinement(unenforced(reason), None, None)
+        return Confinement(evolve(unenforced(reason), warnings=warnings), None, None)
     abi = spoken_abi(switches)
     ruleset = Ruleset(
         known_access(abi) & HANDLED, Scoped.SIGNALS | Scoped.ABSTRACT_SOCKETS, abi=abi
@@ -226,8 +229,7 @@ def prepare(
         pty=doors.pty,
         gaps=_gaps(abi, doors, filtered=instructions is not None),
         warnings=(
-            *home_warnings(grant, environ.get("HOME", "")),
-            *worktree_warnings(grant),
+            *warnings,
             *(
                 f"every pod may write {path} (PODS_EXTRA_WRITE)"
                 for path, permission in extra

@@ -247,14 +247,6 @@ def test_a_cap_is_a_version_and_gives_no_more_than_there_is() -> None:
         assert ABI_VARIABLE in missing({ABI_VARIABLE: wrong})
 
 
-def test_a_write_scope_that_opens_doors_is_named(tree: Path) -> None:
-    environ = {**os.environ, "HOME": str(tree)}
-    for target in (tree, tree / "w"):
-        grant = ScopeGrant(allow=(rule(target, "write"),))
-        with prepare(grant, OwnPlaces(), environ=environ, switches={}) as made:
-            assert bool(made.enforcement.warnings) == (target == tree)
-
-
 def test_the_baseline_opens_no_home_and_nothing_of_pods_own(tmp_path: Path) -> None:
     home = tmp_path / "home"
     (home / ".local/bin").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""A git worktree whose repository is outside of the write scope is told, with what adds it."""
+"""A git worktree or submodule without its repository in scope is told, with what adds it."""
 
 from __future__ import annotations
 
@@ -11,32 +11,66 @@ import pytest
 from pods.scope.warnings import worktree_warnings
 from pods_protocol.values import ScopeGrant, ScopeRule
 
+needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 
-def warned(*targets: str) -> tuple[str, ...]:
-    rules = tuple(ScopeRule(target=target, permission="write") for target in targets)
+
+def warned(*targets: str, read: tuple[str, ...] = ()) -> tuple[str, ...]:
+    rules = (
+        *(ScopeRule(target=target, permission="write") for target in targets),
+        *(ScopeRule(target=target, permission="read") for target in read),
+    )
     return worktree_warnings(ScopeGrant(allow=rules))
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def git(*words: str) -> None:
+    identity = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "protocol.file.allow=always")
+    subprocess.run(["git", *identity, *words], check=True, capture_output=True)
+
+
+@needs_git
 def test_a_worktree_without_its_repository_is_told(short_dir: str) -> None:
     base = os.path.realpath(short_dir)
     main, linked = f"{base}/main", f"{base}/linked"
-    identity = ("-c", "user.name=a", "-c", "user.email=a@b")
-    for words in (
-        ("init", "-q", main),
-        ("-C", main, *identity, "commit", "-q", "--allow-empty", "-m", "first"),
-        ("-C", main, "worktree", "add", "-q", linked),
-    ):
-        subprocess.run(["git", *words], check=True, capture_output=True)
+    git("init", "-q", main)
+    git("-C", main, "commit", "-q", "--allow-empty", "-m", "first")
+    git("-C", main, "worktree", "add", "-q", linked)
     (warning,) = warned(linked)
     assert f"--write {main}/.git adds it" in warning
     assert warned(main) == ()
     assert warned(linked, f"{main}/.git") == ()
     assert warned(linked, main) == ()
+    (warning,) = warned(read=(linked,))
+    assert f"git cannot read it; --read {main}/.git adds it" in warning
+    assert warned(read=(linked, f"{main}/.git")) == ()
+    assert warned(main, read=(linked,)) == ()
+    (warning,) = warned(linked, read=(main,))
+    assert "cannot commit" in warning
+
+
+@needs_git
+def test_a_submodule_without_its_repository_is_told(short_dir: str) -> None:
+    base = os.path.realpath(short_dir)
+    # Its path has the word that git's own directories of submodules have.
+    part, whole = f"{base}/part", f"{base}/modules/whole"
+    for place in (part, whole):
+        git("init", "-q", place)
+        git("-C", place, "commit", "-q", "--allow-empty", "-m", "first")
+    git("-C", whole, "submodule", "add", "-q", part, "libs/part")
+    kept = f"{whole}/.git/modules/libs/part"
+    (warning,) = warned(f"{whole}/libs/part")
+    assert f"is a git submodule and its repository {kept} is outside" in warning
+    assert f"--write {kept} adds it" in warning
+    (warning,) = warned(read=(f"{whole}/libs/part",))
+    assert f"--read {kept} adds it" in warning
+    assert warned(whole) == warned(f"{whole}/libs/part", kept) == ()
 
 
 def test_a_file_that_is_no_worktrees_says_nothing(short_dir: str) -> None:
-    for content in ("", "gitdir: nowhere", "gitdir: \0", "x" * 10_000, "gitdir: ."):
+    git_files = (
+        "", "gitdir: nowhere", "gitdir: /a/modules/b", "gitdir: /modules/", "gitdir: \0",
+        "x" * 10_000, "gitdir: .",
+    )  # fmt: skip
+    for content in git_files:
         with open(f"{short_dir}/.git", "w") as file:
             file.write(content)
         assert warned(short_dir) == ()

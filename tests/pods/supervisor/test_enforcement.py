@@ -131,6 +131,22 @@ async def test_without_landlock_pods_run_and_nothing_claims_to_hold_them(
             await client.stop("one")
 
 
+@pytest.mark.parametrize("off", ["", "1"], ids=["as the kernel can", "held by nothing"])
+async def test_a_scope_at_home_is_warned_of_whatever_the_pods_own_home_is_said_to_be(
+    pods_environ: dict[str, str], work: str, off: str
+) -> None:
+    environ = {**pods_environ, OFF_VARIABLE: off, "HOME": work}
+    os.mkdir(f"{work}/.ssh")
+    async with supervisor_and_client(environ) as (_, client):
+        with trio.fail_after(WAIT_SECONDS):
+            pod = await client.spawn(
+                "one", write=[f"{work}/.ssh"], env={"HOME": "/nonexistent"}, prompt="true"
+            )
+            assert pod.spawned is not None
+            assert any("/.ssh" in warning for warning in pod.spawned.enforcement.warnings)
+            await client.stop("one")
+
+
 @needs_landlock
 async def test_a_kernel_that_leaves_signals_open_is_not_enough_where_enforcement_is_required(
     pods_environ: dict[str, str], work: str
