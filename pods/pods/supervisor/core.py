@@ -150,7 +150,7 @@ class Supervisor:
         record = self.table.get(live.id)
         if record is not None and record.life in (Life.RUNNING, Life.PAUSED):
             self.hub.publish_state(
-                record, live.fold.state, self.table.ancestors(live.id), self.journal.last_seq
+                record, self.state_of(record), self.table.ancestors(live.id), self.journal.last_seq
             )
 
     def state_of(self, record: PodRecord) -> PodState:

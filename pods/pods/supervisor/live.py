@@ -148,12 +148,18 @@ class LivePod:
         """Tell everybody who waits that it is worth looking again."""
         for watcher in self.watchers:
             watcher.set()
-        if self.fold.state != self._shown:
-            self._shown = self.fold.state
+        state: PodState = "stopping" if self.dead else self.fold.state
+        if state != self._shown:
+            self._shown = state
             self._on_change(self)
         if self.fold.last_told != self._newest_news:
             self._newest_news = self.fold.last_told
             self._on_news(self)
+
+    def found_dead(self) -> None:
+        """Its own process has ended: whatever it was at, it does no more."""
+        self.dead = True
+        self.changed()
 
     async def wait_change(self) -> None:
         """Wait until it is worth looking again; call without a checkpoint since the last look."""

@@ -178,7 +178,7 @@ async def _follow(supervisor: Supervisor, live: LivePod) -> None:
         with trio.move_on_after(pause):
             # What ends closes its connections first.
             await wait_dead(live)
-            live.dead = True
+            live.found_dead()
         pause = min(pause * 2, LAST_RECONNECT_SECONDS)
     await see_to_end(supervisor, live)
 
@@ -188,7 +188,7 @@ async def _thawed_or_dead(live: LivePod, thawed: trio.Event) -> None:
 
         async def hear_of_death() -> None:
             await wait_dead(live)
-            live.dead = True
+            live.found_dead()
             nursery.cancel_scope.cancel()
 
         nursery.start_soon(hear_of_death)

@@ -12,11 +12,15 @@ import trio
 
 from pods.client import aio
 from pods.keeper import record as keeper_record
+from pods.rpc.client import open_rpc
 from pods.scope.identity import identify
 from pods.supervisor import keeper_link, launcher_link, overdue
 from pods.supervisor.core import Supervisor
 from pods.supervisor.live import LivePod
 from pods.supervisor.processes import signal_process, wait_process_gone
+from pods_protocol.events import Event
+from pods_protocol.supervisor_api import SUPERVISOR_API
+from pods_protocol.supervisor_messages import SubscribeLifecycle
 from pods_protocol.values import ProcessIdentity
 from supervisor_support import (
     NOTHING,
@@ -75,6 +79,28 @@ async def test_a_pod_that_was_killed_under_a_stopped_keeper_is_an_event_within_a
         found = await client.inspect("p")
         assert (found.pod.state, found.pod.last_turn is not None) == ("failed", True)
         assert "signal 9" in found.reason
+
+
+async def test_a_pods_death_is_told_before_its_end_is_proven(pods_environ: dict[str, str]) -> None:
+    told: list[object] = []
+    dead = trio.Event()
+
+    def take(_: str, event: object) -> None:
+        if isinstance(event, Event) and event.type == "pod_state":
+            told.append(event.data["state"])
+            if event.data["state"] == "stopping":
+                dead.set()
+
+    async with idle_pod(pods_environ) as (supervisor, client):
+        os.kill(keeper_of(supervisor).pid, signal.SIGSTOP)  # so that nobody proves it meanwhile
+        async with open_rpc(
+            supervisor.places.socket, SUPERVISOR_API, token=supervisor.token, on_notification=take
+        ) as rpc:
+            await rpc.request(SubscribeLifecycle())
+            os.kill(pod_of(supervisor), signal.SIGKILL)
+            await dead.wait()
+            assert (await client.inspect("p")).pod.state == "stopping"
+        assert told == ["stopping"]
 
 
 async def test_a_dead_pod_is_not_idle_for_anybody_who_waits_for_that(
