@@ -178,4 +178,6 @@ def echo_process(path: str, synced: str | None = None) -> Generator[int]:
 
 
 if __name__ == "__main__":
-    trio.run(echo, sys.argv[1], lambda: os.write(int(sys.argv[2]), b"r"), *sys.argv[3:])
+    served, ready = sys.argv[1], int(sys.argv[2])
+    to_sync = sys.argv[3] if len(sys.argv) > 3 else None
+    trio.run(echo, served, lambda: os.write(ready, b"r"), to_sync)
