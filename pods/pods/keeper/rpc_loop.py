@@ -20,7 +20,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from pods.rpc.unix import peer_credentials
+from pods.rpc.unix import no_hello, peer_credentials
 from pods_protocol.api import Api
 from pods_protocol.bounds import HELLO_SECONDS, PROTOCOL_VERSION
 from pods_protocol.connection import (
@@ -197,8 +197,14 @@ class RpcLoop:
     def _expire(self) -> None:
         now = time.monotonic()
         for client in tuple(self._clients.values()):
-            if client.deadline is not None and client.deadline <= now:
+            if client.deadline is None or client.deadline > now:
+                continue
+            if client.greeted or client.ending:
                 self._drop(client)
+            else:
+                error = no_hello(self._hello_seconds)
+                self._send(client, client.connection.send_error(None, error))
+                self._end(client)
         if self._accept_again is not None and self._accept_again <= now:
             self._accept_again = None
             self._selector.register(self._listener, selectors.EVENT_READ, self._accept)

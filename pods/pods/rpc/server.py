@@ -19,6 +19,7 @@ from typing import Any, Final, cast
 import trio
 
 from pods.rpc.stream import UnixStream
+from pods.rpc.unix import no_hello
 from pods_protocol.api import Api
 from pods_protocol.bounds import HELLO_SECONDS, PROTOCOL_VERSION
 from pods_protocol.connection import (
@@ -199,6 +200,8 @@ async def serve_connection(
             )
             with trio.move_on_after(HELLO_SECONDS) as hello_deadline:
                 await server.serve(hello_deadline)
+            if hello_deadline.cancelled_caught:
+                session.refuse(None, no_hello(HELLO_SECONDS))
             if stream.pending_bytes:
                 with trio.move_on_after(FAREWELL_SECONDS):
                     await session.drained()

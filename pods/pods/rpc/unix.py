@@ -23,6 +23,7 @@ from pods_protocol.errors import (
     PlatformUnsupported,
     StartFailed,
     StorageFailed,
+    TimedOut,
     UnsafeDirectory,
 )
 
@@ -75,6 +76,14 @@ def bind_unix(path: str, *, backlog: int = DEFAULT_BACKLOG) -> socket.socket:
             detail=str(error),
         ) from error
     return listener
+
+
+def no_hello(seconds: float) -> TimedOut:
+    """The error for who connected and did not say hello in so many seconds."""
+    return TimedOut(
+        f"cannot wait for your hello any longer than {seconds:g} s; connect again and say it first",
+        timeout_seconds=seconds,
+    )
 
 
 def peer_credentials(sock: socket.socket) -> tuple[int, int]:

@@ -203,7 +203,11 @@ async def test_a_client_that_says_nothing_is_let_go(
         UnixStream(ours), POD_API, authenticate=authenticate, handlers={}, log=print
     )
     assert trio.current_time() - start == pytest.approx(HELLO_SECONDS)
-    assert theirs.recv(1) == b""
+    answer, end = theirs.recv(4096), theirs.recv(1)
+    error = json.loads(answer)
+    assert (error["id"], error["error"]["data"]["code"]) == (None, "timed_out")
+    assert error["error"]["data"]["timeout_seconds"] == HELLO_SECONDS
+    assert end == b""
     theirs.close()
 
 
