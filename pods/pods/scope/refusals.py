@@ -7,7 +7,7 @@ nothing and knows no process. What was refused, `pods.scope.tracer` has seen; `p
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar, assert_never
 
 from attrs import evolve, frozen
 
@@ -124,6 +124,8 @@ def _judge(refused: Refused, at: Situation) -> Reason:
             return Reason(why="a pod may signal its own processes alone")
         case "call":
             return Reason(why="this call is refused to every pod, whatever its scope is")
+        case _:
+            assert_never(refused.need)
 
 
 def _why_no_socket(target: str, held: Enforcement) -> str:

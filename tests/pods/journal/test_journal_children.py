@@ -62,6 +62,14 @@ def test_only_what_concerns_a_parent_is_told_with_the_end_of_what_was_said() -> 
     assert [one.text for one in told] == ["words. words. ", "words. ", ""]
 
 
+def test_text_of_a_kind_that_is_none_is_passed_over() -> None:
+    teller = Teller(0)
+    assert teller.take(Event(seq=1, time=0.0, turn=1, type="text", data={"text": 7})) is None
+    told = teller.take(*events("question", since=1))
+    assert told is not None
+    assert told.text == ""
+
+
 def test_what_was_said_and_what_an_event_carries_are_bounded() -> None:
     journal = [
         Event(seq=1, time=0.0, turn=1, type="text", data={"text": "x" * MAX_TEXT_CHARACTERS}),

@@ -29,7 +29,7 @@ AT = Situation(
         unenforced(""),
         rules=(RuleEnforcement(rule=FLAT, asked="direct entries", got="some files", exact=False),),
     ),
-    others=(Holding(pod="db", rules=(rule("/p/db"),), deny=(rule("/p/db/free"),)),),
+    others=(Holding(pod="db", rules=(rule("/p/db"), rule("/q/db")), deny=(rule("/p/db/free"),)),),
     lent=(Holding(pod="child", rules=(rule("/p/api/lent"),)),),
     readable=("/usr",),
     closed=("/state", "/run/pods"),
@@ -60,6 +60,9 @@ def why(need: Need, target: str, beside: str = "") -> Reason | None:
         ("signal", "process 1", "its own processes alone", None),
         ("call", "bpf", "refused to every pod", None),
         ("abstract", "@x", "closed to it", None),
+        ("connect", "/run/x.sock", "the socket's own mode", None),
+        ("socket", "AF_UNIX", "sockets of this kind", None),
+        ("read", "/q/db/x", "db writes there, and reading may be given", "db"),
     ],
 )
 def test_each_refusal_names_what_stands_in_the_way(
@@ -69,6 +72,17 @@ def test_each_refusal_names_what_stands_in_the_way(
     assert reason is not None
     assert words in reason.why
     assert reason.pod == pod
+
+
+def test_sockets_that_its_spawn_closed_are_told_with_the_option() -> None:
+    held = evolve(AT.enforcement, unix_sockets="none", network="loopback")
+    for target, words in (("AF_UNIX", "--unix-sockets none"), ("AF_VSOCK", "--network loopback")):
+        reason = judge(
+            Refused(call="socket", need="socket", target=target, error="EACCES"),
+            evolve(AT, enforcement=held),
+        )
+        assert reason is not None
+        assert words in reason.why
 
 
 def test_of_a_move_only_the_side_that_is_refused_is_told() -> None:

@@ -42,6 +42,10 @@ def test_every_limit_of_the_protocol_is_known_here() -> None:
     )
 
 
+def test_only_limits_that_are_set_are_held() -> None:
+    assert [one.name for one in held_limits(Limits(turns=3))] == ["turns"]
+
+
 @given(
     own=LIMITS,
     wishes=st.lists(LIMITS, max_size=6),

@@ -7,7 +7,7 @@ one that began the running turn, stay: they are the task. A call is never parted
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, assert_never
 
 from attrs import evolve
 
@@ -45,6 +45,8 @@ def _bytes_of(message: Message) -> int:
                 len(one.text.encode("utf-8", "replace")) + _OVERHEAD_BYTES
                 for one in message.results
             )
+        case _:
+            assert_never(message)
     return size + _OVERHEAD_BYTES
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final, assert_never, cast
 
 from pods.agents.model.anthropic import Json, count_of, json_object, read_call
 from pods.agents.model.sse import ServerEvent
@@ -101,6 +101,8 @@ def _messages(message: Message) -> Iterator[Json]:
         case Results():
             for one in message.results:
                 yield {"role": "tool", "tool_call_id": one.call_id, "content": one.text}
+        case _:
+            assert_never(message)
 
 
 class ReplyReader:

@@ -71,6 +71,25 @@ def test_a_call_that_says_later_what_it_is_about_is_told_with_it() -> None:
     )
 
 
+def test_a_permission_for_a_call_that_was_told_tells_it_no_second_time() -> None:
+    events: list[Event] = []
+    one = Updates(Recorder(lambda kind, data: events.append((kind, data))), lambda _: "")
+    one.take(call("pending", first=True, title="Edit"))
+    assert one.permission_asked({"toolCallId": "c", "title": "Edit /x"}).title == "Edit /x"
+    one.take(call("completed"))
+    one.permission_asked({"toolCallId": "c"})
+    assert [kind for kind, _ in events].count("tool_call") == 1
+
+
+def test_a_result_that_is_nested_without_an_end_is_no_failure() -> None:
+    nested: list[Any] = []
+    nested.append(nested)
+    deep: Any = None
+    for _ in range(100_000):
+        deep = [deep]
+    assert updates.as_text(deep) == "[nested too deeply to be shown]"
+
+
 def test_a_call_without_a_beginning_or_an_end_has_both() -> None:
     events = taken(
         call("failed", rawOutput={"error": "no"}),
