@@ -7,6 +7,7 @@ command that replays it. Exit code 1 where anything was wrong.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -15,14 +16,18 @@ from collections import Counter
 
 import trio
 from attrs import evolve
-from plan import Plan, draw_plan
+from fault_board import Slot
+from plan import draw_plan
 from rounds import Outcome, Round
+from steps import Plan
 from world import World, be_init, log_line
 
 
 def perform(plan: Plan, *, keep: bool = False) -> Outcome:
     """One round in a world of its own."""
-    world = World.make(segment_bytes=plan.segment_bytes, small_disk=plan.small_disk)
+    world = World.make(
+        segment_bytes=plan.segment_bytes, kept_bytes=plan.kept_bytes, small_disk=plan.small_disk
+    )
     try:
         return trio.run(Round(plan, world).run)
     finally:
@@ -37,24 +42,43 @@ def without_faults(plan: Plan) -> Plan:
                   farewell=())  # fmt: skip
 
 
+def _place(slot: Slot) -> str:
+    return f"{slot.role.partition(':')[0]} {slot.point} {slot.action}"
+
+
 def report(outcomes: list[Outcome], seconds: float) -> str:
     """The figures of all rounds."""
-    fired = Counter(
-        f"{slot.role.partition(':')[0]} {slot.point} {slot.action}"
-        for outcome in outcomes
-        for slot in outcome.fired
-    )
-    lines = [f"{count:6}  {what}" for what, count in sorted(fired.items())]
+    armed = Counter(_place(slot) for outcome in outcomes for slot in outcome.armed)
+    fired = Counter(_place(slot) for outcome in outcomes for slot in outcome.fired)
+    lines = [f"{fired[what]:6} of {count:4}  {what}" for what, count in sorted(armed.items())]
     failed = [outcome for outcome in outcomes if outcome.wrong]
+    share = fired.total() / armed.total() if armed else 0.0
+    vacuous = [str(outcome.seed) for outcome in outcomes if not outcome.messages]
+    if vacuous:
+        lines.append(f"vacuous, no message accepted: seeds {', '.join(vacuous)}")
     lines.append(
-        f"rounds {len(outcomes)}, faults fired {sum(fired.values())} at {len(fired)} places, "
+        f"rounds {len(outcomes)}, faults armed {armed.total()}, fired {fired.total()} "
+        f"({share:.0%}) at {len(fired)} places, "
         f"pods {sum(one.pods for one in outcomes)}, "
-        f"messages answered {sum(one.messages for one in outcomes)}, "
+        f"messages accepted {sum(one.messages for one in outcomes)}, "
         f"events {sum(one.events for one in outcomes)}, "
         f"violations {sum(len(one.wrong) for one in failed)} in {len(failed)} rounds, "
         f"{seconds:.0f} s"
     )
     return "\n".join(lines)
+
+
+def print_census(outcomes: list[Outcome], *, as_json: bool) -> None:
+    """What was called how often."""
+    calls: Counter[tuple[str, str]] = Counter()
+    for outcome in outcomes:
+        calls.update(outcome.census)
+    rows = [(kind, point, count) for (kind, point), count in sorted(calls.items())]
+    if as_json:
+        print(json.dumps(rows))
+        return
+    for kind, point, count in rows:
+        print(f"{kind:12} {point:36} {count}")
 
 
 def complain(outcome: Outcome, plan: Plan, *, verbose: bool) -> str:
@@ -83,6 +107,7 @@ def main() -> int:
     parser.add_argument("--verbose", action="store_true", help="say what each round does")
     parser.add_argument("--keep", action="store_true", help="leave the directories")
     parser.add_argument("--census", action="store_true", help="no faults; print what is called")
+    parser.add_argument("--json", action="store_true", help="print the census alone, as JSON")
     parser.add_argument("--fail-fast", action="store_true", help="end at the first violation")
     given = parser.parse_args()
     be_init()
@@ -106,17 +131,16 @@ def main() -> int:
         outcomes.append(outcome)
         if given.verbose:
             log_line(f"seed {seed}: {outcome.seconds:.1f} s, {len(outcome.fired)} faults")
+            for one in outcome.slow:
+                log_line(f"  {one}")
         if outcome.wrong:
             log_line(complain(outcome, plan, verbose=given.verbose))
             if given.fail_fast:
                 break
     if given.census:
-        calls: Counter[tuple[str, str]] = Counter()
-        for outcome in outcomes:
-            calls.update(outcome.census)
-        for (kind, point), count in sorted(calls.items()):
-            print(f"{kind:12} {point:36} {count}")
-    print(report(outcomes, time.monotonic() - began))
+        print_census(outcomes, as_json=given.json)
+    if not given.json:
+        print(report(outcomes, time.monotonic() - began))
     return 1 if any(outcome.wrong for outcome in outcomes) else 0
 
 

@@ -38,7 +38,8 @@ class Slot(NamedTuple):
         pid: whom it happened to.
         part: decides where a write is torn.
         at: when it happened, by the monotonic clock.
-        role, point, action: where and what.
+        role, point, action: where and what; `pod:*` is the first pod that gets there, and `pod:` a
+            spare one.
     """
 
     state: int
@@ -115,7 +116,7 @@ class Board:
             slot = self.slot(number)
             if slot.state == FREE:
                 return None
-            if slot.role != role or slot.point != point or not slot.repeats:
+            if slot.point != point or not slot.repeats or not _means(slot.role, role):
                 continue
             if slot.countdown:
                 self._put(number, slot._replace(countdown=slot.countdown - 1))
@@ -164,6 +165,11 @@ def armed(
 
 
 _NOTHING: Final = Slot(FREE, 0, 0, 0, 0, 0.0, "", "", "")
+
+
+def _means(role: str, one: str) -> bool:
+    kind, star, _ = role.partition(":*")
+    return role == one or (bool(star) and one.startswith(f"{kind}:") and not one.endswith(":"))
 
 
 def _text(field: bytes) -> str:

@@ -1,6 +1,7 @@
-"""One round of a campaign: start, work under faults, heal, judge, stop, judge again.
+"""One round of a campaign: start, work under faults, heal, judge, stop, judge again, bury.
 
-Owns the order of these and what "healed" means. Used by `campaign`.
+Owns the order of these. What "healed" means is `health`'s, what the journals must keep `verdict`'s.
+Used by `campaign`.
 """
 
 from __future__ import annotations
@@ -8,45 +9,50 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
 import trio
 import verdict
+import verdict_lives
 from actors import Actors
 from attrs import define, field
 from fault_board import Slot
+from health import HEALED_SECONDS, LOOK_SECONDS, Health, in_time
 from journals import read_journal, read_marks
-from ledger import Ledger
-from plan import Phase, Plan
+from ledger import Ledger, Tape
+from points import unknown
+from steps import Phase, Plan
 from world import World
 
 from pods_protocol.errors import PodsError
-from pods_protocol.supervisor_messages import ListPods, ResumePod, ShutdownSupervisor, WaitPods
-
-HEALED_SECONDS: Final = 20.0
-"""After the last fault everything must be right within this: what a full disk refused is tried
-again after ever longer pauses."""
+from pods_protocol.supervisor_messages import (
+    ListPods,
+    PrunePods,
+    RemovePod,
+    ShutdownSupervisor,
+)
 
 GONE_SECONDS: Final = 75.0
 """After the last stop. A launcher whose supervisor was killed while it came up, and that no other
 has met, ends by itself after a minute."""
 
-LOOK_SECONDS: Final = 0.05
-"""Between two looks at what nobody announces."""
-
 ROUND_SECONDS: Final = 240.0
 """A round takes some four; one that is not over then hangs."""
-
-ENDED: Final = ("stopped", "failed", "lost")
 
 
 @define
 class Outcome:
-    """What came of a round."""
+    """What came of a round.
+
+    Attributes:
+        messages: that were accepted while faults were armed.
+        armed, fired: the faults.
+        slow: what became right late.
+    """
 
     seed: int
+    armed: list[Slot] = field(factory=list[Slot])
     fired: list[Slot] = field(factory=list[Slot])
     wrong: list[str] = field(factory=list[str])
     census: dict[tuple[str, str], int] = field(factory=dict[tuple[str, str], int])
@@ -54,6 +60,7 @@ class Outcome:
     messages: int = 0
     pods: int = 0
     seconds: float = 0.0
+    slow: list[str] = field(factory=list[str])
     log: str = ""
 
 
@@ -65,6 +72,7 @@ class Round:
         self.world = world
         self.ledger = Ledger()
         self.actors = Actors(world, self.ledger)
+        self.health = Health(world, self.actors)
         self.outcome = Outcome(plan.seed)
 
     async def run(self) -> Outcome:
@@ -76,27 +84,42 @@ class Round:
                 async with trio.open_nursery() as nursery:
                     self.actors.followers = nursery
                     for number, phase in enumerate(self.plan.phases, 1):
-                        await self._phase(phase)
-                        wrong += [f"phase {number}: {one}" for one in await self._healed()]
+                        wrong += [f"phase {number}: {one}" for one in await self._phase(phase)]
                         if wrong:
                             break
                     wrong += [f"at the end: {one}" for one in await self._farewell()]
                     nursery.cancel_scope.cancel()
                 wrong += self._judge_journals()
+                if not wrong:
+                    wrong += [f"buried: {one}" for one in await self._bury()]
         except trio.TooSlowError:
             wrong.append(f"the round hangs: it was not over in {ROUND_SECONDS:g} s")
         wrong += self.ledger.complaints
         self.outcome.census = self.world.board.census()
+        wrong += [f"{kind} {point} is in no table of `points`"
+                  for kind, point in unknown(self.outcome.census)]  # fmt: skip
+        if not self.outcome.messages:
+            wrong.append("the round is vacuous: no message was accepted while it lasted")
         self.outcome.seconds = time.monotonic() - began
+        self.outcome.slow = self.health.slow
         self.outcome.log = self.world.log()
         return self.outcome
 
     # Under faults -------------------------------------------------------------------------------
 
-    async def _phase(self, phase: Phase) -> None:
-        self.world.board.arm(list(phase.faults))
+    async def _phase(self, phase: Phase) -> list[str]:
+        """Work and be hurt, heal, and look; returns what is wrong."""
+        roots = [one for one in phase.roots if not self._lives(one.name[:2])]
+        if phase.calm:
+            for root in roots:
+                if not await self.actors.spawn(root):
+                    return [f"{root.name} cannot be spawned where nothing goes wrong"]
+        before = self._accepted()
+        self._arm(phase.faults)
 
         async def script(number: int) -> None:
+            if not phase.calm and number < len(roots):
+                await self.actors.spawn(roots[number])
             for step in phase.scripts[number]:
                 await self.actors.perform(step)
 
@@ -107,6 +130,18 @@ class Round:
                     scripts.start_soon(script, number)
             medics.cancel_scope.cancel()
         self._heal()
+        self.outcome.messages += self._accepted() - before
+        return await self.health.wrong()
+
+    def _lives(self, place: str) -> bool:
+        return any(name.startswith(place) for name in self.actors.living())
+
+    def _accepted(self) -> int:
+        return sum(bool(one.answers) for one in self.ledger.submissions.values())
+
+    def _arm(self, faults: tuple[Slot, ...]) -> None:
+        self.outcome.armed += faults
+        self.world.board.arm(self.actors.aimed(faults))
 
     async def _wake_the_stopped(self) -> None:
         """Let go on, after a while, whom a fault has stopped."""
@@ -115,7 +150,8 @@ class Round:
             for slot in self.world.board.fired():
                 key = (slot.pid, slot.at)
                 late = slot.at + 0.05 + (slot.part % 400) / 1000
-                if slot.action == "stop" and key not in woken and time.monotonic() > late:
+                stopped = slot.action.startswith("stop")
+                if stopped and key not in woken and time.monotonic() > late:
                     woken.add(key)
                     with suppress(ProcessLookupError):
                         os.kill(slot.pid, signal.SIGCONT)
@@ -126,85 +162,12 @@ class Round:
         self.world.empty_disk()
         self.world.wake_all()
 
-    # Healed -------------------------------------------------------------------------------------
-
-    async def _healed(self) -> list[str]:
-        """Look until everything is right, or it has had its time; returns what is wrong."""
-        try:
-            await self.actors.ensure()
-        except PodsError as error:
-            return [f"no supervisor comes up after the faults: {error.message}"]
-        return await self._in_time(self._look)
-
-    async def _in_time(self, look: Callable[[], Any], seconds: float = HEALED_SECONDS) -> list[str]:
-        deadline = trio.current_time() + seconds
-        while True:
-            wrong: list[str] = await look()
-            if not wrong or trio.current_time() > deadline:
-                return wrong
-            await trio.sleep(LOOK_SECONDS)
-
-    async def _look(self) -> list[str]:
-        """What is not as it should be between two phases."""
-        try:
-            rows = (await self.actors.ask(ListPods())).pods
-            living = {row.id: row.name for row in rows if row.state not in ENDED}
-            for row in rows:
-                if row.state == "paused":
-                    await self.actors.ask(ResumePod(pod=row.name))
-            names = tuple(living.values())
-            if names:
-                wait = WaitPods(pods=names, until="idle", timeout_seconds=HEALED_SECONDS)
-                answer = await self.actors.ask(wait, seconds=HEALED_SECONDS + 2)
-                if answer.timed_out:
-                    late = [f"{one.pod} ({one.state})" for one in answer.pending]
-                    return [f"not idle after {HEALED_SECONDS:g} s: {', '.join(late)}"]
-            rows = (await self.actors.ask(ListPods())).pods
-        except (PodsError, OSError) as error:
-            return [f"the supervisor does not answer: {error}"]
-        living = {row.id: row.name for row in rows if row.state not in ENDED}
-        self.actors.ended |= {row.id for row in rows} - living.keys()
-        wrong = verdict.judge_leases(self.world.leases(), living)
-        wrong += self._judge_processes(living)
-        listed = {row.id for row in rows}
-        wrong += [f"pod {name} is not listed" for one, name in self.ledger.names.items()
-                  if one not in listed]  # fmt: skip
-        journals: dict[str, list[dict[str, Any]]] = {}
-        for row in rows:
-            events, torn = read_journal(row.journal)
-            journals[row.id] = events
-            if row.state in ENDED or row.state == "idle":
-                wrong += torn
-                wrong += [f"{row.name}: {one}" for one in verdict.judge_turns(
-                    events, ended=row.state in ENDED)]  # fmt: skip
-        above = {row.id: row.parent_id for row in rows}
-        followed = [one for one in above if _has_living_ancestor(one, above, living)]
-        return wrong + verdict.judge_children(journals, followed)
-
-    def _judge_processes(self, living: dict[str, str]) -> list[str]:
-        """A living pod has one keeper and one process, and nobody else has any."""
-        kinds: dict[str, dict[str, int]] = {"keeper": {}, "pod": {}}
-        wrong: list[str] = []
-        for pid, what in self.world.processes().items():
-            for kind, found in kinds.items():
-                if what.startswith(f"pods-{kind}: "):
-                    pod_id = self.world.pod_of(pid) or "?"
-                    found[pod_id] = found.get(pod_id, 0) + 1
-                    if pod_id not in living:
-                        name = self.ledger.names.get(pod_id, pod_id)
-                        wrong.append(f"process {pid} ({what[:20]}) of {name} lives on")
-        for kind, found in kinds.items():
-            for one, name in living.items():
-                if found.get(one, 0) != 1:
-                    wrong.append(f"pod {name} has {found.get(one, 0)} processes of kind {kind}")
-        return wrong
-
     # The end ------------------------------------------------------------------------------------
 
     async def _farewell(self) -> list[str]:
         """Stop everything under the last faults, then once more without, and look what is left."""
         stop = ShutdownSupervisor(stop_pods=True, grace_seconds=0.5)
-        self.world.board.arm(list(self.plan.farewell))
+        self._arm(self.plan.farewell)
         done = False
         async with trio.open_nursery() as medics:
             medics.start_soon(self._wake_the_stopped)
@@ -213,72 +176,98 @@ class Round:
                 done = not self.plan.farewell
             medics.cancel_scope.cancel()
         self._heal()
+        return await self._gone(done=done)
+
+    async def _gone(self, *, done: bool = False) -> list[str]:
+        """Stop what there is, unless that is done; what is left after it."""
 
         async def stop_again() -> list[str]:
             try:
+                stop = ShutdownSupervisor(stop_pods=True, grace_seconds=0.5)
                 await self.actors.ask(stop, seconds=20.0)
             except (PodsError, OSError) as error:  # one that is leaving is not there to be asked
                 return [f"the last stop failed: {error}"]
             return []
 
-        wrong = [] if done else await self._in_time(stop_again)
+        wrong = [] if done else await in_time(stop_again, HEALED_SECONDS, self.health.slow.append)
 
         async def look() -> list[str]:
             left = [f"{pid} {what} is left" for pid, what in self.world.processes().items()]
             left += [f"{path} is left" for path in self.world.left_in_runtime()]
             return left + [f"the lease of {one} is left" for one in self.world.leases()]
 
-        return wrong + await self._in_time(look, GONE_SECONDS)
+        return wrong + await in_time(look, GONE_SECONDS, self.health.slow.append)
+
+    async def _bury(self) -> list[str]:
+        """Forget everything that has ended: no directory of a pod is left then."""
+        try:
+            prune = PrunePods(older_than_seconds=0.0, force=True)
+            uncertain = (await self.actors.ask(prune, seconds=20.0)).uncertain
+            for name in uncertain:
+                await self.actors.ask(RemovePod(pod=name), seconds=6.0)
+            rows = (await self.actors.ask(ListPods())).pods
+        except (PodsError, OSError) as error:
+            return [f"what has ended cannot be forgotten: {error}"]
+        wrong = [f"{row.name} is listed" for row in rows]
+        wrong += [f"the directory of {self.ledger.names.get(one, one)} is left"
+                  for one in self.world.pods_on_disk()]  # fmt: skip
+        return wrong + await self._gone()
+
+    # What the journals keep ---------------------------------------------------------------------
 
     def _judge_journals(self) -> list[str]:
         """Everything that was promised, against what lies on the disk when nothing lives."""
         ledger = self.ledger
-        own, wrong = read_journal(f"{self.world.places.state}/journal")
-        wrong += [f"supervisor: {one}" for one in verdict.judge_lives(own, ledger)]
+        own = read_journal(f"{self.world.places.state}/journal")
+        lives = own.torn + verdict_lives.judge_lives(own.events, ledger)
+        lives += verdict_lives.judge_restarts(own.events, ledger.restores)
+        wrong = [f"supervisor: {one}" for one in lives]
         wrong += [f"supervisor: pod {one} is still said to live"
-                  for one in verdict.open_lives(own)]  # fmt: skip
-        journals: dict[str, list[dict[str, Any]]] = {}
-        root = f"{self.world.places.places.state}/pods"
-        there = set(os.listdir(root)) if os.path.isdir(root) else set[str]()
+                  for one in verdict_lives.open_lives(own.events)]  # fmt: skip
+        there = self.world.pods_on_disk()
         told = {one for ids in ledger.spawned.values() for one in ids}
-        wrong += [f"the journal of {ledger.names[one]} is gone" for one in told - there]
-        for pod_id in sorted(there):
-            events, torn = read_journal(f"{root}/{pod_id}/journal")
-            journals[pod_id] = events
-            self.outcome.events += len(events)
-            found = torn + verdict.holes(events) + verdict.judge_turns(events, ended=True)
-            found += verdict.judge_seen(events, ledger.seen.get(pod_id, ()))
-            if pod_id in ledger.directories:
-                marks = read_marks(ledger.directories[pod_id], ledger.names[pod_id])
-                found += verdict.judge_marks(events, marks)
-            for (owner, message_id), sent in ledger.submissions.items():
-                if owner == pod_id:
-                    found += verdict.judge_submission(events, sent)
-                    if (owner, message_id) in ledger.withdrawn and not any(
-                        event["type"] == "message_withdrawn"
-                        and event["data"]["message_id"] == message_id
-                        for event in events
-                    ):
-                        found.append(f"the withdrawal of {message_id} was answered and is lost")
+        wrong += [f"the journal of {ledger.names[one]} is gone"
+                  for one in told - there - ledger.removals]  # fmt: skip
+        wrong += [f"the directory of {ledger.names.get(one, one)}, which was removed, is left"
+                  for one in there & ledger.removed]  # fmt: skip
+        root = f"{self.world.places.places.state}/pods"
+        tapes = {one: tape for one, tape in ledger.tapes.items() if one not in there}
+        tapes |= {one: read_journal(f"{root}/{one}/journal") for one in there}
+        journals: dict[str, list[dict[str, Any]]] = {}
+        for pod_id, tape in sorted(tapes.items()):
+            journals[pod_id] = tape.events
+            self.outcome.events += len(tape.events)
             name = ledger.names.get(pod_id, pod_id)
-            wrong += [f"{name}: {one}" for one in found]
+            wrong += [f"{name}: {one}" for one in self._judge_pod(pod_id, tape)]
         wrong += verdict.judge_children(journals, ())
         wrong += [
             f"message {sent.message_id} was answered by {owner}, whose journal is gone"
             for (owner, _), sent in ledger.submissions.items()
-            if sent.answers and owner not in there
+            if sent.answers and owner not in tapes and owner not in ledger.removals
         ]
-        self.outcome.pods = len(there)
-        self.outcome.messages = sum(bool(one.answers) for one in ledger.submissions.values())
+        self.outcome.pods = len(tapes)
         return wrong
 
-
-def _has_living_ancestor(
-    pod_id: str, above: Mapping[str, str | None], living: Mapping[str, str]
-) -> bool:
-    parent = above.get(pod_id)
-    while parent is not None:
-        if parent in living:
-            return True
-        parent = above.get(parent)
-    return False
+    def _judge_pod(self, pod_id: str, tape: Tape) -> list[str]:
+        ledger, events = self.ledger, tape.events
+        restores = ledger.restores.get(pod_id, 0)
+        found = tape.torn + verdict.holes(events) + verdict.judge_turns(events, ended=True)
+        found += verdict_lives.judge_second_lives(events, restores)
+        found += verdict.judge_seen(tape, ledger.seen.get(pod_id, ()))
+        for page in ledger.pages.get(pod_id, ()):
+            found += verdict.judge_seen(tape, page.events)
+        answered = {one: said for (pod, one), said in ledger.answered.items() if pod == pod_id}
+        found += verdict.judge_answers(events, answered)
+        if pod_id in ledger.directories:
+            marks = read_marks(ledger.directories[pod_id], ledger.names[pod_id])
+            found += verdict.judge_marks(events, marks)
+        for (owner, message_id), sent in ledger.submissions.items():
+            if owner == pod_id:
+                found += verdict.judge_submission(events, sent)
+                if (owner, message_id) in ledger.withdrawn and not any(
+                    event["type"] == "message_withdrawn"
+                    and event["data"]["message_id"] == message_id
+                    for event in events
+                ):
+                    found.append(f"the withdrawal of {message_id} was answered and is lost")
+        return found

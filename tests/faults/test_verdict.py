@@ -6,39 +6,10 @@ from typing import Any
 
 import pytest
 import verdict
-from ledger import Ledger, Submission
+from ledger import Ledger, Page, Submission, Tape
 from plan import draw_plan
-
-
-class Story:
-    """A pod's journal as a list of events."""
-
-    def __init__(self) -> None:
-        self.events: list[dict[str, Any]] = []
-
-    def tell(self, kind: str, turn: int | None = None, **data: Any) -> Story:
-        seq = len(self.events) + 1
-        self.events.append({"seq": seq, "time": 0.0, "turn": turn, "type": kind, "data": data})
-        return self
-
-    def accept(self, message: str, state: str, if_busy: str = "queue", **more: Any) -> Story:
-        return self.tell(
-            "message_accepted",
-            message_id=message,
-            input="{}",
-            state=state,
-            if_busy=if_busy,
-            **more,
-        )
-
-    def begin(self, message: str, turn: int) -> Story:
-        return self.tell("turn_started", turn, message_id=message)
-
-    def end(self, turn: int, reason: str = "end_turn") -> Story:
-        return self.tell("turn_ended", turn, stop_reason=reason)
-
-    def stop(self) -> Story:
-        return self.tell("stopped", reason="stopped")
+from points import ACTIONS, POINTS
+from verdict_stories import Story
 
 
 def good() -> Story:
@@ -47,9 +18,17 @@ def good() -> Story:
     return story.end(1).begin("b", 2).end(2).stop()
 
 
+def asked(answer: str) -> Story:
+    """A turn that was asked something, and the answer."""
+    story = Story().accept("a", "started").begin("a", 1).tell("question", 1, question_id="q3")
+    return story.tell("answer", 1, question_id="q3", answer=answer, by="client")
+
+
 def test_a_good_journal_is_found_good() -> None:
     assert verdict.judge_turns(good().events, ended=True) == []
     assert verdict.holes(good().events) == []
+    told = asked("yes").tell("text", 1, text="was told yes").end(1).stop()
+    assert verdict.judge_turns(told.events, ended=True) == []
 
 
 @pytest.mark.parametrize(
@@ -69,6 +48,9 @@ def test_a_good_journal_is_found_good() -> None:
         (Story().accept("a", "queued"), "does not say so"),
         (Story().accept("a", "queued", notify=True).stop(), "has the fates []"),
         (Story().accept("a", "started").begin("a", 1).end(1).tell("text", 1, text="late"), "came"),
+        (asked("yes").tell("answer", 1, question_id="q3", answer="no", by="client"), "not open"),
+        (asked("yes").tell("text", 1, text="was told no"), "the answer was yes"),
+        (asked("yes").end(1).stop().tell("answer", 1, question_id="q3", answer="no"), "came while"),
     ],
 )  # fmt: skip
 def test_each_way_to_lose_a_message_or_a_turn_is_found(story: Story, found: str) -> None:
@@ -95,14 +77,59 @@ def test_an_answer_that_the_journal_does_not_keep_is_found() -> None:
     assert verdict.judge_submission(events, doubtful) == []
 
 
-def test_an_event_that_a_subscriber_got_and_the_journal_lost_is_found() -> None:
+def test_an_event_that_a_reader_got_and_the_journal_lost_is_found() -> None:
     events = good().events
-    assert verdict.judge_seen(events, good().events) == []
-    assert verdict.judge_seen(events[:-1], good().events)
+    assert verdict.judge_seen(Tape(events), good().events) == []
+    assert "the journal has" in verdict.judge_seen(Tape(events[:-1]), good().events)[0]
+    other = [{**events[0], "time": 1.0}, *events[1:]]
+    assert "the journal has" in verdict.judge_seen(Tape(other), good().events)[0]
+
+
+def gap(first: int, last: int) -> dict[str, Any]:
+    """What stands for events that retention took."""
+    return {"seq": last, "time": 0.0, "turn": None, "type": "gap",
+            "data": {"first": first, "last": last}}  # fmt: skip
+
+
+def test_a_gap_is_one_only_where_retention_took_what_it_stands_for() -> None:
+    events = good().events
+    assert verdict.judge_seen(Tape(events, kept=3), [gap(1, 2), *events[2:]]) == []
+    assert "is still there" in verdict.judge_seen(Tape(events, kept=2), [gap(1, 2)])[0]
+
+
+def test_a_subscriber_gets_every_event_or_a_gap_that_stands_for_it() -> None:
+    events = good().events
     ledger = Ledger()
-    ledger.saw("p", events[0])
-    ledger.saw("p", events[2])
-    assert ledger.complaints == ["a subscriber of p got event 3 after 1"]
+    for event in (events[0], gap(2, 3), events[3]):
+        ledger.saw("p", event)
+    assert ledger.complaints == []
+    ledger.saw("p", events[5])
+    assert ledger.complaints == ["a subscriber of p got event 6 after 4"]
+
+
+@pytest.mark.parametrize(
+    ("page", "found"),
+    [
+        (Page(0, good().events[:3], 3, True), None),
+        (Page(0, [gap(1, 2), good().events[2]], 3, True), None),
+        (Page(3, [], 3, False), None),
+        (Page(0, good().events[1:3], 3, True), "got event 2 after 0"),
+        (Page(0, [*good().events[:2], good().events[1]], 2, True), "got event 2 after 2"),
+        (Page(1, [gap(1, 2)], 2, True), "got event 1 after 1"),
+        (Page(0, good().events[:2], 3, True), "ended at 2 and says 3"),
+        (Page(0, [], 0, True), "there is more"),
+    ],
+)
+def test_a_read_with_a_hole_or_a_repeat_is_found(page: Page, found: str | None) -> None:
+    wrong = verdict.judge_page(page)
+    assert wrong == [] if found is None else found in wrong[0]
+
+
+def test_an_answer_that_was_taken_and_is_not_the_answer_is_found() -> None:
+    events = asked("yes").events
+    assert verdict.judge_answers(events, {"q3": "yes"}) == []
+    assert "the journal has yes" in verdict.judge_answers(events, {"q3": "no"})[0]
+    assert "the journal has None" in verdict.judge_answers(events, {"q9": "no"})[0]
 
 
 def test_a_message_that_ran_twice_or_never_is_found() -> None:
@@ -128,51 +155,35 @@ def test_a_childs_end_is_told_once_to_one_of_those_above_it() -> None:
     assert "after 4" in verdict.judge_children(journals, ["c"])[0]
 
 
-def lives(*told: tuple[str, str]) -> list[dict[str, Any]]:
-    """A supervisor's journal: pairs of kind and pod id, every spawn of the message `s`."""
-    story = Story()
-    for kind, pod_id in told:
-        story.tell(kind, id=pod_id, message_id="s")
-    return story.events
+def test_a_question_of_a_child_is_told_like_its_end() -> None:
+    child = asked("yes").events
+    parent = Story()
+    assert (
+        "[3] of c were told to nobody"
+        in verdict.judge_children({"c": child, "p": parent.events}, ["c"])[0]
+    )
+    parent.tell("child_event", id="c", seq=3, type="question", data={})
+    assert verdict.judge_children({"c": child, "p": parent.events}, ["c"]) == []
 
 
-@pytest.mark.parametrize(
-    ("events", "spawned", "found"),
-    [
-        (lives(("pod_reserved", "x"), ("pod_spawned", "x")), {"s": ["x"]}, None),
-        (lives(("pod_reserved", "x"), ("spawn_failed", "x"), ("pod_reserved", "y")), {}, None),
-        (lives(("pod_reserved", "x"), ("pod_reserved", "y")), {}, "made ['x', 'y']"),
-        (lives(("pod_reserved", "x"), ("spawn_failed", "x")), {"s": ["x"]}, "was answered"),
-        (lives(), {"s": ["x"]}, "is not in the supervisor's journal"),
-        (lives(("pod_reserved", "x"), ("pod_ended", "x")), {}, "pod_ended came after"),
-        (lives(("pod_reserved", "x"), ("pod_spawned", "x"), ("pod_ended", "x"), ("pod_ended", "x")),
-         {}, "pod_ended came after"),
-    ],
-)  # fmt: skip
-def test_a_pod_has_one_life_and_a_spawn_one_pod(
-    events: list[dict[str, Any]], spawned: dict[str, list[str]], found: str | None
-) -> None:
-    wrong = verdict.judge_lives(events, Ledger(spawned=spawned))
-    assert wrong == [] if found is None else any(found in one for one in wrong)
-
-
-def lease(pod_id: str, target: str, parent: str | None = None) -> dict[str, Any]:
-    """A lease as the registry's file has it."""
-    rule = {"target": target, "permission": "write", "recursive": True}
-    return {"pod_id": pod_id, "name": pod_id, "parent_id": parent, "grant": {"allow": [rule]}}
-
-
-def test_leases_and_lives_are_held_against_each_other() -> None:
-    own = {"x": lease("x", "/a"), "y": lease("y", "/a/b", "x"), "z": lease("z", "/b")}
-    assert verdict.judge_leases(own, dict.fromkeys("xyz", "pod")) == []
-    assert verdict.judge_leases(own, dict.fromkeys("xy", "pod")) == [
-        "the lease of z has no living pod"
-    ]
-    assert verdict.judge_leases({}, {"x": "api"}) == ["pod api lives without a lease"]
-    clash = {"x": lease("x", "/a"), "y": lease("y", "/a/b")}
-    assert "both write" in verdict.judge_leases(clash, dict.fromkeys("xy", "pod"))[0]
+def test_a_gap_stands_for_what_retention_took_of_a_child() -> None:
+    child = Story().accept("a", "started").begin("a", 1).end(1).stop().events
+    parent = Story().tell("child_event", id="c", seq=3, type="gap", data={"first": 1, "last": 3})
+    journals = {"c": child, "p": parent.events}
+    assert verdict.judge_children(journals, ["c"]) == ["the events [4] of c were told to nobody"]
+    parent.tell("child_event", id="c", seq=4, type="stopped", data={})
+    assert verdict.judge_children(journals, ["c"]) == []
 
 
 def test_a_seed_is_a_plan() -> None:
     assert draw_plan(7) == draw_plan(7)
     assert draw_plan(7) != draw_plan(8)
+
+
+def test_every_fault_that_a_plan_arms_is_one_that_can_happen() -> None:
+    for seed in range(50):
+        for phase in draw_plan(seed).phases:
+            for slot in phase.faults:
+                point = POINTS[slot.role.partition(":")[0]][slot.point]
+                assert slot.countdown < point.reach
+                assert slot.action in (point.actions or ACTIONS[slot.point.partition("@")[0]])

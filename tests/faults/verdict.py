@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from ledger import Ledger, Submission
+from ledger import Page, Submission, Tape
 
 Event: TypeAlias = Mapping[str, Any]
+
+TOLD: Final = "was told "
+"""What the agent says of an answer that it got begins with this (`campaign_agent`)."""
 
 TOLD_KINDS: Final = frozenset({"turn_ended", "question", "restarted", "stopped"})
 """The events of a child that its parent is told of."""
@@ -35,6 +38,8 @@ def judge_turns(events: Sequence[Event], *, ended: bool) -> list[str]:
     wrong: list[str] = []
     queue: list[str] = []
     notes: list[str] = []
+    open_questions: set[str] = set()
+    last_answer: str | None = None
     fates: dict[str, list[str]] = {}
     running: int | None = None
     running_message = ""
@@ -77,6 +82,20 @@ def judge_turns(events: Sequence[Event], *, ended: bool) -> list[str]:
                 wrong.append(f"turn {turn} ended while {running} ran")
             fates.setdefault(running_message, []).append(data["stop_reason"])
             running = None
+            open_questions.clear()
+            last_answer = None
+        elif kind in ("question", "answer") and turn == running and turn is not None:
+            question = data["question_id"]
+            if kind == "question":
+                open_questions.add(question)
+            elif question not in open_questions:
+                wrong.append(f"question {question} was answered and is not open")
+            else:
+                open_questions.remove(question)
+                last_answer = data["answer"]
+        elif kind == "text" and data["text"].startswith(TOLD) and turn == running:
+            if data["text"] != f"{TOLD}{last_answer}":
+                wrong.append(f"turn {turn} {data['text']}; the answer was {last_answer}")
         elif kind == "message_withdrawn":
             if message not in queue and message not in notes:
                 wrong.append(f"message {message} was {data['reason']} and did not wait")
@@ -126,15 +145,47 @@ def judge_submission(events: Sequence[Event], sent: Submission) -> list[str]:
     return wrong
 
 
-def judge_seen(events: Sequence[Event], seen: Sequence[Event]) -> list[str]:
-    """What a subscriber got is in the journal, letter for letter."""
+def judge_seen(tape: Tape, seen: Sequence[Event]) -> list[str]:
+    """What a reader got is in the journal, letter for letter, and a gap is one."""
     for event in seen:
         seq = event["seq"]
-        if seq > len(events):
-            return [f"a subscriber got {event}; the journal has {len(events)} events"]
-        if events[seq - 1] != event:
-            return [f"a subscriber got {event}; the journal has {events[seq - 1]}"]
+        if event["type"] == "gap":
+            if seq >= tape.kept:
+                return [f"a reader got the gap {event['data']}; {tape.kept} is still there"]
+        elif seq > len(tape.events):
+            return [f"a reader got {event}; the journal has {len(tape.events)} events"]
+        elif tape.events[seq - 1] != event:
+            return [f"a reader got {event}; the journal has {tape.events[seq - 1]}"]
     return []
+
+
+def judge_page(page: Page) -> list[str]:
+    """A page goes on where it was asked to, without a hole or a repeat, and says where it ends."""
+    after = page.since
+    for event in page.events:
+        first = event["data"]["first"] if event["type"] == "gap" else event["seq"]
+        if first != after + 1:
+            return [f"a read after {page.since} got event {first} after {after}"]
+        after = event["seq"]
+    if page.next != after:
+        return [f"a read after {page.since} ended at {after} and says {page.next}"]
+    if page.truncated and not page.events:
+        return [f"a read after {page.since} got nothing and says that there is more"]
+    return []
+
+
+def judge_answers(events: Sequence[Event], answered: Mapping[str, str]) -> list[str]:
+    """What a client answered, and was told is taken, is the answer."""
+    taken = {
+        event["data"]["question_id"]: event["data"]["answer"]
+        for event in events
+        if event["type"] == "answer" and event["data"]["by"] == "client"
+    }
+    return [
+        f"question {one} was answered {answer}; the journal has {taken.get(one)}"
+        for one, answer in answered.items()
+        if taken.get(one) != answer
+    ]
 
 
 def judge_marks(events: Sequence[Event], marks: Sequence[str]) -> list[str]:
@@ -161,12 +212,15 @@ def judge_marks(events: Sequence[Event], marks: Sequence[str]) -> list[str]:
 def judge_children(journals: Mapping[str, Sequence[Event]], followed: Iterable[str]) -> list[str]:
     """Every event of a child that concerns its parents is in one of their journals, once.
 
+    What retention took of a child before they were told is a `gap` there.
+
     Args:
         journals: pod id -> events, of all pods.
         followed: ids of the pods that have somebody to be told of them now.
     """
     wrong: list[str] = []
     told: dict[str, list[int]] = {}
+    gone: dict[str, set[int]] = {}
     for parent, events in journals.items():
         last: dict[str, int] = {}
         for event in events:
@@ -177,8 +231,14 @@ def judge_children(journals: Mapping[str, Sequence[Event]], followed: Iterable[s
             if seq <= last.get(child, 0):
                 wrong.append(f"{parent} was told event {seq} of {child} after {last[child]}")
             last[child] = seq
+            if data["type"] == "gap":
+                gap = data["data"]
+                gone.setdefault(child, set()).update(range(gap["first"], gap["last"] + 1))
+                continue
             told.setdefault(child, []).append(seq)
-            there = journals.get(child, ())
+            there = journals.get(child)
+            if there is None:
+                continue  # removed, and nobody could read it before
             if seq > len(there) or there[seq - 1]["type"] != data["type"]:
                 wrong.append(f"{parent} was told of event {seq} of {child}, which is no such one")
     for child, seqs in told.items():
@@ -187,106 +247,7 @@ def judge_children(journals: Mapping[str, Sequence[Event]], followed: Iterable[s
             wrong.append(f"the events {twice} of {child} were told twice")
     for child in followed:
         due = {event["seq"] for event in journals.get(child, ()) if event["type"] in TOLD_KINDS}
-        missing = sorted(due - set(told.get(child, ())))
+        missing = sorted(due - set(told.get(child, ())) - gone.get(child, set()))
         if missing:
             wrong.append(f"the events {missing} of {child} were told to nobody")
     return wrong
-
-
-_RUNS: Final = ("pod_spawned", "pod_restarted", "pod_resumed")
-FOLLOWS: Final[Mapping[str, tuple[str, ...]]] = {
-    "pod_reserved": ("",),
-    "pod_spawned": ("pod_reserved",),
-    "spawn_failed": ("pod_reserved",),
-    "pod_paused": _RUNS,
-    "pod_resumed": ("pod_paused",),
-    "pod_crashed": (*_RUNS, "pod_paused", "pod_crashed"),
-    "pod_restoring": ("pod_ended",),
-    "pod_restarted": ("pod_crashed", "pod_restoring"),
-    "pod_stopping": (*_RUNS, "pod_paused", "pod_crashed"),
-    "pod_ended": (*_RUNS, "pod_paused", "pod_crashed", "pod_restoring", "pod_stopping"),
-    "pod_removed": ("pod_ended",),
-}
-"""What may be written of a pod -> what was written of it last before that."""
-
-
-def judge_lives(events: Sequence[Event], ledger: Ledger) -> list[str]:
-    """The supervisor's journal: each pod has one life, and each spawn made one pod."""
-    wrong = holes(events)
-    life: dict[str, str] = {}
-    by_message: dict[str, list[str]] = {}
-    for event in events:
-        kind, data = event["type"], event["data"]
-        if kind not in FOLLOWS:
-            continue
-        pod_id = data["id"]
-        before = life.get(pod_id, "")
-        if before not in FOLLOWS[kind]:
-            wrong.append(f"pod {pod_id}: {kind} came after {before or 'nothing'}")
-        life[pod_id] = kind
-        if kind == "pod_reserved" and data["message_id"] is not None:
-            by_message.setdefault(data["message_id"], []).append(pod_id)
-    for message_id, pod_ids in by_message.items():
-        born = [one for one in pod_ids if life[one] != "spawn_failed"]
-        if len(born) > 1:
-            wrong.append(f"spawn {message_id} made {born}")
-        told = set(ledger.spawned.get(message_id, ()))
-        if not told <= set(born):
-            wrong.append(f"spawn {message_id} was answered {told} and made {born}")
-    for message_id in ledger.spawned.keys() - by_message.keys():
-        wrong.append(f"spawn {message_id} was answered and is not in the supervisor's journal")
-    return wrong
-
-
-def open_lives(events: Iterable[Event]) -> set[str]:
-    """The pods that the supervisor's journal takes for living."""
-    living: set[str] = set()
-    for event in events:
-        if event["type"] in ("spawn_failed", "pod_ended", "pod_removed"):
-            living.discard(event["data"]["id"])
-        elif event["type"] in FOLLOWS:
-            living.add(event["data"]["id"])
-    return living
-
-
-def judge_leases(leases: Mapping[str, Any], living: Mapping[str, str]) -> list[str]:
-    """Each living pod holds a lease, each lease has a living pod, and no two write one place.
-
-    Args:
-        leases: pod id -> lease, as the registry has it.
-        living: pod id -> name, of the pods whose processes live.
-    """
-    wrong = [f"pod {living[one]} lives without a lease" for one in living.keys() - leases.keys()]
-    wrong += [
-        f"the lease of {leases[one]['name']} has no living pod" for one in leases.keys() - living
-    ]
-    for one in leases.values():
-        for other in leases.values():
-            if one["pod_id"] < other["pod_id"] and not _related(leases, one, other):
-                clash = [
-                    (a, b) for a in _written(one) for b in _written(other) if _overlap(a, b)
-                ]  # fmt: skip
-                if clash:
-                    wrong.append(f"{one['name']} and {other['name']} both write {clash[0]}")
-    return wrong
-
-
-def _related(leases: Mapping[str, Any], one: Any, other: Any) -> bool:
-    def above(lease: Any) -> set[str]:
-        found: set[str] = set()
-        while lease is not None and lease["parent_id"] is not None:
-            found.add(lease["parent_id"])
-            lease = leases.get(lease["parent_id"])
-        return found
-
-    return one["pod_id"] in above(other) or other["pod_id"] in above(one)
-
-
-def _written(lease: Any) -> list[str]:
-    return [
-        rule["target"] for rule in lease["grant"]["allow"] if rule["permission"] == "write"
-    ]  # fmt: skip
-
-
-def _overlap(one: str, other: str) -> bool:
-    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")

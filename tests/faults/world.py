@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fault_board import Board
+from small_journals import allow_short_journals
 
 from pods.client.start import start_supervisor
 from pods.paths import SupervisorPlaces, places_from
@@ -65,11 +66,17 @@ class World:
     Args:
         directory: short, and not there yet.
         segment_bytes: at which a journal's file is full; None is as it usually is.
+        kept_bytes: of each journal, as the user configures it; None is all of it.
         small_disk: state lies on a file system of its own, where one can be mounted.
     """
 
     def __init__(
-        self, directory: str, *, segment_bytes: int | None = None, small_disk: bool = False
+        self,
+        directory: str,
+        *,
+        segment_bytes: int | None = None,
+        kept_bytes: int | None = None,
+        small_disk: bool = False,
     ) -> None:
         self.directory = directory
         os.mkdir(directory, 0o700)
@@ -94,14 +101,27 @@ class World:
             "PODS_RUNTIME_DIR": f"{directory}/r",
             "PODS_STATE_DIR": f"{directory}/s",
             "PODS_EXTRA_READ": str(HERE),
+            "XDG_CONFIG_HOME": f"{directory}/c",
         }
+        if kept_bytes is not None:
+            allow_short_journals()  # clients read the configuration before they start a supervisor
+            os.makedirs(f"{directory}/c/pods")
+            settings = f"[journal]\nmax_bytes = {kept_bytes}\n"
+            Path(f"{directory}/c/pods/config.toml").write_text(settings)
         self.places: SupervisorPlaces = places_from(self.environ, os.geteuid()).supervisor(NAME)
 
     @staticmethod
-    def make(*, segment_bytes: int | None = None, small_disk: bool = False) -> World:
+    def make(
+        *,
+        segment_bytes: int | None = None,
+        kept_bytes: int | None = None,
+        small_disk: bool = False,
+    ) -> World:
         """A world in a directory of its own."""
         directory = f"/tmp/pf-{os.getpid()}-{secrets.token_hex(3)}"
-        return World(directory, segment_bytes=segment_bytes, small_disk=small_disk)
+        return World(
+            directory, segment_bytes=segment_bytes, kept_bytes=kept_bytes, small_disk=small_disk
+        )
 
     # Disasters ----------------------------------------------------------------------------------
 
@@ -199,6 +219,11 @@ class World:
         with contextlib.suppress(OSError):
             return Path(self.places.log).read_text()[-6000:]
         return ""
+
+    def pods_on_disk(self) -> set[str]:
+        """The ids of the pods that have a directory among the state."""
+        root = f"{self.places.places.state}/pods"
+        return set(os.listdir(root)) if os.path.isdir(root) else set()
 
     def left_in_runtime(self) -> list[str]:
         """What lies in the runtime directory besides locks, which stay."""

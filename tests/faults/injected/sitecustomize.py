@@ -2,10 +2,11 @@
 
 Wraps the calls after which something is on disk, on its way or alive, so that a process kills,
 stops or disappoints itself at a named point: `CALL@module` of ours that made the call, such as
-`fdatasync@journal.store`. What shall happen stands on the campaign's board (`fault_board`), which
-every process maps while it still may. The boot id and the size of a journal's file are the
-campaign's, too. Does nothing at all without `PODS_FAULT_BOARD`. Product code
-knows nothing of this file.
+`fdatasync@journal.store`. `create` is an `open` that may make a file, `write` also what a file
+object of Python's writes. What shall happen stands on the campaign's board (`fault_board`), which
+every process maps while it still may. The boot id, the size of a journal's file and the least that
+may be kept of it are the campaign's, too; what retention takes is put aside beside it, for the
+judge. Does nothing at all without `PODS_FAULT_BOARD`. Product code knows nothing of this file.
 
 A process's role is `supervisor`, `launcher`, `keeper:NAME` or `pod:NAME`. Its kind follows from who
 forked it, its name from what it knows of itself: a spare becomes some pod's late.
@@ -19,12 +20,15 @@ import sys
 _PATH = os.environ.get("PODS_FAULT_BOARD")
 
 if _PATH:
+    import builtins
     import errno
     import inspect
+    import io
     import signal
     import socket
     import time
     from collections.abc import Callable
+    from contextlib import suppress
     from types import FrameType
     from typing import Any
 
@@ -34,6 +38,9 @@ if _PATH:
     _send = socket.socket.send
     _sendmsg = socket.socket.sendmsg
     _kill = os.kill
+    _link = os.link
+    _os_open = os.open
+    _open = builtins.open
     _words = sys.orig_argv
     _kind = (
         "supervisor"
@@ -81,6 +88,13 @@ if _PATH:
             raise OSError(number, os.strerror(number))
         return slot
 
+    def _after(slot: Slot | None) -> None:
+        """What happens once the call has been made."""
+        if slot is not None and slot.action == "kill_after":
+            _die()
+        if slot is not None and slot.action == "stop_after":
+            _kill(os.getpid(), signal.SIGSTOP)
+
     def _die() -> None:
         _kill(os.getpid(), signal.SIGKILL)
         while True:  # the signal is on its way
@@ -104,11 +118,54 @@ if _PATH:
                     _die()
                 return taken
             result = original(*args, **kwargs)
-            if slot is not None and slot.action == "kill_after":
-                _die()
+            _after(slot)
             return result
 
         setattr(os, name, wrapped)
+
+    def _opening_descriptor(path: Any, flags: int, *args: Any, **kwargs: Any) -> int:
+        found = _caller() if _kind and flags & os.O_CREAT else None
+        if found is None:
+            return _os_open(path, flags, *args, **kwargs)
+        slot = _due("create", found)
+        descriptor = _os_open(path, flags, *args, **kwargs)
+        _after(slot)
+        return descriptor
+
+    class _File(io.FileIO):
+        """A file of Python's own, whose writes are points as those of `os.write` are."""
+
+        def write(self, data: Any) -> int:
+            found = _caller() if _kind else None
+            slot = None if found is None else _due("write", found)
+            if slot is not None and slot.action in ("torn", "short") and len(data) > 1:
+                taken = super().write(bytes(data)[: 1 + slot.part % (len(data) - 1)])
+                if slot.action == "torn":
+                    _die()
+                return taken or 0
+            taken = super().write(data)
+            _after(slot)
+            return taken or 0
+
+    def _opening(file: Any, mode: str = "r", buffering: int = -1, *args: Any, **kwargs: Any) -> Any:
+        writes = _kind and "b" in mode and not mode.startswith("r")
+        if not writes or args or _caller() is None:
+            return _open(file, mode, buffering, *args, **kwargs)
+        raw = _File(file, mode.replace("b", ""), **kwargs)
+        return raw if buffering == 0 else io.BufferedWriter(raw)
+
+    def _setting_aside(unlink: Callable[..., None]) -> Callable[..., None]:
+        """Keep what retention takes of a journal under another name, for the judge alone."""
+
+        def unlinked(path: Any, *args: Any, **kwargs: Any) -> None:
+            if _kind and not kwargs and str(path).endswith(".jsonl"):
+                found = _caller()
+                if found is not None and found[0] == "journal.keeping":
+                    with suppress(FileExistsError):  # of one that died on the way
+                        _link(path, f"{path}.trimmed")
+            unlink(path, *args, **kwargs)
+
+        return unlinked
 
     def _forking(fork: Callable[[], int]) -> Callable[[], int]:
         def forked() -> int:
@@ -120,8 +177,8 @@ if _PATH:
             pid = fork()
             if pid == 0:
                 _kind = _CHILDREN.get(found[0], "")
-            elif slot is not None and slot.action == "kill_after":
-                _die()
+            else:
+                _after(slot)
             return pid
 
         return forked
@@ -151,20 +208,22 @@ if _PATH:
             self.shutdown(socket.SHUT_RDWR)
             raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
         sent = _send(self, data, *flags)
-        if slot is not None and slot.action == "kill_after":
-            _die()
+        _after(slot)
         return sent
 
     def _sending_message(self: socket.socket, *args: Any, **kwargs: Any) -> int:
         found = _caller() if _kind else None
         slot = None if found is None else _due("sendmsg", found)
-        sent = _sendmsg(self, *args, **kwargs)
-        if slot is not None and slot.action == "kill_after":
+        if slot is not None and slot.action == "torn":
+            _sendmsg(self, args[0])  # the bytes, and none of the descriptors that belong to them
             _die()
+        sent = _sendmsg(self, *args, **kwargs)
+        _after(slot)
         return sent
 
     if _kind:
-        from pods.journal import retention
+        import small_journals
+
         from pods.scope import identity
 
         # The machine's boot is the campaign's to end, and its journals' files are small.
@@ -173,10 +232,15 @@ if _PATH:
             identity.boot_id.__wrapped__.__defaults__ = (_boot_path,)
         _segment = os.environ.get("PODS_FAULT_SEGMENT")
         if _segment:
-            setattr(retention, "SEGMENT_BYTES", int(_segment))  # noqa: B010 - it is final to types
+            small_journals.shrink_segments(int(_segment))
+        if _kind == "supervisor":
+            small_journals.allow_short_journals()
         for _name in ("write", "fsync", "fdatasync", "rename", "replace", "link", "unlink",
                       "rmdir", "mkdir", "ftruncate"):  # fmt: skip
             _wrap(_name)
+        os.unlink = _setting_aside(os.unlink)
+        os.open = _opening_descriptor
+        builtins.open = _opening
         os.fork = _forking(os.fork)
         socket.socket.send = _sending  # type: ignore[assignment,method-assign]  # typeshed has `data` by position
         socket.socket.sendmsg = _sending_message  # type: ignore[assignment,method-assign]  # as above
