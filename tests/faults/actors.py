@@ -37,8 +37,8 @@ from pods_protocol.values import RestartPolicy, ScopeRule
 WAIT_SECONDS: Final = 0.3
 """Of a wait, and for a question to come."""
 
-SLACK_SECONDS: Final = 0.5
-"""A supervisor that a fault stops may begin to prune this late."""
+SLACK_SECONDS: Final = 2.0
+"""What ended this short a time before the list is left: a supervisor may begin to prune late."""
 
 MOST_PAGES: Final = 40
 """Of one reading: a pod that says more while it is read is read on another time."""
@@ -168,9 +168,11 @@ class Actors(Clients):
 
     async def _remove(self, name: str) -> None:
         pod_id = self.id_of(name)
-        if pod_id is None or not self.ledger.is_over(pod_id):
+        if pod_id is None:
             return
         async with self._graves:
+            if not self.ledger.is_surely_over(pod_id):
+                return  # its journal may go on before it is removed
             self.bury(pod_id)
             answer = await self.insist(
                 lambda: self.ask(supervisor_messages.RemovePod(pod=name), seconds=6.0)
@@ -180,6 +182,7 @@ class Actors(Clients):
 
     async def _prune(self) -> None:
         async def act() -> supervisor_messages.PrunePodsResult:
+            self.ledger.prunes += 1
             began = trio.current_time()
             rows = (await self.ask(supervisor_messages.ListPods())).pods
             for row in rows:

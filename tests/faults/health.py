@@ -120,6 +120,7 @@ class Health:
         wrong = verdict_lives.judge_leases(self._world.leases(), living)
         wrong += self._judge_processes(living)
         listed = {row.id for row in rows}
+        self._note_removals(listed)
         wrong += [f"pod {name} is not listed" for one, name in self._ledger.names.items()
                   if one not in listed and one not in self._ledger.removals]  # fmt: skip
         wrong += [f"pod {self._ledger.names.get(one, one)} was removed and is listed"
@@ -140,6 +141,16 @@ class Health:
         above = {row.id: row.parent_id for row in rows}
         followed = [one for one in above if _has_living_ancestor(one, above, living)]
         return wrong + verdict.judge_children(journals, followed)
+
+    def _note_removals(self, listed: set[str]) -> None:
+        """Pods that were pruned after all: they ended just before, and nobody has read them."""
+        for one in self._ledger.names.keys() - listed:
+            self._ledger.end(one)
+        if self._ledger.prunes:
+            own = read_journal(f"{self._world.places.state}/journal").events
+            self._ledger.removals |= {
+                event["data"]["id"] for event in own if event["type"] == "pod_removed"
+            } - self._ledger.tapes.keys()
 
     def _note_ends(self, over: set[str], living: Any) -> None:
         for one in living:

@@ -68,6 +68,7 @@ class Ledger:
         restores: pod id -> how often it was asked to be started again.
         over: pod id -> the restores that had been asked for when a client was told of its end.
         removals: the pods whose removal was asked for; `removed`: and answered.
+        prunes: how often everything that has ended was to be removed.
         tapes: pod id -> its journal, read before its removal was asked for.
         sent_to: message id -> the name of the pod that it was sent to first.
         complaints: what was wrong at once, without a look at any journal.
@@ -85,6 +86,7 @@ class Ledger:
     over: dict[str, int] = field(factory=dict)
     removals: set[str] = field(factory=set)
     removed: set[str] = field(factory=set)
+    prunes: int = 0
     tapes: dict[str, Tape] = field(factory=dict)
     sent_to: dict[str, str] = field(factory=dict)
     complaints: list[str] = field(factory=list[str])
