@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from functools import partial
 
 from pods.agents.kinds import ACP_KINDS, GENERIC
 from pods.cli import agent_options, options, render
+from pods.cli.again import ask_again, new_message_id
 from pods.cli.environment import add_environment, joined
 from pods.cli.turn_output import fate, wait_for_turn
 from pods.client.open import open_plain
@@ -140,15 +142,19 @@ def run(args: argparse.Namespace) -> int:
         raise InvalidParams(
             "cannot wait for a turn: no message was given; add --prompt", path="prompt"
         )
-    with open_plain(args.supervisor, when_absent="start") as client:
-        answer = client.call("spawn", params, timeout=ANSWER_SECONDS)
-        del answer["token"]  # a secret: neither shown nor piped into anything
-        if args.json and not args.wait:
-            render.say_json(answer)
-        elif not args.json:
-            tell(answer, args.supervisor, next_steps=not args.wait)
-        if not args.wait:
-            return ExitCode.OK
+    answer = ask_again(
+        partial(open_plain, args.supervisor, when_absent="start"),
+        lambda client: client.call("spawn", params, timeout=ANSWER_SECONDS),
+        most=1,  # it may be this very pod that a supervisor dies of
+    )
+    del answer["token"]  # a secret: neither shown nor piped into anything
+    if args.json and not args.wait:
+        render.say_json(answer)
+    elif not args.json:
+        tell(answer, args.supervisor, next_steps=not args.wait)
+    if not args.wait:
+        return ExitCode.OK
+    with open_plain(args.supervisor) as client:
         return wait_for_turn(
             client,
             None,
@@ -185,6 +191,7 @@ def _params(args: argparse.Namespace) -> Json:
         "network": args.network,
         "unix_sockets": args.unix_sockets,
         "pty": args.pty,
+        "message_id": new_message_id(),
     }
     if args.delegable is not None:
         params["delegable"] = args.delegable

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 from pods.cli import options, render
+from pods.cli.again import ask_again, new_message_id
 from pods.cli.batch import report_errors
 from pods.cli.follow import open_for
 from pods.cli.listing import list_pods
@@ -46,12 +48,12 @@ def run(args: argparse.Namespace) -> int:
     if names:
         # `finish` takes as long as a turn does.
         patience = MAX_WAIT_SECONDS if args.finish else 3 * args.grace + ANSWER_SECONDS
-        with open_for(names[0], args.supervisor) as client:
-            outcomes = client.call_many(
-                "stop",
-                [{"pod": name, "mode": mode, "grace_seconds": args.grace} for name in names],
-                timeout=patience,
-            )
+        how: Json = {"mode": mode, "grace_seconds": args.grace}
+        batch = [{"pod": name, **how, "message_id": new_message_id()} for name in names]
+        outcomes = ask_again(
+            partial(open_for, names[0], args.supervisor),
+            lambda client: client.call_many("stop", batch, timeout=patience),
+        )
     stopped = [outcome for outcome in outcomes if not isinstance(outcome, PodsError)]
     if not args.json:
         for answer in stopped:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import time
+from functools import partial
 
 from pods.cli import options, render
+from pods.cli.again import ask_again
 from pods.cli.follow import open_for
 from pods.client.plain import ANSWER_SECONDS, Json, PlainClient
 from pods_protocol.bounds import MAX_WAIT_SECONDS
@@ -32,13 +34,16 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         PodsError: unknown pod.
     """
-    with open_for(args.pods[0], args.supervisor) as client:
-        try:
-            answer = _wait(client, args)
-        except KeyboardInterrupt:
-            verb = "goes" if len(args.pods) == 1 else "go"
-            render.note(f"no longer waiting; {', '.join(args.pods)} {verb} on")
-            return ExitCode.INTERRUPTED
+    deadline = None if args.timeout is None else time.monotonic() + args.timeout
+    try:
+        answer = ask_again(
+            partial(open_for, args.pods[0], args.supervisor),
+            lambda client: _wait(client, args, deadline),
+        )
+    except KeyboardInterrupt:
+        verb = "goes" if len(args.pods) == 1 else "go"
+        render.note(f"no longer waiting; {', '.join(args.pods)} {verb} on")
+        return ExitCode.INTERRUPTED
     if args.json:
         render.say_json(answer)
     else:
@@ -50,9 +55,8 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.TIMED_OUT if answer["timed_out"] else ExitCode.OK
 
 
-def _wait(client: PlainClient, args: argparse.Namespace) -> Json:
+def _wait(client: PlainClient, args: argparse.Namespace, deadline: float | None) -> Json:
     """One wait however long: the wire's waits are bounded, so it may take several."""
-    deadline = None if args.timeout is None else time.monotonic() + args.timeout
     while True:
         left = MAX_WAIT_SECONDS if deadline is None else max(0.0, deadline - time.monotonic())
         answer = client.call(

@@ -8,9 +8,11 @@ implementation. Used by programs, the tools and embedded supervisors.
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Unpack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Final, Unpack
 
 import trio
 
@@ -21,6 +23,7 @@ from pods.client.plain_connect import read_token
 from pods.client.pod_handle import Pod
 from pods.client.session import Session
 from pods.client.stream import EventStream
+from pods.client.supervisor_link import Opening
 from pods.client.talking import Talking
 from pods.rpc.client import RpcClient, open_rpc
 from pods_protocol.bounds import (
@@ -55,6 +58,9 @@ from pods_protocol.supervisor_messages import (
     StopPodResult,
 )
 from pods_protocol.values import PodInfo, StopMode
+
+MESSAGE_ID_BYTES: Final = 8
+"""Of an id that this client makes up: no two of one pod's are alike."""
 
 __all__ = [
     "connect",
@@ -91,20 +97,8 @@ async def connect(
     """
     environment = os.environ if environ is None else environ
     address = find_address(environment, supervisor)
-    async with AsyncExitStack() as stack:
-        for _ in range(START_ATTEMPTS - 1):
-            try:
-                opened = await stack.enter_async_context(_open(address, client))
-            except NotConnected:
-                if address.places is None or not start:
-                    raise
-            else:
-                break
-            from pods.client.start import start_supervisor  # filelock: needed once in a while
-
-            await trio.to_thread.run_sync(start_supervisor, address.places, environment)
-        else:
-            opened = await stack.enter_async_context(_open(address, client))
+    opening = partial(_reach, address, environment, start=start, client=client)
+    async with opening() as rpc, open_client(rpc, opening) as opened:
         yield opened
 
 
@@ -117,19 +111,24 @@ async def connect_socket(
     Raises:
         NotConnected, NotAuthorized, TimedOut: it did not come about.
     """
-    async with (
-        open_rpc(path, SUPERVISOR_API, token=token, client=client) as rpc,
-        open_client(rpc) as opened,
-    ):
+    opening = partial(open_rpc, path, SUPERVISOR_API, token=token, client=client)
+    async with opening() as rpc, open_client(rpc, opening) as opened:
         yield opened
 
 
 @asynccontextmanager
-async def open_client(rpc: RpcClient) -> AsyncGenerator[PodsClient, None]:
-    """A client over a connection that has said hello; the connection stays the caller's."""
+async def open_client(
+    rpc: RpcClient, opening: Opening | None = None
+) -> AsyncGenerator[PodsClient, None]:
+    """A client over a connection that has said hello; the connection stays the caller's.
+
+    Args:
+        rpc: the connection.
+        opening: opens another one, for what may be asked again where this one breaks.
+    """
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:
-        opened = PodsClient(rpc, nursery)
+        opened = PodsClient(rpc, nursery, opening)
         try:
             yield opened
         except BaseException as error:
@@ -143,11 +142,30 @@ async def open_client(rpc: RpcClient) -> AsyncGenerator[PodsClient, None]:
 
 
 @asynccontextmanager
-async def _open(address: Address, client: str) -> AsyncGenerator[PodsClient, None]:
-    async with connect_socket(
-        address.socket, read_token(address.token_file), client=client
-    ) as opened:
-        yield opened
+async def _reach(
+    address: Address, environment: Mapping[str, str], *, start: bool, client: str
+) -> AsyncGenerator[RpcClient, None]:
+    """A connection that has said hello to a supervisor, which is started where it has to be."""
+    async with AsyncExitStack() as stack:
+        for _ in range(START_ATTEMPTS - 1):
+            try:
+                rpc = await stack.enter_async_context(_open(address, client))
+            except NotConnected:
+                if address.places is None or not start:
+                    raise
+            else:
+                break
+            from pods.client.start import start_supervisor  # filelock: needed once in a while
+
+            await trio.to_thread.run_sync(start_supervisor, address.places, environment)
+        else:
+            rpc = await stack.enter_async_context(_open(address, client))
+        yield rpc
+
+
+def _open(address: Address, client: str) -> AbstractAsyncContextManager[RpcClient]:
+    token = read_token(address.token_file)
+    return open_rpc(address.socket, SUPERVISOR_API, token=token, client=client)
 
 
 class PodsClient(Talking):
@@ -216,14 +234,19 @@ class PodsClient(Talking):
     ) -> StopPodResult:
         """Stop a pod; on return its processes are gone and its scope is free. Idempotent.
 
-        With a `message_id`, whoever asks again gets the answer of the first time.
+        With a `message_id`, whoever asks again gets the answer of the first time. It goes on where
+        the supervisor is killed, as `wait` does.
 
         Raises:
             UnknownPod: no such pod.
         """
-        return await self.request(
-            StopPod(pod=pod, mode=mode, grace_seconds=grace_seconds, message_id=message_id)
+        request = StopPod(
+            pod=pod,
+            mode=mode,
+            grace_seconds=grace_seconds,
+            message_id=message_id or secrets.token_hex(MESSAGE_ID_BYTES),
         )
+        return await self._ask_again(lambda: request)
 
     async def restore(
         self, pod: str, *, prompt: str | None = None, env: Mapping[str, str] | None = None

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 import trio
 from attrs import define, field
 
+from pods.client.supervisor_link import SupervisorLink
 from pods.rpc.client import NotificationHandler, RpcClient, open_rpc
 from pods_protocol.api import POD_API
 from pods_protocol.errors import NotConnected
@@ -49,7 +50,7 @@ class PodConnections:
         nursery: where connections live; cancelling it closes them all.
     """
 
-    def __init__(self, supervisor: RpcClient, nursery: trio.Nursery) -> None:
+    def __init__(self, supervisor: SupervisorLink, nursery: trio.Nursery) -> None:
         self._supervisor = supervisor
         self._nursery = nursery
         self._slots: OrderedDict[str, _Slot] = OrderedDict()

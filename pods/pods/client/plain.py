@@ -118,6 +118,11 @@ class PlainClient:
                 sock.shutdown(socket.SHUT_RDWR)
 
     @property
+    def closed(self) -> bool:
+        """Whether this connection has ended, from either side."""
+        return self._socket is None
+
+    @property
     def idle(self) -> bool:
         """Whether it is open and nothing has come unasked: the other side has not hung up."""
         if self._socket is None:

@@ -6,7 +6,7 @@ answer by itself is spoken for by its supervisor. `aio` adds what is done to pod
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 import trio
@@ -15,6 +15,7 @@ from pods.client.arguments import check_seconds
 from pods.client.connections import PodConnections
 from pods.client.plain import ANSWER_SECONDS
 from pods.client.stream import EventStream
+from pods.client.supervisor_link import Opening, SupervisorLink
 from pods.rpc.client import RpcClient
 from pods_protocol.bounds import (
     DEFAULT_READ_BYTES,
@@ -59,16 +60,20 @@ class Talking:
     Args:
         rpc: to the supervisor; has said hello.
         nursery: where connections to pods live.
+        opening: opens another connection to the supervisor, where this one broke.
     """
 
-    def __init__(self, rpc: RpcClient, nursery: trio.Nursery) -> None:
-        self._rpc = rpc
-        self._connections = PodConnections(rpc, nursery)
+    def __init__(
+        self, rpc: RpcClient, nursery: trio.Nursery, opening: Opening | None = None
+    ) -> None:
+        self._link = SupervisorLink(rpc, nursery, opening)
+        self._connections = PodConnections(self._link, nursery)
         self._closed = False
 
     def close(self) -> None:
         """Refuse what comes after; the block that made the client closes its connections."""
         self._closed = True
+        self._link.close()
 
     async def request(self, message: Request[R]) -> R:
         """Ask the supervisor anything it answers.
@@ -77,7 +82,21 @@ class Talking:
             PodsError: its refusal; NotConnected; TimedOut; ClientClosed.
         """
         self._check_open()
-        return await self._rpc.request(message, timeout_seconds=_patience(message))
+        return await self._link.request(message, timeout_seconds=_patience(message))
+
+    async def _ask_again(self, ask: Callable[[], Request[R]]) -> R:
+        """Ask what may be asked twice, also where the supervisor dies under it.
+
+        Raises:
+            PodsError: as `request`.
+        """
+        self._check_open()
+
+        def asked() -> tuple[Request[R], float]:
+            message = ask()
+            return message, _patience(message)
+
+        return await self._link.ask_again(asked)
 
     async def ask(self, pod: str, message: Request[R]) -> R:
         """Ask a pod anything it answers, over a connection of its own.
@@ -255,6 +274,8 @@ class Talking:
     ) -> WaitPodsResult:
         """Wait for pods; what is already so counts, and an ended pod is no longer waited for.
 
+        It goes on where the supervisor is killed: with another one, started as by `connect`.
+
         Args:
             pods: which.
             until: `idle`, `ended` or `question`.
@@ -263,21 +284,23 @@ class Talking:
 
         Raises:
             UnknownPod: no such pod.
+            NotConnected: the supervisor is gone, and no other is to be started.
             InvalidParams: `timeout_seconds` is negative, infinite or no number.
         """
         deadline = float("inf")
         if timeout_seconds is not None:
             deadline = trio.current_time() + check_seconds(timeout_seconds, "timeout_seconds")
-        while True:
-            left = min(MAX_WAIT_SECONDS, max(0.0, deadline - trio.current_time()))
-            answer = await self.request(
-                WaitPods(
-                    pods=pods,
-                    mode="any" if any_of_them else "all",
-                    until=until,
-                    timeout_seconds=left,
-                )
+
+        def ask() -> WaitPods:
+            return WaitPods(
+                pods=pods,
+                mode="any" if any_of_them else "all",
+                until=until,
+                timeout_seconds=min(MAX_WAIT_SECONDS, max(0.0, deadline - trio.current_time())),
             )
+
+        while True:
+            answer = await self._ask_again(ask)
             if not answer.timed_out or trio.current_time() >= deadline:
                 return answer
 

@@ -122,7 +122,9 @@ def test_spawn_asks_for_absolute_paths_and_everything_that_was_said(
     )
     here = os.getcwd()
     assert code == 0
-    assert fake.supervisor.params_of("spawn") == [
+    (asked,) = fake.supervisor.params_of("spawn")
+    assert asked.pop("message_id"), "so that it may be asked again"
+    assert asked == (
         {
             "name": "api",
             "agent": "shell",
@@ -153,7 +155,7 @@ def test_spawn_asks_for_absolute_paths_and_everything_that_was_said(
             "unix_sockets": "any",
             "pty": True,
         }
-    ]
+    )
 
 
 def test_a_pod_works_in_the_current_directory_and_may_lend_all_unless_told(
