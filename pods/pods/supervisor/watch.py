@@ -127,7 +127,8 @@ async def wait_tree_gone(supervisor: Supervisor, live: LivePod) -> ExitRecord:
         # It dies with its keeper, and its journal is free once it is dead.
         await wait_child_gone(live.keeper_identity, live.pod_pid)
     await wait_guard_gone(supervisor, live.id)
-    return read_record(live.directory) or LOST
+    # A keeper that was asked ends once it has answered, which may be heard before the answer is.
+    return read_record(live.directory) or live.last_word or LOST
 
 
 async def _launcher_has_it(supervisor: Supervisor, live: LivePod) -> bool:
