@@ -53,11 +53,13 @@ class SpareLife:
     Attributes:
         run: a pod's life that begins with a wait for its spec.
         rehearse: goes through a pod's start in a directory that it makes and removes.
+        settle: readies the launcher's memory to be shared by many.
         scratch: where such directories may be made.
     """
 
     run: RunSparePod
     rehearse: Callable[[str], None]
+    settle: Callable[[], object]
     scratch: str
 
 

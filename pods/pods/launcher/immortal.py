@@ -7,7 +7,7 @@ sharing between forks as a use), but no call that makes one; what it takes is th
 interpreter itself writes. It is written where all of this holds, and nowhere else: a version that
 was tried, with its lock, and an object made for the purpose that behaves as it should. Elsewhere
 pods are bigger and slower and otherwise the same. Knows nothing of pods. Called by the launcher
-once, before it forks.
+once, when it has forked its first.
 """
 
 from __future__ import annotations

@@ -208,6 +208,8 @@ class Launcher:
                 "wait for `keeper_ended`",
                 id=spec.id,
             )
+        if self._keepers or self._ended:
+            self._spares.settle()
         pod_listener, keeper_listener = prepare(spec)
         with contextlib.closing(pod_listener), contextlib.closing(keeper_listener):
             pid = self._spares.use(spec, pod_listener, keeper_listener)

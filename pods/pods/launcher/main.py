@@ -112,9 +112,6 @@ def main(
             with contextlib.suppress(OSError):
                 os.write(options.ready_fd, READY_LINE)
             os.close(options.ready_fd)
-        # After the word that it is ready: who waits for that has things of its own to do first.
-        if life is not None:
-            make_immortal(sys.modules.values())
         launcher.run()
     finally:
         # Before the end of file: who sees that may bind here next, and its socket must stay.
@@ -133,6 +130,7 @@ def _real_life(scratch: str, forbidden: tuple[str, str]) -> SpareLife:
     return SpareLife(
         run=run_spare_pod,
         rehearse=partial(rehearse, forbidden=forbidden),
+        settle=partial(make_immortal, sys.modules.values()),
         scratch=scratch,
     )
 

@@ -55,12 +55,24 @@ class Spares:
         self._log = log
         self._spare: _Spare | None = None
         self._dead: list[int] = []
+        self._settled = False
         self.due = False
 
     @property
     def pids(self) -> tuple[int, ...]:
         """The keepers of spares, for who looks at the children of this process."""
         return () if self._spare is None else (self._spare.pid,)
+
+    def settle(self) -> None:
+        """Ready the memory of this process to be shared by many pods, once.
+
+        It takes 0.1 s, so the first pod is forked without, whose person may be waiting for the
+        supervisor to come up; it shares nothing with the later ones, which is 20 MB for as long as
+        it lives.
+        """
+        if self._life is not None and not self._settled:
+            self._settled = True
+            self._life.settle()
 
     def want(self) -> None:
         """A pod was started, so another may follow."""
@@ -71,6 +83,7 @@ class Spares:
         self.due = False
         if self._life is None or self._spare is not None:
             return
+        self.settle()
         try:
             ours, theirs = socket.socketpair()
         except OSError as error:

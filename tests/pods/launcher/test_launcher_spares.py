@@ -209,6 +209,7 @@ def test_a_spare_that_is_killed_while_it_rehearses_leaves_no_directory(
 
 def test_a_system_that_refuses_a_spare_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
+    settled: list[str] = []
 
     def refuse() -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
@@ -216,10 +217,13 @@ def test_a_system_that_refuses_a_spare_is_no_trouble(monkeypatch: pytest.MonkeyP
     life = SpareLife(
         run=lambda take: 0,
         rehearse=lambda directory: None,
+        settle=lambda: settled.append("once"),
         scratch="/nowhere",
     )
     spares = Spares(os.fork, switches={}, life=life, log=said.append)
     monkeypatch.setattr(socket, "socketpair", refuse)
     spares.make()
+    spares.settle()
+    assert settled == ["once"]
     assert spares.pids == ()
     assert said == ["no spare pod: Too many open files"]
