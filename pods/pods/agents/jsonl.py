@@ -95,6 +95,7 @@ class JsonLines:
         self._line = bytearray()
         self._cut = 0
         self._warnings = 0
+        self._mid_line = False
         self.stop_reason: StopReason | None = None
         self.message = ""
 
@@ -143,7 +144,10 @@ class JsonLines:
                 self._as_text(line)
 
     def _as_text(self, line: bytes) -> None:
-        self._recorder.output("stdout", line.decode("utf-8", "replace") + "\n")
+        # A bad line is a line of its own, whatever text was said before it.
+        start = "\n" if self._mid_line else ""
+        self._mid_line = False
+        self._recorder.output("stdout", f"{start}{line.decode('utf-8', 'replace')}\n")
 
     def _warn(self, code: str, message: str) -> None:
         self._warnings += 1
@@ -187,8 +191,10 @@ class JsonLines:
             self.message = data.get("message", "")
         elif kind == "text":
             recorder.text(data["text"])
+            self._said(data["text"])
         elif kind == "text_delta":
             recorder.text_delta(data["text"])
+            self._said(data["text"])
         elif kind == "thought":
             recorder.thought(data["text"])
         elif kind == "progress":
@@ -207,6 +213,10 @@ class JsonLines:
         else:
             self._store_artifact(data["name"], data["text"], data.get("media_type", TEXT_TYPE))
         return ""
+
+    def _said(self, text: str) -> None:
+        if text:
+            self._mid_line = not text.endswith("\n")
 
 
 def _check(data: Mapping[str, Any], fields: Mapping[str, _Field]) -> str:

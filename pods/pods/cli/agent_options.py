@@ -1,8 +1,8 @@
 """What `pods spawn` says to the agent itself: its options, and the key of one that asks a model.
 
-Owns `--option`, `--model`, `--api`, `--base-url`, `--key-file` and `--key-fd`. A key is read here,
-where its file may be read, and goes to the pod as a secret of its `env`: it is in no argument, no
-option, no journal and no environment. Used by `spawn`.
+Owns `--option`, `--jsonl`, `--model`, `--api`, `--base-url`, `--key-file` and `--key-fd`. A key is
+read here, where its file may be read, and goes to the pod as a secret of its `env`: it is in no
+argument, no option, no journal and no environment. Used by `spawn`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Final
 from pods.cli import options
 from pods.client.plain import Json
 from pods_protocol.bounds import SECRET_PREFIX
+from pods_protocol.errors import InvalidParams
 
 MODEL: Final = "model"
 MODEL_OPTIONS: Final = ("model", "api", "base_url")
@@ -35,6 +36,11 @@ def add(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=_option,
         help="an option of its agent; the value is JSON, or a text where it is none",
+    )
+    parser.add_argument(
+        "--jsonl",
+        action="store_true",
+        help="of --agent command: what it writes is JSON lines, which become events",
     )
     parser.add_argument(
         "--model", metavar="NAME", help="the model to ask; without --agent, implies --agent model"
@@ -67,10 +73,21 @@ def implied(args: argparse.Namespace) -> str | None:
     return MODEL if args.model is not None and args.argv is None else None
 
 
-def settings(args: argparse.Namespace) -> Json:
-    """The options that were given."""
+def settings(agent: str, args: argparse.Namespace) -> Json:
+    """The options that were given.
+
+    Raises:
+        InvalidParams: one that the agent has not.
+    """
+    if args.jsonl and agent != "command":
+        raise InvalidParams(
+            f"cannot read JSON lines of the agent {agent}: --jsonl is for --agent command; leave "
+            "it out",
+            path="options.jsonl",
+        )
     named = {name: getattr(args, name) for name in MODEL_OPTIONS}
     return {
+        **({"jsonl": True} if args.jsonl else {}),
         **{name: value for name, value in named.items() if value is not None},
         **dict(args.option),
     }

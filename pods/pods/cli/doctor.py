@@ -24,7 +24,7 @@ MEND_SECONDS: Final = 120.0
 SILENT_SECONDS: Final = 2.0
 """For one that has been waited for already, and may be the one that is asked."""
 
-TOLD_BY_SUPERVISOR: Final = frozenset({"dead_lease", "invalid_config"})
+TOLD_BY_SUPERVISOR: Final = frozenset({"dead_lease", "invalid_config", "unsafe_directory"})
 """What both looks see; the supervisor tells it in more words."""
 
 
@@ -49,11 +49,11 @@ def run(args: argparse.Namespace) -> int:
     require_platform()
     places = find_address(os.environ, args.supervisor).places
     found = [] if places is None else _check_up(places.places, fix=args.fix)
-    answer = _ask(args, found)
+    answer, lives = _ask(args, found)
     if args.json:
         render.say_json(answer)
     else:
-        _print(answer)
+        _print(answer, lives=lives)
     left = any(not problem["fixed"] for problem in answer["problems"])
     return ExitCode.FAILED if left else ExitCode.OK
 
@@ -71,21 +71,21 @@ def _start(places: SupervisorPlaces) -> None:
     start_supervisor(places, os.environ)
 
 
-def _ask(args: argparse.Namespace, found: list[Json]) -> Json:
-    """The supervisor's answer, with what was found beside it."""
+def _ask(args: argparse.Namespace, found: list[Json]) -> tuple[Json, bool]:
+    """The supervisor's answer, with what was found beside it; and whether there is one at all."""
     silent = any(problem["code"] == "supervisor_silent" for problem in found)
     try:
         timeout = SILENT_SECONDS if silent else MEND_SECONDS
         with open_plain(args.supervisor, when_absent="fail", timeout=timeout) as client:
             answer = client.call("doctor", {"fix": True} if args.fix else {})
     except NoSupervisor:
-        return _without_supervisor(found)
+        return _without_supervisor(found), False
     except (NotConnected, TimedOut) as error:
         if silent:
-            return _without_supervisor(found)
+            return _without_supervisor(found), True
         raise error
     kept = [p for p in found if p["fixed"] or p["code"] not in TOLD_BY_SUPERVISOR]
-    return {**answer, "problems": [*kept, *answer["problems"]]}
+    return {**answer, "problems": [*kept, *answer["problems"]]}, True
 
 
 def _without_supervisor(problems: list[Json]) -> Json:
@@ -100,9 +100,11 @@ def _without_supervisor(problems: list[Json]) -> Json:
     }
 
 
-def _print(answer: Json) -> None:
+def _print(answer: Json, *, lives: bool) -> None:
     supervisor = answer["supervisor"]
-    if supervisor is None:
+    if supervisor is None and lives:
+        render.say("supervisor   it lives and does not answer, so this is what can be seen without")
+    elif supervisor is None:
         render.say("supervisor   none runs; `pods spawn` or `pods up` starts one")
     else:
         _print_supervisor(answer, supervisor)

@@ -173,7 +173,7 @@ def _params(args: argparse.Namespace) -> Json:
     params: Json = {
         "name": args.name,
         "agent": agent,
-        "options": {**settings, **agent_options.settings(args)},
+        "options": {**settings, **agent_options.settings(agent, args)},
         "prompt": sys.stdin.read() if args.prompt == "-" else args.prompt,
         "allow": args.allow or [],
         "deny": args.deny or [],

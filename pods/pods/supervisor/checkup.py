@@ -36,6 +36,8 @@ from pods.supervisor.probes import (
     directories_in,
     holds_events,
     is_our_runtime,
+    is_own_directory,
+    is_private_directory,
     locks_of_a_life,
     read_table,
     remove,
@@ -88,6 +90,8 @@ class Checkup:
     def run(self) -> list[Problem]:
         """Look at everything; returns what was found, with what was done about it."""
         self._look_at_config()
+        for path in (self.places.runtime, self.places.state):
+            self._look_at_root(path)
         # Before the journals: whatever claims a directory was written before it was made.
         directories = directories_in(f"{self.places.state}/pods")
         for name in self._supervisors():
@@ -114,6 +118,21 @@ class Checkup:
             load_config(self.places.config)
         except InvalidParams as error:
             self._add("invalid_config", error.message, f"correct {self.places.config}")
+
+    def _look_at_root(self, path: str) -> None:
+        """A root that is there must be this user's alone: tokens and journals are in it."""
+        try:
+            seen = os.lstat(path)
+        except OSError:
+            return  # made by whoever needs it first
+        if is_private_directory(seen):
+            return
+        self._add(
+            "unsafe_directory",
+            f"{path} lets others in or is not yours",
+            f"chown it to yourself and chmod 0700 {path}",
+            partial(_close_to_others, path) if is_own_directory(seen) else None,
+        )
 
     def _supervisors(self) -> list[str]:
         names = {
@@ -332,6 +351,11 @@ def _end(keeper: ProcessIdentity) -> str:
     if not end_keeper(keeper):
         raise TimeoutError(f"process {keeper.pid} does not go")
     return f"ended process {keeper.pid} and what was below it"
+
+
+def _close_to_others(path: str) -> str:
+    os.chmod(path, 0o700)
+    return f"chmod 0700 {path}"
 
 
 def _tidy(registry: ScopeRegistry, done: str) -> str:

@@ -8,7 +8,6 @@ checkpoint, so that what it compares is of one moment; an act looks again before
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Final
@@ -31,6 +30,7 @@ from pods.supervisor.live import LivePod
 from pods.supervisor.on_record import recorded_lease
 from pods.supervisor.orphans import end_keeper
 from pods.supervisor.overdue import wake_keeper
+from pods.supervisor.probes import is_own_directory, is_private_directory
 from pods.supervisor.remove import remove_record
 from pods_protocol.errors import InvalidParams, TimedOut
 from pods_protocol.supervisor_messages import Problem
@@ -93,13 +93,13 @@ def find_in_directories(supervisor: Supervisor) -> list[Finding]:
                 found("missing_directory", message, "stop the supervisor and start it again")
             )
             continue
-        if seen.st_uid != os.geteuid() or stat.S_IMODE(seen.st_mode) & 0o077:
+        if not is_private_directory(seen):
             findings.append(
                 found(
                     "unsafe_directory",
                     f"{path} lets others in or is not yours",
                     f"chown it to yourself and chmod 0700 {path}",
-                    partial(_close_to_others, path) if seen.st_uid == os.geteuid() else None,
+                    partial(_close_to_others, path) if is_own_directory(seen) else None,
                 )
             )
     findings += [

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import socket
+import stat
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
@@ -69,6 +70,16 @@ def directories_in(path: str) -> list[str]:
     with suppress(OSError), os.scandir(path) as entries:
         return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
     return []
+
+
+def is_own_directory(seen: os.stat_result) -> bool:
+    """Whether this is a directory of this user's."""
+    return stat.S_ISDIR(seen.st_mode) and seen.st_uid == os.geteuid()
+
+
+def is_private_directory(seen: os.stat_result) -> bool:
+    """Whether it is that, and nobody else may enter it."""
+    return is_own_directory(seen) and not stat.S_IMODE(seen.st_mode) & 0o077
 
 
 def is_our_runtime(places: SupervisorPlaces) -> bool:

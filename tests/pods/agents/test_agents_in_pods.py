@@ -238,6 +238,14 @@ async def test_a_line_that_is_no_event_is_text_and_a_warning(
     assert pod.ends()[0]["stop_reason"] == "end_turn"
 
 
+async def test_a_bad_line_after_a_text_is_a_line_of_its_own(short_dir: str) -> None:
+    said = {"type": "text", "data": {"text": "hello"}}
+    delta = {"type": "text_delta", "data": {"text": "more"}}
+    empty = {"type": "text_delta", "data": {"text": ""}}
+    pod = await one_turn(short_dir, printing(said, b"words", b"again", delta, empty, b"last"))
+    assert pod.texts().startswith("hello\nwords\nagain\nmore\nlast\n")
+
+
 async def test_many_bad_lines_make_few_warnings(short_dir: str) -> None:
     pod = await one_turn(short_dir, printing(*[b"words"] * 50, b""))
     assert len(data(pod, "warning")) == jsonl.MAX_LINE_WARNINGS

@@ -11,7 +11,7 @@ import pytest
 from cli_support import Cli
 from client_support import Json, Peer, World, always, capacity, pod_info, stop_result
 from pods.cli.tree import tree_lines
-from pods_protocol.errors import PodRunning, UnknownPod
+from pods_protocol.errors import PodRunning, TimedOut, UnknownPod
 
 ENFORCED = {"backend": "landlock", "summary": "landlock 4", "gaps": ["a"], "reason": "old kernel"}
 
@@ -406,6 +406,19 @@ def test_doctor_says_so_when_no_supervisor_runs(nobody: dict[str, Any], pods: Cl
         "problems": [],
     }
     assert not os.path.exists(nobody["PODS_RUNTIME_DIR"])
+
+
+def test_doctor_does_not_say_that_none_runs_where_one_is_silent(
+    fake: World, pods: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = {"code": "supervisor_silent", "message": "it hangs", "fix": "kill it", "fixed": False}
+    monkeypatch.setattr("pods.cli.doctor._check_up", lambda *_, **__: [silent])
+    fake.supervisor.answers["doctor"] = always(TimedOut("no answer", timeout_seconds=2.0))
+    code, out, _ = pods("doctor")
+    assert code == 1
+    assert "none runs" not in out
+    assert "lives and does not answer" in out
+    assert "it hangs" in out
 
 
 def test_a_wrong_configuration_is_a_usage_error_and_starts_nothing(

@@ -196,6 +196,7 @@ def test_a_command_may_be_given_in_three_ways(
         (("--",), "empty command"),
         (("--agent", "command:"), "empty command"),
         (("--agent", "echo", "--", "b"), "only `command`"),
+        (("--jsonl",), "--jsonl is for --agent command"),
         (("--wait",), "add --prompt"),
         (("--write", ""), "may not be empty"),
         (("--write", "a\0b"), "zero byte"),
@@ -241,6 +242,14 @@ def test_spawn_as_json_is_the_answer_without_its_secret(fake: World, pods: Cli) 
     del expected["token"]
     assert (code, json.loads(out), err) == (0, expected, "")
     assert TOKEN not in out
+
+
+def test_json_lines_are_an_option_of_a_command(fake: World, pods: Cli) -> None:
+    fake.supervisor.answers["spawn"] = always(spawn_answer(fake))
+    assert pods("spawn", "api", "--jsonl", "--", "make", "-s")[0] == 0
+    (asked,) = fake.supervisor.params_of("spawn")
+    assert asked["agent"] == "command"
+    assert asked["options"] == {"argv": ["make", "-s"], "jsonl": True}
 
 
 def test_spawn_warns_where_the_kernel_does_not_enforce(fake: World, pods: Cli) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,12 @@ OTHER = "ba9876543210"
 
 
 @pytest.fixture
-def places(pods_environ: dict[str, str]) -> Places:
-    return places_in(pods_environ)
+def places(pods_environ: dict[str, str]) -> Iterator[Places]:
+    mask = os.umask(0o077)  # what a test makes is as we make it
+    try:
+        yield places_in(pods_environ)
+    finally:
+        os.umask(mask)
 
 
 def look(
@@ -64,7 +69,7 @@ def remains(places: Places, code: str) -> Problem:
 
 
 def touch(path: str, content: str = "") -> str:
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
     Path(path).write_text(content)
     return path
 
@@ -235,6 +240,23 @@ def test_a_supervisor_that_lives_and_does_not_answer_is_told_of(places: Places) 
         problem = remains(places, "supervisor_silent")
     assert f"kill -9 {os.getpid()}" in problem.fix
     assert os.path.exists(one.pod_socket(POD))
+
+
+@pytest.mark.parametrize("root", ["runtime", "state"])
+def test_a_root_that_is_open_to_others_is_closed(places: Places, root: str) -> None:
+    path: str = getattr(places, root)
+    os.makedirs(path)
+    os.chmod(path, 0o755)
+    found_and_mended(places, "unsafe_directory")
+    assert os.stat(path).st_mode & 0o777 == 0o700
+
+
+def test_a_root_that_is_no_directory_of_the_users_is_left_alone(
+    places: Places, tmp_path: Path
+) -> None:
+    os.symlink(tmp_path, places.runtime)
+    remains(places, "unsafe_directory")
+    assert os.readlink(places.runtime) == str(tmp_path)
 
 
 def test_a_configuration_that_is_wrong_is_told_of(places: Places) -> None:
