@@ -412,7 +412,11 @@ def test_doctor_does_not_say_that_none_runs_where_one_is_silent(
     fake: World, pods: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     silent = {"code": "supervisor_silent", "message": "it hangs", "fix": "kill it", "fixed": False}
-    monkeypatch.setattr("pods.cli.doctor._check_up", lambda *_, **__: [silent])
+
+    def check_up(*_args: object, **_named: object) -> list[Json]:
+        return [silent]
+
+    monkeypatch.setattr("pods.cli.doctor._check_up", check_up)
     fake.supervisor.answers["doctor"] = always(TimedOut("no answer", timeout_seconds=2.0))
     code, out, _ = pods("doctor")
     assert code == 1
