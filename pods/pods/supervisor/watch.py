@@ -109,11 +109,9 @@ async def wait_tree_gone(supervisor: Supervisor, live: LivePod) -> ExitRecord:
     """Wait until nothing of the pod is left, and say how it went."""
     if live.keeper is not None:
         await live.keeper.closed.wait()
-    record = read_record(live.directory)
+    record = read_record(live.directory) or live.last_word
     if record is not None:
-        return record
-    if live.last_word is not None:
-        return live.last_word  # it says that only once nothing is left
+        return record  # it is written, and said where the disk refuses it, once nothing is left
     # The keeper went without its last word. What it kept falls to the launcher, which kills it. A
     # launcher that came after the keeper's own knows nothing of it and will never speak: there the
     # keeper's guard is at work, if the kernel allows one.
