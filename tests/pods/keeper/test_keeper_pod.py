@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pods.keeper.pod_start import EXIT_BUG, EXIT_CANNOT_START
+from pods.keeper.pod_start import EXIT_BUG, EXIT_CANNOT_START, OOM_SCORE
 from pods.keeper.record import read_record
 from pods.keeper.tree import children_of
 from pods.scope.identity import identify
@@ -258,3 +258,20 @@ def test_a_keeper_and_its_pod_sleep(launcher: RunningLauncher, client: BlockingC
     launcher.launch(client, other)
     ended(client, other)
     assert switches() <= before + 1  # the end of file of the connection above may come late
+
+
+def test_memory_that_runs_out_ends_a_pod_before_its_keeper_and_its_launcher(
+    launcher: RunningLauncher, client: BlockingClient
+) -> None:
+    spec = launcher.spec("disowned")
+    keeper = launcher.launch(client, spec).keeper.pid
+    pod = ask_pod(spec)["pid"]
+    (left,) = [pid for pid in children_of(keeper) if pid != pod]
+    ours = oom_score_of(launcher.pid)
+    assert oom_score_of(keeper) == ours
+    assert oom_score_of(pod) == oom_score_of(left) == max(OOM_SCORE, ours)
+
+
+def oom_score_of(pid: int) -> int:
+    with open(f"/proc/{pid}/oom_score_adj") as file:
+        return int(file.read())
