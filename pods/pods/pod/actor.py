@@ -20,6 +20,7 @@ from pods.agents.jsonl import STOP_REASONS
 from pods.agents.loading import describe_error
 from pods.agents.text import shorten
 from pods.agents.turn import Turn
+from pods.pod.limit_rules import over_limit
 from pods.pod.stimuli import Finished, StartTurn
 from pods_protocol.errors import PodsError, StorageFailed
 from pods_protocol.values import LimitName, StopReason
@@ -181,7 +182,7 @@ class RunningTurn:
         if self._cancelled:
             return TurnEnd("cancelled", _CANCELLED[self._cancelled])
         self._late = True
-        return TurnEnd("timeout", f"over the limit of {self._turn_seconds:g} s a turn")
+        return TurnEnd("timeout", over_limit("turn_seconds", self._turn_seconds))
 
 
 _CANCELLED: Final = {
@@ -214,5 +215,5 @@ def may_write(running: RunningTurn, data: Mapping[str, Any], limit: int) -> bool
     running.output_bytes += len(orjson.dumps(data))
     if running.output_bytes <= limit:
         return True
-    running.cross("output_bytes", f"over the limit of {limit} bytes of output a turn")
+    running.cross("output_bytes", over_limit("output_bytes", limit))
     return False

@@ -1,7 +1,8 @@
 """The limits of a pod that need a timer or a count: its age, idleness, memory and processes.
 
 Owns the deadlines, and the look at `/proc` from time to time while a turn runs and a limit on
-memory or processes is set; an idle pod looks at nothing. What the kernel refuses by itself (open
+memory or processes is set; an idle pod looks at nothing. Where this process does not act, stopped
+by a program of its own, say, its keeper does (`pods.keeper.limit_watch`). What the kernel refuses by itself (open
 files, the memory of one process) is set up by the keeper's room; what a turn writes and how many
 there are is counted by `server` and `turns`. Imported only by pods with such a limit.
 """
@@ -21,7 +22,9 @@ import attrs
 import trio
 
 from pods.pod.actor import RunningTurn
+from pods.pod.limit_rules import over_limit
 from pods.pod.stimuli import Finished, LimitReached
+from pods.pod.tally import MAX_COUNTED, anonymous_bytes, children_of, tree_below
 from pods_protocol.values import LimitName, Limits
 
 COUNT_SECONDS: Final = 0.1
@@ -35,9 +38,6 @@ the memory of the process that starts it."""
 GOING_LOOKS: Final = 50
 """Looks, a second of them, until what was killed is gone: most go at once, one that holds much
 memory gives it back first."""
-
-MAX_COUNTED: Final = 4096
-"""Processes looked at in one go: where there are more than this, their number alone says enough."""
 
 KEEPER_NAME: Final = b"pods-keeper"
 """What the pod's parent is called. Beneath any other parent (a test's process, a debugger) the
@@ -70,7 +70,7 @@ class LimitKeeper:
         self._cross = cross
         self._is_idle = is_idle
         self._counts = limits.memory_bytes is not None or limits.processes is not None
-        self._own_memory = _anonymous_bytes(os.getpid())
+        self._own_memory = anonymous_bytes(os.getpid()) or 0
         self._counted: Over | None = None
         """What the count has found in the running turn."""
         self._survived: Over | None = None
@@ -91,11 +91,11 @@ class LimitKeeper:
                 with self._idle:
                     await trio.sleep_forever()
                 if self._is_idle():
-                    words = f"over the limit of {idle:g} s without a turn"
-                    return self._cross(LimitReached("idle_seconds", words))
+                    over = over_limit("idle_seconds", idle)
+                    return self._cross(LimitReached("idle_seconds", over))
             await trio.sleep_forever()
-        words = f"over the limit of {wall:g} s since it was spawned" if wall else "its time is over"
-        return self._cross(LimitReached("wall_seconds", words))
+        over = over_limit("wall_seconds", wall) if wall else "its time is over"
+        return self._cross(LimitReached("wall_seconds", over))
 
     def _set_idle_deadline(self, seconds: float) -> None:
         self._idle.deadline = math.inf if self._busy else trio.current_time() + seconds
@@ -167,32 +167,26 @@ class LimitKeeper:
         memory, most = self._limits.memory_bytes, self._limits.processes
         taken = 0
         if memory is not None:
-            taken = max(0, _anonymous_bytes(os.getpid()) - self._own_memory)
+            taken = max(0, (anonymous_bytes(os.getpid()) or 0) - self._own_memory)
         for count, pid in enumerate(_tree(), 1):
             if most is not None and count > most:
-                return "processes", f"over the limit of {most} processes"
+                return "processes", over_limit("processes", most)
             if memory is not None:
-                taken += _anonymous_bytes(pid)
+                taken += anonymous_bytes(pid) or 0
             if count >= MAX_COUNTED:
                 break
         if memory is not None and taken > memory:
-            return "memory_bytes", f"over the limit of {memory} bytes of memory"
+            return "memory_bytes", over_limit("memory_bytes", memory)
         return None
 
 
 def _tree() -> Iterator[int]:
     """Every process of the pod but its own: below this one, and what lost its parent."""
     own, parent = os.getpid(), os.getppid()
-    waiting = _children(own)
+    roots = children_of(own)
     if _name(parent) == KEEPER_NAME:
-        waiting += [pid for pid in _children(parent) if pid != own]
-    seen: set[int] = set()
-    while waiting:
-        pid = waiting.pop()
-        if pid not in seen:
-            seen.add(pid)
-            yield pid
-            waiting += _children(pid)
+        roots += [pid for pid in children_of(parent) if pid != own]
+    return tree_below(roots)
 
 
 async def _stay(before: set[int]) -> bool:
@@ -213,27 +207,10 @@ def _lives(pid: int) -> bool:
     return False
 
 
-def _children(pid: int) -> list[int]:
-    found: list[int] = []
-    with contextlib.suppress(OSError):  # it has ended
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/children", "rb", buffering=0) as file:
-                found += map(int, file.readall().split())
-    return found
-
-
 def _name(pid: int) -> bytes:
     with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", "rb", buffering=0) as file:
         return file.readall().rstrip(b"\n")
     return b""
-
-
-def _anonymous_bytes(pid: int) -> int:
-    """What a process has in memory that is of no file; 0 where it has ended."""
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/statm", "rb", buffering=0) as file:
-        _, resident, shared = map(int, file.readall().split()[:3])
-        return (resident - shared) * resource.getpagesize()
-    return 0
 
 
 def _largest_program() -> int:
@@ -248,7 +225,7 @@ def _kill_programs() -> None:
     """
     if _name(os.getppid()) != KEEPER_NAME:
         return
-    for pid in _children(os.getpid()):
+    for pid in children_of(os.getpid()):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
         with contextlib.suppress(ProcessLookupError, PermissionError):

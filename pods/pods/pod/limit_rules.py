@@ -5,14 +5,42 @@ Owns the words of a pod that a limit ends. Pure. Used by `turns`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from pods.journal.ending import Item
 from pods.journal.fold import PodFold
 from pods.pod.stimuli import LimitReached
 from pods_protocol.errors import CapacityReached
+from pods_protocol.values import LimitName, Limits
 
 STOPPED: Final[Item] = ("stopped", {"reason": "stopped"}, None)
+
+_OVER: Final[Mapping[LimitName, str]] = {
+    "wall_seconds": "over the limit of {:g} s since it was spawned",
+    "turn_seconds": "over the limit of {:g} s a turn",
+    "idle_seconds": "over the limit of {:g} s without a turn",
+    "memory_bytes": "over the limit of {} bytes of memory",
+    "processes": "over the limit of {} processes",
+    "output_bytes": "over the limit of {} bytes of output a turn",
+}
+"""The other two are never crossed: what is beyond them is refused."""
+
+
+def over_limit(name: LimitName, value: float | None) -> str:
+    """That a limit is crossed, in words.
+
+    Args:
+        name: which.
+        value: its own.
+    """
+    return _OVER[name].format(value)
+
+
+def ended_by_keeper(name: LimitName, limits: Limits) -> str:
+    """That a keeper ended its pod for a limit, in words."""
+    over = over_limit(name, getattr(limits, name))
+    return f"{over}; the pod's own process did not see to it, so its keeper ended the pod"
 
 
 def no_turn_left(fold: PodFold, max_turns: int | None) -> CapacityReached | None:
