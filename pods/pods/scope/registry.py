@@ -259,8 +259,9 @@ class ScopeRegistry:
             recorded = self._on_record()
             firm = [one for one in recorded.leases if one.lease.holder is not None]
             table = recovered(table, evolve(recorded, leases=firm), _is_dead)
-        dropped = [lease for lease in over if table.leases.get(lease.pod_id) is lease]
-        return table.reclaim([lease.pod_id for lease in dropped]), dropped
+        # Whoever looks at all and at some in turn finds one twice.
+        gone = {one.pod_id: one for one in over if table.leases.get(one.pod_id) is one}
+        return table.reclaim(gone), list(gone.values())
 
     def _without_the_dead(self, table: Table) -> tuple[Table, None]:
         return self._without(table, _over(table.leases.values(), thorough=True))[0], None
