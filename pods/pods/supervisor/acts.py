@@ -38,6 +38,7 @@ from pods.records.events import (
     spawned_data,
 )
 from pods.records.record import PodRecord
+from pods.scope.leases import Lease
 from pods.scope.table import Table
 from pods.supervisor import audited
 from pods.supervisor.core import Supervisor
@@ -289,7 +290,6 @@ async def release_lease(supervisor: Supervisor, record: PodRecord) -> None:
     """
     try:
         await release_leases(supervisor, (record.id,))
-        audited.reclaimed(supervisor, record)
     except PodsError as error:
         supervisor.log(f"cannot release the lease of pod {record.name}: {error.message}")
         supervisor.nursery.start_soon(release_later, supervisor, (record.id,))
@@ -302,10 +302,12 @@ async def release_leases(supervisor: Supervisor, pod_ids: Sequence[str]) -> None
         PodsError: the registry cannot be written.
     """
 
-    def release(table: Table) -> tuple[Table, None]:
-        return table.reclaim(pod_ids), None
+    def release(table: Table) -> tuple[Table, list[Lease]]:
+        held = [table.leases[pod_id] for pod_id in pod_ids if pod_id in table.leases]
+        return table.reclaim(pod_ids), held
 
-    await supervisor.registry_worker.submit(release)
+    # A spawn that was refused its scope gives nothing back, nor does one whose lease has lapsed.
+    audited.reclaimed(supervisor, await supervisor.registry_worker.submit(release))
     over = (supervisor.table.get(pod_id) for pod_id in pod_ids)
     tell_lent(supervisor, (record.parent_id for record in over if record is not None))
 

@@ -2,24 +2,26 @@
 
 Owns the choice: names, ids, process ids, paths, numbers and codes. Never a message, a prompt, the
 value of a variable or a token, and no sentence of an error, which may repeat what it was given.
-Called by `service` for what is asked, by `acts` for what follows.
+Called by `service` for what is asked, by `acts` and `restart` for what follows.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, Final
 
 from pods.lifecycle import Life
 from pods.records.record import PodRecord
 from pods.rpc.server import Session
+from pods.scope.leases import Lease
 from pods.scope.registry import ScopeRegistry
 from pods.supervisor.audit import Audit
 from pods.supervisor.authority import Caller
 from pods.supervisor.core import Supervisor
 from pods_protocol.codec import to_json
 from pods_protocol.errors import Busy, ExitCode, InvalidScope, PodsError, UnknownPod
-from pods_protocol.supervisor_messages import Doctor, SpawnPod
+from pods_protocol.supervisor_messages import Doctor, SpawnPod, SpawnPodResult
 from pods_protocol.values import Limits, ScopeRule
 
 ACTS: Final = frozenset(
@@ -55,26 +57,49 @@ def allowed(
         value: str | tuple[str, ...] | None = getattr(answer, name, None)
         if value is not None:
             data[name] = value if isinstance(value, str) else list(value[:MAX_RULES])
-    record = supervisor.table.named(data["pod"]) if isinstance(message, SpawnPod) else None
-    if record is not None:
-        data |= {
-            "id": record.id,
-            "agent": record.agent,
-            "cwd": record.cwd,
-            "allow": _rules(record.grant.allow),
-            "deny": _rules(record.grant.deny),
-            "env_names": list(record.env_names[:MAX_RULES]),
-        }
-        if record.limits != Limits():
-            data["limits"] = to_json(record.limits)
+    if isinstance(message, SpawnPod):
+        record = supervisor.table.named(data["pod"])
+        if record is not None:
+            _began(supervisor, data, record, lender=record.asked_by)
+            return
+    elif isinstance(answer, SpawnPodResult):  # a restore, which may name its pod by an id
+        record = supervisor.table.get(answer.pod.id)
+        if record is not None:
+            data["pod"] = record.name
+            _began(supervisor, data, record, lender=record.parent_id)
+            return
     supervisor.audit.note("allowed", data, durable=method in ("remove", "prune", "shutdown"))
-    if record is not None and record.asked_by is not None and record.grant.allow:
+
+
+def restarted(supervisor: Supervisor, record: PodRecord) -> None:
+    """A pod runs again because its policy asks for it; nobody else did."""
+    by = {"who": "supervisor", "pid": supervisor.identity.pid}
+    data = {"method": "restart", "pod": record.name, "by": by}
+    _began(supervisor, data, record, lender=record.parent_id)
+
+
+def _began(
+    supervisor: Supervisor, data: dict[str, Any], record: PodRecord, *, lender: str | None
+) -> None:
+    """A pod runs, and holds its scope: who let it, with what, and from whom it has that."""
+    data |= {
+        "id": record.id,
+        "agent": record.agent,
+        "cwd": record.cwd,
+        "allow": _rules(record.grant.allow),
+        "deny": _rules(record.grant.deny),
+        "env_names": list(record.env_names[:MAX_RULES]),
+    }
+    if record.limits != Limits():
+        data["limits"] = to_json(record.limits)
+    supervisor.audit.note("allowed", data)
+    if lender is not None and record.grant.allow:
         supervisor.audit.note(
             "lent",
             {
                 "id": record.id,
                 "pod": record.name,
-                "by": by,
+                "by": data["by"],
                 "rules": _rules(record.grant.allow),
                 "delegable": _rules(record.grant.delegable),
             },
@@ -107,28 +132,31 @@ def refused(
     supervisor.audit.note_refusal("refused", session.caller.pod_id or session.peer_pid, data)
 
 
-def reclaimed(supervisor: Supervisor, record: PodRecord) -> None:
-    """A pod's scope is free again, or its parent's."""
-    if record.grant.allow:
-        never_ran = record.life in (Life.RESERVED, Life.LAUNCHING)
+def reclaimed(supervisor: Supervisor, leases: Iterable[Lease]) -> None:
+    """Scopes of this supervisor's pods are free again, or their parents'."""
+    for lease in leases:
+        if not lease.grant.allow:
+            continue
+        record = supervisor.table.get(lease.pod_id)
+        never_ran = record is not None and record.life in (Life.RESERVED, Life.LAUNCHING)
         supervisor.audit.note(
             "reclaimed",
             {
-                "id": record.id,
-                "pod": record.name,
+                "id": lease.pod_id,
+                "pod": lease.name,
                 "why": "spawn_failed" if never_ran else "ended",
-                "rules": _rules(record.grant.allow),
+                "rules": _rules(lease.grant.allow),
             },
         )
 
 
-def reclaimed_in_passing(audit: Audit, registry: ScopeRegistry, supervisor: str) -> None:
-    """Scopes whose pods and supervisors are dead, which an act of ours made free for all.
+def reclaimed_in_passing(audit: Audit, registry: ScopeRegistry) -> None:
+    """Scopes whose pods and whoever answers for them are dead, which an act of ours made free.
 
-    Those of this supervisor's own pods are told of by who buries them.
+    Also those of this supervisor's own pods: whoever buries those finds nothing to give back.
     """
     for lease in registry.take_reclaimed():
-        if lease.supervisor != supervisor and lease.grant.allow:
+        if lease.grant.allow:
             audit.note(
                 "reclaimed",
                 {

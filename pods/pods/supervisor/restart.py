@@ -22,6 +22,7 @@ from pods.lifecycle import Life, Trigger
 from pods.paths import ENVIRONMENT_NAME
 from pods.records.record import PodRecord
 from pods.restarts import LONGEST_PAUSE_SECONDS, Again, NoMore, after_crash
+from pods.supervisor import audited
 from pods.supervisor.acts import LOST, Facts, describe_exit, perform
 from pods.supervisor.bring_up import Start, bring_up, take_lease
 from pods.supervisor.core import Supervisor
@@ -159,6 +160,7 @@ async def _attempt(supervisor: Supervisor, live: LivePod, record: PodRecord) -> 
     await bring_up(supervisor, live, start, taken)
     await trio.lowlevel.checkpoint_if_cancelled()  # the last chance to be stopped while it starts
     await record_running(supervisor, live)
+    audited.restarted(supervisor, supervisor.known(live.id))
 
 
 async def record_running(supervisor: Supervisor, live: LivePod) -> None:

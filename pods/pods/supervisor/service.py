@@ -155,7 +155,7 @@ async def _serve_locked(
             places.places.registry,
             on_record=partial(leases_on_record, places.places, places),
         )
-        reclaimed = partial(audited.reclaimed_in_passing, audit, registry, places.name)
+        reclaimed = partial(audited.reclaimed_in_passing, audit, registry)
         worker = RegistryWorker(registry, after=reclaimed)
         launcher = LauncherLink(options, token, log, head_start)
         async with trio.open_nursery() as base:
