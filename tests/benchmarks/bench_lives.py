@@ -22,7 +22,7 @@ from typing import Any
 import trio
 import trio.testing
 from anchors import FreshInterpreters
-from measure import Row, print_table, row
+from measure import Row, freeze_imports, print_table, row
 
 from pods.client import aio
 from pods.paths import places_from
@@ -275,6 +275,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds, twenty pods")
+    freeze_imports()
     print_table(trio.run(run, parser.parse_args().quick))
 
 

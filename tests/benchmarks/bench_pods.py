@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager
 
 import trio
 from anchors import FreshInterpreters, PreloadedForkServer, echo_process
-from measure import Row, cpu_timed, interleaved, print_table, row, timed
+from measure import Row, cpu_timed, freeze_imports, interleaved, print_table, row, timed
 
 from pods.client.aio import PodsClient
 from pods.rpc.client import RpcClient, open_rpc
@@ -409,6 +409,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds, twenty pods")
+    freeze_imports()
     print_table(trio.run(run, parser.parse_args().quick))
 
 

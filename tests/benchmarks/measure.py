@@ -93,6 +93,16 @@ async def interleaved(
     return {name: statistics.median(values) for name, values in seen.items()}
 
 
+def freeze_imports() -> None:
+    """Keep the collector off what was imported, as a supervisor's daemon does.
+
+    An embedded supervisor shares its program's collector, whose full passes are as long as that
+    program is large: that is the benchmark's size and not ours.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 def cpu_seconds(pid: int) -> float:
     """What the main thread of a process has run on a processor so far, in seconds.
 
