@@ -122,9 +122,15 @@ def crashed_data(
     }
 
 
-def restoring_data(record: PodRecord, *, reason: str) -> dict[str, Any]:
-    """The data of a `pod_restoring` event."""
-    return {"id": record.id, "pod": record.name, "reason": reason}
+def restoring_data(
+    record: PodRecord, *, reason: str, told: Mapping[str, int] | None = None
+) -> dict[str, Any]:
+    """The data of a `pod_restoring` event.
+
+    `told` is the id of one below it -> how far who answered for that meanwhile has been told of it:
+    from here on the pod is told the rest.
+    """
+    return {"id": record.id, "pod": record.name, "reason": reason, "told": dict(told or {})}
 
 
 def ended_data(

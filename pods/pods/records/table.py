@@ -13,7 +13,14 @@ from typing import ClassVar
 from attrs import evolve
 
 from pods.lifecycle import Life
-from pods.records.events import POD_ENDED, POD_REMOVED, POD_RESERVED, POD_SPAWNED, SPAWN_FAILED
+from pods.records.events import (
+    POD_ENDED,
+    POD_REMOVED,
+    POD_RESERVED,
+    POD_RESTORING,
+    POD_SPAWNED,
+    SPAWN_FAILED,
+)
 from pods.records.record import PodRecord, changes, reserved
 from pods_protocol.events import Event
 
@@ -94,8 +101,9 @@ class PodTable:
             self._pods[pod_id] = evolve(known, **changed)
         if "life" in changed:
             self._journaled_lives.pop(pod_id, None)
-        if event.type == POD_ENDED:
+        if event.type in (POD_ENDED, POD_RESTORING):
             self._note_told(data.get("told", {}))
+        if event.type == POD_ENDED:
             self._note_turns(self._pods[pod_id])
         if event.type == POD_SPAWNED:
             self._names[known.name] = pod_id

@@ -10,12 +10,12 @@ stop, removal and the watch of each pod.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final, assert_never
 
 import trio
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from pods.journal.ending import end_of_the_dead
 from pods.journal.segments import sync_newest
@@ -73,6 +73,7 @@ class Facts:
         state, reason: what the end is called; found out while the journal is ended.
         error: the code of what failed a spawn.
         attempt, due, why: of the start again that is due: its number in a row, when, what for.
+        told: of those below it that is started again, how far others were told meanwhile.
         give_up: why it is not started again, though its policy asks for it.
         insist: the end is not recorded before the pod's journal has it.
         unwritten: why the journal could not be ended; found out while it is.
@@ -88,6 +89,7 @@ class Facts:
     attempt: int = 0
     due: float = 0.0
     why: str = ""
+    told: Mapping[str, int] = field(factory=dict[str, int])
     give_up: str = ""
     insist: bool = True
     unwritten: StorageFailed | None = None
@@ -156,7 +158,9 @@ def write_record(supervisor: Supervisor, record: PodRecord, command: Command, fa
             )
             supervisor.record(POD_CRASHED, data)
         case Command.RECORD_RESTORING:
-            supervisor.record(POD_RESTORING, restoring_data(record, reason=facts.why))
+            supervisor.record(
+                POD_RESTORING, restoring_data(record, reason=facts.why, told=facts.told)
+            )
         case Command.RECORD_FAILED:
             supervisor.record(SPAWN_FAILED, {**named, "error": facts.error})
         case Command.RECORD_PAUSED:

@@ -29,6 +29,7 @@ from pods.supervisor.plan import (
     check_prompt,
     is_being_replaced,
 )
+from pods.supervisor.relay import TOLD_SECONDS
 from pods.supervisor.restart import record_running
 from pods.supervisor.spawn import ROLLBACK_SECONDS, answer
 from pods.supervisor.watch import bury, watch
@@ -62,9 +63,14 @@ async def restore(supervisor: Supervisor, caller: Caller, request: RestorePod) -
             parent_id=_living_parent(supervisor, record),
         )
         record = _check(supervisor, caller, request)  # others were served meanwhile
+    if await _told_above(supervisor, record):
+        record = _check(supervisor, caller, request)  # as above
     parent_id = _living_parent(supervisor, record)
     was = f"it was {record.state}" + (f": {record.reason}" if record.reason else "")
-    await perform(supervisor, record.id, Trigger.RESTORE_ASKED, Facts(why=f"restored; {was}"))
+    facts = Facts(why=f"restored; {was}", told=_heard_above(supervisor, record))
+    await perform(supervisor, record.id, Trigger.RESTORE_ASKED, facts)
+    # From here on it is told of those below it again: what nobody above it was.
+    supervisor.relay.may_have_news(supervisor.table.descendants(record.id))
     live = supervisor.add_live(record.id, record.name, secrets.token_hex(32))
     if record.restart.when != "never":
         live.env = request.env
@@ -141,6 +147,36 @@ def _check(supervisor: Supervisor, caller: Caller, request: RestorePod) -> PodRe
     check_caps(supervisor, _living_parent(supervisor, record), record.name, verb="restore")
     check_descriptors(supervisor, record.name, verb="restore")
     return record
+
+
+async def _told_above(supervisor: Supervisor, record: PodRecord) -> bool:
+    """Let who answers for those below an ended pod be told of them, and know how far that came.
+
+    Returns:
+        Whether others were served meanwhile.
+    """
+    above = supervisor.relay.recipient(record)
+    below = supervisor.table.descendants(record.id)
+    live = None if above is None else supervisor.pods.get(above.id)
+    if live is None or not below:
+        return False
+    with trio.move_on_after(TOLD_SECONDS):  # what it has not heard then, this pod is told
+        for child in below:
+            await supervisor.relay.wait_told(child)
+    with suppress(PodsError):  # damaged: it is told again what it may have been told
+        await live.catch_up()
+    return True
+
+
+def _heard_above(supervisor: Supervisor, record: PodRecord) -> dict[str, int]:
+    """How far whoever answers for those below an ended pod has been told of them."""
+    above = supervisor.relay.recipient(record)
+    live = None if above is None else supervisor.pods.get(above.id)
+    if live is None:
+        return {}
+    cursors = live.fold.inbox.cursors
+    below = supervisor.table.descendants(record.id)
+    return {child.id: cursors[child.id] for child in below if child.id in cursors}
 
 
 async def _reaped(supervisor: Supervisor, pod_id: str) -> None:

@@ -404,6 +404,20 @@ def test_an_ended_pod_leaves_word_how_far_it_was_told_of_its_children() -> None:
     assert child.told == 7
 
 
+def test_a_pod_that_is_restored_is_told_the_rest_of_what_others_were_told_of_its_children() -> None:
+    story = Story()
+    story.run("a")
+    story.run("b", "a")
+    story.end("b")
+    story.end("a")
+    parent = story.table.get("a")
+    assert parent is not None
+    story.tell(POD_RESTORING, **restoring_data(parent, reason="wanted", told={"b": 9, "gone": 3}))
+    child = story.table.get("b")
+    assert child is not None
+    assert child.told == 9
+
+
 def test_a_stop_that_has_its_answer_keeps_it_when_the_pod_ends_again() -> None:
     story = Story()
     story.run("a")

@@ -150,7 +150,10 @@ class Records(RuleBasedStateMachine):
         if kind == kinds.POD_CRASHED:
             return kinds.crashed_data(record, attempt=1, due=0.0, reason="", exit_record=EXIT)
         if kind == kinds.POD_RESTORING:
-            return kinds.restoring_data(record, reason="wanted")
+            child = self.one(told)
+            assert child is not None
+            self.known[child].told = max(self.known[child].told, told)
+            return kinds.restoring_data(record, reason="wanted", told={child: told})
         if kind != kinds.POD_ENDED:
             return {"id": pod_id, "pod": record.name}
         child = self.one(told)
