@@ -18,6 +18,7 @@ import trio
 from attrs import evolve
 from fault_board import Slot
 from plan import draw_plan
+from points import unknown
 from rounds import Outcome, Round
 from steps import Plan
 from world import World, be_init, log_line
@@ -51,6 +52,8 @@ def report(outcomes: list[Outcome], seconds: float) -> str:
     armed = Counter(_place(slot) for outcome in outcomes for slot in outcome.armed)
     fired = Counter(_place(slot) for outcome in outcomes for slot in outcome.fired)
     lines = [f"{fired[what]:6} of {count:4}  {what}" for what, count in sorted(armed.items())]
+    strange = unknown({place for outcome in outcomes for place in outcome.census})
+    lines += [f"in no table of `points`: {kind} {point}" for kind, point in strange]
     failed = [outcome for outcome in outcomes if outcome.wrong]
     share = fired.total() / armed.total() if armed else 0.0
     vacuous = [str(outcome.seed) for outcome in outcomes if not outcome.messages]

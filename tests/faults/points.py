@@ -3,8 +3,8 @@
 Owns two literal tables: kind of process -> point -> how far its calls are worth counting and what
 makes them come; and the points that are left alone, each with its reason. A point is the call and
 the module of ours that makes it (`injected/sitecustomize.py`). `campaign.py --census` prints what a
-round without faults calls; `test_points.py` runs it and holds both tables to it, and every round of
-a campaign names a point that is in neither. Pure. Used by `plan`.
+round without faults calls; `test_points.py` runs it and holds both tables to it, and a campaign's
+report names what is in neither. Pure. Used by `plan`.
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ POINTS: Final[dict[str, dict[str, Point]]] = {
         "create@supervisor.launcher_process": Point(1, "launcher"),
         "create@supervisor.log": Point(1),
         "create@supervisor.records": Point(6, "spawn"),
+        "create@supervisor.service": Point(1, "start"),
         "fdatasync@journal.keeping": Point(1, "rotate"),
         "fdatasync@journal.segments": Point(2, "rotate"),
         "fdatasync@journal.snapshots": Point(1, "rotate"),
@@ -212,6 +213,7 @@ LEFT_ALONE: Final[dict[tuple[str, str], str]] = {
 SELDOM: Final[dict[tuple[str, str], str]] = {
     ("supervisor", "create@supervisor.log"): "only what goes wrong is logged",
     ("supervisor", "write@supervisor.log"): "as above",
+    ("supervisor", "create@supervisor.service"): "only where its head start did not get that far",
     ("supervisor", "rename@supervisor.leftovers"): "only after one that died as it ended a pod",
     ("keeper", "fork@keeper.domain"): "only where a launcher was killed and its pods live on",
     ("pod", "unlink@journal.keeping"): "only with retention, in a pod that says much",
