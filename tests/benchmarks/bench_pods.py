@@ -38,10 +38,16 @@ SOCKET_BUFFER_BYTES = 64 * 1024
 
 
 class Bench:
-    """The places and sizes of one run."""
+    """The places and sizes of one run.
 
-    def __init__(self, directory: str, quick: bool) -> None:
+    Attributes:
+        directory: on a disk; for journals and what pods write.
+        sockets: in memory, as `$XDG_RUNTIME_DIR` is; for everybody's sockets, the anchors' too.
+    """
+
+    def __init__(self, directory: str, sockets: str, quick: bool) -> None:
         self.directory = directory
+        self.sockets = sockets
         self.rounds = 3 if quick else 7
         self.many = 20 if quick else 100
         self._names = 0
@@ -49,7 +55,7 @@ class Bench:
     def environ(self) -> dict[str, str]:
         """Private runtime and state directories, and none of the sandbox's import handicaps."""
         environ = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-        environ["PODS_RUNTIME_DIR"] = f"{self.directory}/r"
+        environ["PODS_RUNTIME_DIR"] = f"{self.sockets}/r"
         environ["PODS_STATE_DIR"] = f"{self.directory}/s"
         return environ
 
@@ -225,8 +231,8 @@ def whole_process(command: list[str], environ: dict[str, str], repeat: int) -> f
 
 async def bench_spawning(bench: Bench, client: PodsClient) -> list[Row]:
     """One, many at once, and what they weigh."""
-    fresh = FreshInterpreters(bench.directory)
-    forked = PreloadedForkServer(bench.directory)
+    fresh = FreshInterpreters(bench.sockets)
+    forked = PreloadedForkServer(bench.sockets)
 
     async def fresh_one() -> float:
         return fresh.run(1)
@@ -272,8 +278,8 @@ async def bench_spawning(bench: Bench, client: PodsClient) -> list[Row]:
 
 async def bench_round_trips(bench: Bench, client: PodsClient) -> list[Row]:
     """`status` and `run` straight to a pod, 200 bytes and a megabyte, and reading it back."""
-    echo_path = f"{bench.directory}/echo"
-    synced_path = f"{bench.directory}/synced"
+    echo_path = f"{bench.sockets}/echo"
+    synced_path = f"{bench.sockets}/synced"
     with (
         echo_process(echo_path) as echo_pid,
         echo_process(synced_path, f"{bench.directory}/synced.log"),
@@ -389,9 +395,11 @@ async def bench_ls(bench: Bench, client: PodsClient, name: str) -> list[Row]:
 
 async def run(quick: bool = False) -> list[Row]:
     """All rows; nothing is left afterwards."""
-    directory = f"/tmp/pods-bench-{secrets.token_hex(4)}"
-    os.mkdir(directory, 0o700)
-    bench = Bench(directory, quick)
+    run_name = f"pods-bench-{secrets.token_hex(4)}"
+    directory, sockets = f"/tmp/{run_name}", f"/dev/shm/{run_name}"
+    for each in (directory, sockets):
+        os.mkdir(each, 0o700)
+    bench = Bench(directory, sockets, quick)
     name = "bench"
     try:
         async with open_supervisor(
@@ -401,7 +409,8 @@ async def run(quick: bool = False) -> list[Row]:
             rows += await bench_ls(bench, client, name)
             rows += await bench_spawning(bench, client)
     finally:
-        shutil.rmtree(directory)
+        for each in (directory, sockets):
+            shutil.rmtree(each)
     return rows
 
 
