@@ -37,6 +37,20 @@ def test_each_version_knows_what_the_one_before_knew_and_more() -> None:
     assert known_scopes(6) == Scoped.ABSTRACT_SOCKETS | Scoped.SIGNALS
 
 
+@pytest.mark.parametrize(
+    ("abi", "access", "scoped"),
+    [
+        (1, 0x1FFF, 0), (2, 0x3FFF, 0), (3, 0x7FFF, 0), (4, 0x7FFF, 0), (5, 0xFFFF, 0),
+        (6, 0xFFFF, 3), (7, 0xFFFF, 3), (8, 0xFFFF, 3), (9, 0x1FFFF, 3), (10, 0x1FFFF, 3),
+        (11, 0x1FFFF, 3),
+    ],
+)  # fmt: skip
+def test_the_bits_of_each_version_are_those_of_the_kernels_documentation(
+    abi: int, access: int, scoped: int
+) -> None:
+    assert (known_access(abi), known_scopes(abi)) == (access, scoped)
+
+
 @needs_landlock
 @pytest.mark.parametrize("abi", range(1, ABI + 1))
 def test_every_version_that_the_kernel_has_takes_its_ruleset(abi: int, tmp_path: Path) -> None:
