@@ -9,7 +9,6 @@ stop, removal and the watch of each pod.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final, assert_never
@@ -250,7 +249,7 @@ async def end_turn(supervisor: Supervisor, record: PodRecord, facts: Facts) -> N
     What waits in its queue goes on to wait.
     """
     live = supervisor.pods[record.id]
-    if facts.due <= time.time() or live.fold.turn is None:
+    if facts.due <= supervisor.options.clock() or live.fold.turn is None:
         return
     message = describe_exit(facts.exit_record)
     try:

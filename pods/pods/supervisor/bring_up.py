@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, TypeVar
@@ -182,7 +181,7 @@ async def take_lease(
         grant=start.grant,
         holder=None,
         pending_nonce=nonce,
-        pending_deadline=time.time() + pause_seconds + LEASE_PENDING_SECONDS,
+        pending_deadline=supervisor.options.clock() + pause_seconds + LEASE_PENDING_SECONDS,
         spawner=supervisor.identity,
     )
 

@@ -8,7 +8,6 @@ whose fold the table is. Performs nothing by itself; `acts` and `stop` do. Made 
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -85,7 +84,7 @@ class Supervisor:
         self.activity = trio.Event()
         self.leaving = trio.Event()
         self.closed_to_spawns = False
-        self.started = time.time()
+        self.started = options.clock()
 
     # -- memory ------------------------------------------------------------------------------
 

@@ -6,6 +6,9 @@ method; made by the daemon's command line and by `open_supervisor`.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from attrs import frozen
 
 from pods.config import DEFAULT, Config
@@ -26,6 +29,8 @@ class Options:
             1024.
         ephemeral: nobody will ever ask for it by name again: leave no journals either.
         config: what the user has decided, as it was when this supervisor started.
+        clock: seconds since the epoch, by which what outlives a supervisor is due; a test has its
+            own.
     """
 
     places: SupervisorPlaces
@@ -35,3 +40,4 @@ class Options:
     ephemeral: bool = False
     open_files: int | None = None
     config: Config = DEFAULT
+    clock: Callable[[], float] = time.time

@@ -9,7 +9,6 @@ is on record is `pods.records`. Called by `watch` and by adoption; a stop cancel
 from __future__ import annotations
 
 import random
-import time
 import traceback
 from typing import Final, assert_never
 
@@ -64,7 +63,7 @@ async def came_down(
         record = supervisor.known(live.id)
         if record.life not in (Life.RUNNING, Life.PAUSED, Life.RESTARTING):
             return facts
-        now = time.time()
+        now = supervisor.options.clock()
         began = None if record.life is Life.RESTARTING else record.began
         verdict = after_crash(
             record.restart,
@@ -153,7 +152,8 @@ async def _attempt(supervisor: Supervisor, live: LivePod, record: PodRecord) -> 
         verb="restart",
     )
     await _clear(supervisor, live, record)
-    pause = min(max(0.0, (again.due or 0.0) - time.time()), LONGEST_PAUSE_SECONDS)
+    left = (again.due or 0.0) - supervisor.options.clock()
+    pause = min(max(0.0, left), LONGEST_PAUSE_SECONDS)
     taken = await take_lease(supervisor, live, start, pause_seconds=pause)
     if pause:
         await trio.sleep(pause)

@@ -146,7 +146,7 @@ async def _serve_locked(
     log = Log(places.log)
     token = owner_token(places)
     with (
-        _journal(places) as journal,
+        _journal(options) as journal,
         closing(Audit(places.audit, log)) as audit,
     ):
         table = journal.fold
@@ -307,12 +307,13 @@ async def _take_life_lock(places: SupervisorPlaces) -> int:
 
 
 @contextmanager
-def _journal(places: SupervisorPlaces) -> Generator[JournalWriter[PodTable]]:
-    directory = f"{places.state}/journal"
+def _journal(options: Options) -> Generator[JournalWriter[PodTable]]:
+    directory = f"{options.places.state}/journal"
     try:
         journal = JournalWriter[PodTable].open_with(
             PodTable(),
             directory,
+            clock=options.clock,
             retention=JOURNAL_RETENTION,
             snapshot_bytes=JOURNAL_SNAPSHOT_BYTES,
         )
