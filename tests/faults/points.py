@@ -131,7 +131,8 @@ POINTS: Final[dict[str, dict[str, Point]]] = {
         "write@launcher.main": Point(1, "launcher"),
     },
     "keeper": {
-        "create@keeper.main": Point(1, "spawn"),
+        "create@keeper.main": Point(1, "spawn", ENDS),  # `stderr.log`, by which a campaign tells
+
         "create@rpc.unix": Point(1, "end"),
         "fork@keeper.domain": Point(1, "orphan"),
         "fork@keeper.main": Point(1, "spawn"),
