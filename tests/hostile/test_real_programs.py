@@ -4,84 +4,60 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import shutil
-import subprocess
 import sys
 import textwrap
 import zipfile
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+import trio
 
-from confined import in_child
-from pods.keeper.domain import SignalDomain
-from pods.scope.confine import OwnPlaces, prepare
 from pods.scope.landlock import abi_version
-from pods_protocol.values import ScopeGrant, ScopeRule
+from supervisor_support import WAIT_SECONDS, supervisor_and_client
 
 pytestmark = pytest.mark.skipif(abi_version() < 6, reason="needs Landlock 6")
 
 PROGRAM_SECONDS = 40.0
 """npm and a compiler on a machine that does other things too."""
 
-Run = Callable[..., str]
+Run = Callable[[str], Awaitable[str]]
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Runs a script of bash in a held process as a pod's would be; returns what it prints."""
-    work, temporary = tmp_path / "work", tmp_path / "tmp"
+async def run(tmp_path: Path, pods_environ: dict[str, str]) -> AsyncGenerator[Run]:
+    """Runs a script of bash as a turn of a pod that the kernel holds; returns what it prints."""
+    work = tmp_path / "work"
     work.mkdir()
-    temporary.mkdir()
-    kept = ("PATH", "HOME", "USER", "LANG")
-    environ = {name: os.environ[name] for name in kept if name in os.environ}
-    environ |= {
-        "TMPDIR": str(temporary),
-        "XDG_CACHE_HOME": f"{temporary}/cache",
-        "npm_config_cache": f"{temporary}/cache/npm",
+    env = {
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b",
         "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b",
     }  # fmt: skip
-    grant = ScopeGrant(allow=(ScopeRule(target=str(work.resolve()), permission="write"),))
+    async with supervisor_and_client(pods_environ) as (_, client):
+        pod = await client.spawn(
+            "programs", write=[work], read=[work], cwd=work, env=env, require_enforcement=True
+        )
 
-    def run_script(script: str) -> str:
-        def act() -> list[Any]:
-            domain = SignalDomain.enter(os.getppid(), switches={}, files_follow=True)
-            assert domain is not None
-            own = OwnPlaces(write=(str(temporary.resolve()),))
-            with prepare(grant, own, environ=environ, switches={}) as confinement:
-                confinement.enter()
-            done = subprocess.run(
-                ["bash", "-euc", textwrap.dedent(script)],
-                cwd=work,
-                env=environ,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=PROGRAM_SECONDS,
-                check=False,
-            )
-            return [done.returncode, done.stdout]
+        async def run_script(script: str) -> str:
+            with trio.fail_after(PROGRAM_SECONDS):
+                end = await pod.turn("set -eu\n" + textwrap.dedent(script))
+            assert end.stop_reason == "end_turn", end.text
+            assert not await trio.Path(tmp_path / "escaped").exists()
+            return end.text
 
-        code, said = in_child(act, seconds=PROGRAM_SECONDS + 5)
-        assert code == 0, said
-        assert not (tmp_path / "escaped").exists()
-        return str(said)
-
-    return run_script
+        yield run_script
+        with trio.fail_after(WAIT_SECONDS):
+            await client.stop("programs")
 
 
 def needs(program: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(shutil.which(program) is None, reason=f"{program} is not here")
 
 
-def test_bash_with_here_documents_substitution_and_jobs(run: Run) -> None:
-    said = run("""
+async def test_bash_with_here_documents_substitution_and_jobs(run: Run) -> None:
+    said = await run("""
         cat <<EOF > text
         three
         two
@@ -96,8 +72,8 @@ def test_bash_with_here_documents_substitution_and_jobs(run: Run) -> None:
 
 
 @needs("git")
-def test_git_commits_branches_merges_and_collects(run: Run) -> None:
-    said = run("""
+async def test_git_commits_branches_merges_and_collects(run: Run) -> None:
+    said = await run("""
         git init -q -b main .
         mkdir -p a/b; echo one > a/b/file; git add .; git commit -qm one
         git checkout -qb side; git mv a/b/file a/file; git commit -qm moved
@@ -108,47 +84,51 @@ def test_git_commits_branches_merges_and_collects(run: Run) -> None:
     assert said.split()[-1] == "4"
 
 
-def test_python_makes_an_environment_installs_a_wheel_and_runs_it(run: Run, tmp_path: Path) -> None:
+async def test_python_makes_an_environment_installs_a_wheel_and_runs_it(
+    run: Run, tmp_path: Path
+) -> None:
     _make_wheel(tmp_path / "work")
-    said = run(f"""
+    said = await run(f"""
         {sys.executable} -m venv venv
         venv/bin/pip install -q --no-index ./tiny-1.0-py3-none-any.whl
         venv/bin/python -c 'import tiny; print(tiny.WORD)'""")
     assert said.split()[-1] == "tiny"
 
 
-def test_python_with_pools_sqlite_tls_and_loops(run: Run, tmp_path: Path) -> None:
+async def test_python_with_pools_sqlite_tls_and_loops(run: Run, tmp_path: Path) -> None:
     (tmp_path / "work/all.py").write_text(
         "import asyncio, multiprocessing, socket, sqlite3, ssl, tempfile, threading\n"
+        "async def true():\n"
+        "    await (await asyncio.create_subprocess_exec('true')).wait()\n"
         "if __name__ == '__main__':\n"
         "    with multiprocessing.Pool(2) as pool:\n"
         "        print(sum(pool.map(abs, range(-3, 4))))\n"
         "    sqlite3.connect('base.db').execute('create table t(x)')\n"
         "    ssl.create_default_context()\n"
-        "    asyncio.run(asyncio.create_subprocess_exec('true'))\n"
+        "    asyncio.run(true())\n"
         "    socket.create_server(('127.0.0.1', 0)).close()\n"
         "    tempfile.NamedTemporaryFile().close()\n"
     )
-    assert run(f"{sys.executable} all.py").endswith("12\n")
+    assert (await run(f"{sys.executable} all.py")).endswith("12\n")
 
 
-def test_pytest_runs(run: Run, tmp_path: Path) -> None:
+async def test_pytest_runs(run: Run, tmp_path: Path) -> None:
     (tmp_path / "work/test_it.py").write_text(
         "def test_it(tmp_path):\n    (tmp_path / 'x').write_text('x')\n"
     )
-    assert "1 passed" in run(f"{sys.executable} -m pytest -q -p no:cacheprovider test_it.py")
+    assert "1 passed" in await run(f"{sys.executable} -m pytest -q -p no:cacheprovider test_it.py")
 
 
 @needs("gcc")
-def test_gcc_compiles_links_and_the_result_runs(run: Run, tmp_path: Path) -> None:
+async def test_gcc_compiles_links_and_the_result_runs(run: Run, tmp_path: Path) -> None:
     (tmp_path / "work/hello.c").write_text(
         '#include <stdio.h>\nint main(void) { puts("compiled"); return 0; }\n'
     )
-    assert run("gcc -O1 -o hello hello.c; ./hello") == "compiled\n"
+    assert (await run("gcc -O1 -o hello hello.c; ./hello")) == "compiled\n"
 
 
 @needs("node")
-def test_node_with_workers_and_a_server(run: Run, tmp_path: Path) -> None:
+async def test_node_with_workers_and_a_server(run: Run, tmp_path: Path) -> None:
     (tmp_path / "work/main.js").write_text(
         "const {Worker} = require('worker_threads');\n"
         "const server = require('http').createServer((_, res) => res.end('served'));\n"
@@ -156,13 +136,13 @@ def test_node_with_workers_and_a_server(run: Run, tmp_path: Path) -> None:
         "  .then(r => r.text()).then(t => { console.log(t); server.close();\n"
         "    new Worker('console.log(\"worked\")', {eval: true}); }));\n"
     )
-    assert run("node main.js") == "served\nworked\n"
+    assert (await run("node main.js")) == "served\nworked\n"
 
 
 @needs("npm")
-def test_npm_runs_a_script(run: Run, tmp_path: Path) -> None:
+async def test_npm_runs_a_script(run: Run, tmp_path: Path) -> None:
     (tmp_path / "work/package.json").write_text('{"scripts": {"say": "echo said > out"}}')
-    assert run("npm run --silent say; cat out").endswith("said\n")
+    assert (await run("npm run --silent say; cat out")).endswith("said\n")
 
 
 def _make_wheel(directory: Path) -> None:

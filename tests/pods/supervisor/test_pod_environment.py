@@ -7,7 +7,6 @@ import os
 import pytest
 import trio
 
-from pods.scope.landlock import abi_version
 from supervisor_support import WAIT_SECONDS, supervisor_and_client
 
 DOORS = {
@@ -47,7 +46,6 @@ async def test_no_door_and_no_key_of_the_users_environment_gets_into_a_pod(
             assert "NAMED=given" in said
             assert "and of its pod:" in said
             assert "x-door" not in said
-            if abi_version():
-                assert pod.spawned is not None
-                (warning,) = pod.spawned.enforcement.warnings[:1]
-                assert warning == f"the write scope {home} is the home directory"
+            assert pod.spawned is not None
+            (warning,) = pod.spawned.enforcement.warnings[:1]
+            assert warning == f"the write scope {home} is the home directory"
