@@ -177,7 +177,34 @@ def echo_process(path: str, synced: str | None = None) -> Generator[int]:
         process.wait()
 
 
-if __name__ == "__main__":
+async def greet_all(path: str, number: int) -> None:
+    """Connect so often at once, each time with one line answered."""
+
+    async def greet() -> None:
+        async with await trio.open_unix_socket(path) as stream:
+            await stream.send_all(b"hello\n")
+            assert await stream.receive_some(64) == b"hello\n"
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(number):
+            nursery.start_soon(greet)
+
+
+def reconnect_seconds(path: str, number: int) -> float:
+    """A fresh interpreter that connects to the echo at `path` so often: from its start to its end.
+
+    The least that a supervisor does which comes after another: it has asked everybody.
+    """
+    environ = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    start = time.perf_counter()
+    command = [sys.executable, __file__, "--reconnect", path, str(number)]
+    subprocess.run(command, env=environ, check=True)
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__" and sys.argv[1] == "--reconnect":
+    trio.run(greet_all, sys.argv[2], int(sys.argv[3]))
+elif __name__ == "__main__":
     served, ready = sys.argv[1], int(sys.argv[2])
     to_sync = sys.argv[3] if len(sys.argv) > 3 else None
     trio.run(echo, served, lambda: os.write(ready, b"r"), to_sync)
