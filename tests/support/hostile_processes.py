@@ -127,7 +127,7 @@ PROCESSES: tuple[Attempt, ...] = (
     Attempt("processes", "limit a bystander (prlimit)", _limits, NOT_OURS),
     Attempt(
         "processes", "change a bystander's priority",
-        lambda g: os.setpriority(os.PRIO_PROCESS, g.bystander, 5), NOT_OURS,
+        lambda g: os.setpriority(os.PRIO_PROCESS, g.bystander, 19), NOT_OURS,
     ),
     Attempt(
         "processes", "the priority of its reads (ioprio_set)",
