@@ -42,6 +42,13 @@ from pods.supervisor.probes import (
     read_table,
     remove,
 )
+from pods.supervisor.strays import (
+    Carrier,
+    describe_strays,
+    end_carriers,
+    find_carriers,
+    fix_for_strays,
+)
 from pods_protocol.errors import InvalidParams, PodsError, RegistryBroken
 from pods_protocol.supervisor_messages import Problem
 from pods_protocol.values import ProcessIdentity
@@ -94,10 +101,11 @@ class Checkup:
             self._look_at_root(path)
         # Before the journals: whatever claims a directory was written before it was made.
         directories = directories_in(f"{self.places.state}/pods")
+        carriers = find_carriers(self.places)
         for name in self._supervisors():
             self._look_at_supervisor(name)
         names = self._look_at_registry()
-        self._look_at_state(directories)
+        self._look_at_state(directories, carriers)
         for name, problem in self.unsettled.items():
             self._settle(names.get(name, name), problem)
         return self.problems
@@ -310,11 +318,12 @@ class Checkup:
                     return f"the pod {record.name} may be alive"
         return ""
 
-    def _look_at_state(self, directories: Iterable[str]) -> None:
-        """State directories that no supervisor has a row for."""
+    def _look_at_state(self, directories: Iterable[str], carriers: Iterable[Carrier]) -> None:
+        """State directories that no supervisor has a row for, and processes of pods that ended."""
         tables = self._tables()
         if tables is None:
             return  # whose they are cannot be known
+        self._look_at_strays(carriers)
         for pod_id in directories:
             path = self.places.pod_state(pod_id)
             if not POD_ID.match(pod_id) or not os.path.isdir(path):
@@ -334,6 +343,28 @@ class Checkup:
                     f"remove it: rm -r {path}",
                     partial(remove, path),
                 )
+
+    def _look_at_strays(self, carriers: Iterable[Carrier]) -> None:
+        strays: dict[tuple[str, str], list[Carrier]] = {}
+        for one in carriers:
+            rows = [
+                (seen, row)
+                for seen in self.seen.values()
+                if seen.table is not None and (row := seen.table.get(one.pod_id)) is not None
+            ]
+            # A living supervisor tells of its own.
+            if any(seen.alive or row.living for seen, row in rows):
+                continue
+            if rows or one.surely_ours:
+                name = rows[0][1].name if rows else "that nobody knows any more"
+                strays.setdefault((one.pod_id, name), []).append(one)
+        for (_, name), seen in strays.items():
+            self._add(
+                "stray_process",
+                describe_strays(name, seen),
+                fix_for_strays(seen),
+                partial(end_carriers, self.places, seen),
+            )
 
     def _tables(self) -> list[PodTable] | None:
         """What every supervisor knows; None where one of them cannot be read."""

@@ -28,10 +28,12 @@ from pods.supervisor.findings import (
     find_in_links,
     find_in_records,
     find_missing_leases,
+    find_strays,
     found,
     is_known,
     without_lease,
 )
+from pods.supervisor.strays import Carrier, find_carriers
 from pods_protocol.errors import NotAuthorized, PodsError
 from pods_protocol.supervisor_messages import (
     Doctor,
@@ -101,6 +103,10 @@ async def _look(
     supervisor: Supervisor, caller: Caller, *, fix: bool
 ) -> tuple[Table, list[Problem]]:
     findings: list[Finding] = []
+    carriers: list[Carrier] = []
+    if caller.is_owner:
+        # Before the rows: a pod that is in them as ended has left nothing that was seen here.
+        carriers = await trio.to_thread.run_sync(find_carriers, supervisor.places.places)
     suspicious: list[Finding] = []
     table, over = Table(), list[Lease]()
     try:
@@ -124,6 +130,7 @@ async def _look(
             *find_in_directories(supervisor),
             *find_in_launcher(supervisor),
             *find_in_records(supervisor, table),
+            *find_strays(supervisor, carriers),
         ]
     findings += suspicious
     findings += find_in_links(supervisor, caller)

@@ -32,6 +32,7 @@ from pods.supervisor.orphans import end_keeper
 from pods.supervisor.overdue import wake_keeper
 from pods.supervisor.probes import is_own_directory, is_private_directory
 from pods.supervisor.remove import remove_record
+from pods.supervisor.strays import Carrier, describe_strays, end_carriers, fix_for_strays
 from pods_protocol.errors import InvalidParams, TimedOut
 from pods_protocol.supervisor_messages import Problem
 from pods_protocol.values import ProcessIdentity
@@ -187,6 +188,32 @@ async def _end(keeper: ProcessIdentity) -> str:
     if not await trio.to_thread.run_sync(end_keeper, keeper):
         raise TimedOut(f"process {keeper.pid} does not go", timeout_seconds=0.0)
     return f"ended process {keeper.pid} and what was below it"
+
+
+def find_strays(supervisor: Supervisor, carriers: list[Carrier]) -> list[Finding]:
+    """Processes of pods of ours that have ended.
+
+    Args:
+        carriers: what was found before; a pod that has come back since is not what they are of.
+    """
+    strays: dict[str, list[Carrier]] = {}
+    for one in carriers:
+        record = supervisor.table.get(one.pod_id)
+        if record is not None and record.life is Life.ENDED and record.id not in supervisor.pods:
+            strays.setdefault(one.pod_id, []).append(one)
+    return [
+        found(
+            "stray_process",
+            describe_strays(supervisor.known(pod_id).name, seen),
+            fix_for_strays(seen),
+            partial(_end_strays, supervisor, seen),
+        )
+        for pod_id, seen in strays.items()
+    ]
+
+
+async def _end_strays(supervisor: Supervisor, seen: list[Carrier]) -> str:
+    return await trio.to_thread.run_sync(end_carriers, supervisor.places.places, seen)
 
 
 async def _settle(supervisor: Supervisor, record: PodRecord, lease: Lease | None) -> str:

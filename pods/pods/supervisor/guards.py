@@ -1,8 +1,8 @@
 """Who answers for what a killed keeper leaves, where its own launcher was killed before.
 
 Owns the entry of such keepers' guards in the registry, so that no supervisor takes a scope for free
-while a guard is still at work, and the wait for a guard's end. Called by `service` for as long as
-the supervisor lives, and by who judges that a tree is gone.
+while a guard is still at work, and the wait for a guard's end and for what it left. Called by
+`service` for as long as the supervisor lives, and by who judges that a tree is gone.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pods.scope.table import Table
 from pods.supervisor.core import Supervisor
 from pods.supervisor.live import LivePod
 from pods.supervisor.processes import signal_process, wait_process_gone
+from pods.supervisor.strays import end_strays
 from pods_protocol.errors import PodsError
 from pods_protocol.process_messages import GetKeeperStatus
 from pods_protocol.values import ProcessIdentity
@@ -94,8 +95,17 @@ async def _enter_found(supervisor: Supervisor, pods: Sequence[LivePod]) -> list[
     return late
 
 
-async def wait_guard_gone(supervisor: Supervisor, pod_id: str) -> None:
-    """Wait until a killed keeper's guard has ended what it left; at once where there is none."""
+async def wait_nothing_left(supervisor: Supervisor, pod_id: str) -> None:
+    """Wait until nothing is left of a killed keeper's pod that no launcher answers for.
+
+    Its guard ends that. Where there was none, or it was killed as well, what carries the pod's id
+    is ended from here.
+    """
+    await _wait_guard_gone(supervisor, pod_id)
+    await end_strays(supervisor, pod_id)
+
+
+async def _wait_guard_gone(supervisor: Supervisor, pod_id: str) -> None:
     guard = read_guard(supervisor.places.pod_runtime(pod_id))
     if guard is not None:
         with trio.move_on_after(PATIENCE_SECONDS):

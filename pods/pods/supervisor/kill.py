@@ -16,7 +16,7 @@ from pods.keeper.record import read_record
 from pods.records.record import PodRecord
 from pods.scope.identity import is_alive
 from pods.supervisor.core import Supervisor
-from pods.supervisor.guards import wait_guard_gone
+from pods.supervisor.guards import wait_nothing_left
 from pods.supervisor.keeper_link import ask_keeper
 from pods.supervisor.live import LivePod
 from pods.supervisor.orphans import end_keeper
@@ -85,7 +85,7 @@ async def _by_launcher(
     # No launcher of ours has it. It may be an orphan of a launcher that was killed.
     if keeper is None or not is_alive(keeper):
         await _unknown_keeper(supervisor, record)  # also of a start again that was cut off
-        await wait_guard_gone(supervisor, record.id)
+        await wait_nothing_left(supervisor, record.id)
     else:
         # It alone can end what is below it: killed, it would leave that to nobody.
         return await trio.to_thread.run_sync(end_keeper, keeper, abandon_on_cancel=True)

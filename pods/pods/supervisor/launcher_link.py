@@ -204,6 +204,8 @@ class LauncherLink:
             signal_process(who, signal.SIGKILL)
             await wait_process_gone(who)
             self._rpc = None
+        except NotConnected:
+            self._rpc = None  # it ended as it was reached
         finally:
             greeted.set()
         return self._rpc

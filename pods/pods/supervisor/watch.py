@@ -18,7 +18,7 @@ from pods.keeper.record import read_record
 from pods.lifecycle import Life, Trigger
 from pods.supervisor.acts import LOST, Facts, perform
 from pods.supervisor.core import Supervisor
-from pods.supervisor.guards import wait_guard_gone
+from pods.supervisor.guards import wait_nothing_left
 from pods.supervisor.live import STATE_KINDS_ASKED, LivePod
 from pods.supervisor.overdue import see_to_end, wait_dead
 from pods.supervisor.processes import wait_child_gone, wait_process_gone
@@ -115,8 +115,10 @@ async def wait_tree_gone(supervisor: Supervisor, live: LivePod) -> ExitRecord:
     # The keeper went without its last word. What it kept falls to the launcher, which kills it. A
     # launcher that came after the keeper's own knows nothing of it and will never speak: there the
     # keeper's guard is at work, if the kernel allows one.
-    if await _launcher_has_it(supervisor, live):
-        await supervisor.launcher.wait_ended(live.id)
+    witnessed = (
+        await _launcher_has_it(supervisor, live)
+        and await supervisor.launcher.wait_ended(live.id) is not None
+    )
     record = read_record(live.directory)
     if record is not None:
         return record
@@ -124,7 +126,8 @@ async def wait_tree_gone(supervisor: Supervisor, live: LivePod) -> ExitRecord:
         await wait_process_gone(live.keeper_identity)
         # It dies with its keeper, and its journal is free once it is dead.
         await wait_child_gone(live.keeper_identity, live.pod_pid)
-    await wait_guard_gone(supervisor, live.id)
+    if not witnessed:
+        await wait_nothing_left(supervisor, live.id)
     # A keeper that was asked ends once it has answered, which may be heard before the answer is.
     return read_record(live.directory) or live.last_word or LOST
 

@@ -1,0 +1,175 @@
+"""Processes of pods that live no more, known by what they were started with.
+
+Where a pod's keeper, its launcher and its guard are all killed, what its programs left running
+falls to the init process, and no parent leads to it any more. Its environment does: every program
+of a pod is started with `PODS_ID` beside our directories. What has thrown that away, and what the
+agent's own process forked without a program of its own, is not found.
+
+Owns that look and the end of what it finds. A number alone is nobody: a process is held by its
+identity, and looked at once more before it is ended. Blocking, but for `end_strays`. Used by
+`doctor`, by `checkup`, and before a lease is given back whose pod's end nobody has witnessed.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+import trio
+from attrs import frozen
+
+from pods.paths import Places
+from pods.scope.identity import identify, is_alive
+from pods.supervisor.probes import POD_ID
+from pods.supervisor.processes import signal_process, wait_process_gone
+from pods_protocol.values import ProcessIdentity
+
+if TYPE_CHECKING:
+    from pods.supervisor.core import Supervisor
+
+MAX_ENVIRON_BYTES: Final = 1024 * 1024
+"""Of one process: most have four thousand; more than this no program of ours was started with."""
+
+MAX_NAMED: Final = 10
+"""Processes that one problem names."""
+
+KILL_SECONDS: Final = 5.0
+"""SIGKILL to gone: a few milliseconds, but for processes in uninterruptible sleep."""
+
+
+@frozen
+class Carrier:
+    """A process that carries a pod's id.
+
+    Attributes:
+        process: which, for ever.
+        pod_id: of the pod.
+        surely_ours: its temporary directory is that pod's too: nobody has this from elsewhere, as a
+            supervisor has that was started inside of a pod with directories of its own.
+    """
+
+    process: ProcessIdentity
+    pod_id: str
+    surely_ours: bool
+
+
+def find_carriers(places: Places) -> list[Carrier]:
+    """Every process of this user that carries the id of a pod of these directories."""
+    own, user = os.getpid(), os.geteuid()
+    return [
+        found
+        for pid in _pids()
+        if pid != own and (found := _carrier(places, pid, user)) is not None
+    ]
+
+
+def carriers_of(places: Places, pod_id: str) -> list[Carrier]:
+    """Those of one pod."""
+    return [found for found in find_carriers(places) if found.pod_id == pod_id]
+
+
+def kill_carrier(places: Places, seen: Carrier) -> bool:
+    """Kill a process that was seen, if it still is the one; whether it was there."""
+    if _carrier(places, seen.process.pid, os.geteuid()) != seen:
+        return False
+    return signal_process(seen.process, signal.SIGKILL)
+
+
+def describe_strays(name: str, seen: Sequence[Carrier]) -> str:
+    """What is wrong, in a sentence."""
+    return (
+        f"{_numbers(seen)}: started by pod {name} ({seen[0].pod_id}), which is not a living pod; "
+        "its keeper, launcher and guard were killed before they could end that"
+    )
+
+
+def fix_for_strays(seen: Sequence[Carrier]) -> str:
+    """What a person would do about it."""
+    return f"end it: kill -9 {' '.join(str(one.process.pid) for one in seen[:MAX_NAMED])}"
+
+
+def end_carriers(places: Places, seen: Sequence[Carrier]) -> str:
+    """End these, each if it still is what was seen; says so. What they fork meanwhile is left.
+
+    Raises:
+        TimeoutError: something does not go.
+    """
+    for one in seen:
+        kill_carrier(places, one)
+    deadline = time.monotonic() + KILL_SECONDS
+    for one in seen:
+        if not _gone_by(one.process, deadline):
+            raise TimeoutError(f"process {one.process.pid} does not go")
+    return f"ended {_numbers(seen)}"
+
+
+def _numbers(seen: Sequence[Carrier]) -> str:
+    pids = ", ".join(str(one.process.pid) for one in seen[:MAX_NAMED])
+    more = f" and {len(seen) - MAX_NAMED} more" if len(seen) > MAX_NAMED else ""
+    return f"{'process' if len(seen) == 1 else 'processes'} {pids}{more}"
+
+
+def _gone_by(process: ProcessIdentity, deadline: float) -> bool:
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return True
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        left = max(0.0, deadline - time.monotonic())
+        return not is_alive(process) or bool(poll.poll(left * 1000))
+    finally:
+        os.close(descriptor)
+
+
+async def end_strays(supervisor: Supervisor, pod_id: str) -> int:
+    """End all that carries a dead pod's id, and wait until it is gone; returns how many there were.
+
+    However long that takes: who calls has a lease to give back.
+    """
+    places, ended = supervisor.places.places, 0
+    while found := await trio.to_thread.run_sync(carriers_of, places, pod_id):
+        for one in found:
+            if kill_carrier(places, one):
+                ended += 1
+                supervisor.log(f"process {one.process.pid} of dead pod {pod_id} is ended")
+        for one in found:
+            await wait_process_gone(one.process)
+    return ended
+
+
+def _pids() -> Iterator[int]:
+    with os.scandir("/proc") as entries:
+        for entry in entries:
+            if entry.name.isdigit():
+                yield int(entry.name)
+
+
+def _carrier(places: Places, pid: int, user: int) -> Carrier | None:
+    try:
+        # As root every environment can be read, and other users have pods of their own.
+        if os.stat(f"/proc/{pid}").st_uid != user:
+            return None
+        process = identify(pid)
+        with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
+            content = file.read(MAX_ENVIRON_BYTES)
+    except OSError:
+        return None
+    if b"PODS_ID=" not in content or not is_alive(process):
+        return None
+    carried = dict(entry.partition(b"=")[::2] for entry in content.split(b"\0"))
+    pod_id = os.fsdecode(carried.get(b"PODS_ID", b""))
+    ours = (
+        carried.get(b"PODS_RUNTIME_DIR") == os.fsencode(places.runtime)
+        or carried.get(b"PODS_STATE_DIR") == os.fsencode(places.state)
+    )  # fmt: skip
+    if not ours or not POD_ID.match(pod_id):
+        return None
+    temporary = os.fsdecode(carried.get(b"TMPDIR", b""))
+    surely = temporary.startswith(f"{places.runtime}/") and f"/{pod_id}/" in f"{temporary}/"
+    return Carrier(process, pod_id, surely)
