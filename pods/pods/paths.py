@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from pods_protocol.bounds import MAX_NAME_LENGTH
-from pods_protocol.errors import InvalidName, PathTooLong
+from pods_protocol.errors import InvalidName, InvalidParams, PathTooLong
 
 MAX_SOCKET_PATH_BYTES: Final = 107
 """`sun_path` is 108 bytes with its final zero on Linux (103 usable on macOS)."""
@@ -207,15 +207,34 @@ def places_from(environ: Mapping[str, str], uid: int) -> Places:
         environ: the process's environment; `PODS_RUNTIME_DIR`, `PODS_STATE_DIR`,
             `XDG_RUNTIME_DIR`, `XDG_STATE_HOME`, `XDG_CONFIG_HOME` and `HOME` are read.
         uid: of the user, for `/tmp/pods-UID` where there is no runtime directory.
+
+    Raises:
+        InvalidParams: one of ours is a relative path: another place for each process.
     """
     home = environ.get("HOME") or "/"
-    runtime = environ.get("PODS_RUNTIME_DIR") or (
-        f"{environ['XDG_RUNTIME_DIR']}/pods"
-        if environ.get("XDG_RUNTIME_DIR")
-        else f"/tmp/pods-{uid}"
+    shared = _absolute(environ, "XDG_RUNTIME_DIR")
+    runtime = _own(environ, "PODS_RUNTIME_DIR") or (
+        f"{shared}/pods" if shared else f"/tmp/pods-{uid}"
     )
-    state = environ.get("PODS_STATE_DIR") or (
-        f"{environ.get('XDG_STATE_HOME') or home + '/.local/state'}/pods"
+    state = _own(environ, "PODS_STATE_DIR") or (
+        f"{_absolute(environ, 'XDG_STATE_HOME') or home + '/.local/state'}/pods"
     )
-    config = f"{environ.get('XDG_CONFIG_HOME') or home + '/.config'}/pods/config.toml"
+    config = f"{_absolute(environ, 'XDG_CONFIG_HOME') or home + '/.config'}/pods/config.toml"
     return Places(runtime=runtime.rstrip("/"), state=state.rstrip("/"), config=config)
+
+
+def _absolute(environ: Mapping[str, str], name: str) -> str:
+    """A directory of the user's; empty where there is none, or, as XDG wants it, a relative one."""
+    path = environ.get(name, "")
+    return path if path.startswith("/") else ""
+
+
+def _own(environ: Mapping[str, str], name: str) -> str:
+    path = environ.get(name, "")
+    if path and not path.startswith("/"):
+        raise InvalidParams(
+            f"cannot use {name}={path!r}: it is a relative path, another place for each directory "
+            "that pods is run in; give the whole path",
+            path=name,
+        )
+    return path

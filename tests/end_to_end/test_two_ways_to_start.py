@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 from collections import Counter
@@ -260,3 +261,9 @@ def test_an_agent_that_cannot_be_had_is_said_and_leaves_nothing(
     assert code_of(error) == "agent_error"
     assert why in error["error"]["message"]
     assert way.door.account() == before
+    if agent == "broken:Agent":
+        said, _, log = error["error"]["message"].partition("; its traceback is in ")
+        assert re.search(r"/broken\.py:1\); ", said)
+        assert "raise RuntimeError('no such luck')" in Path(log).read_text()
+    else:
+        assert "traceback" not in error["error"]["message"]

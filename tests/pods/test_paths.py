@@ -14,7 +14,7 @@ from pods.paths import (
     places_from,
 )
 from pods_protocol.bounds import MAX_NAME_LENGTH
-from pods_protocol.errors import InvalidName, PathTooLong
+from pods_protocol.errors import InvalidName, InvalidParams, PathTooLong
 
 PLACES = Places(runtime="/run/p", state="/state", config="/config")
 POD_ID = "0123456789ab"
@@ -62,6 +62,14 @@ def test_a_name_that_could_not_stand_in_a_path_or_a_table_is_refused(name: str) 
         check_name(name, "supervisor")
     assert "supervisor" in caught.value.message
     assert len(caught.value.message) < 250
+
+
+@pytest.mark.parametrize("name", ["PODS_RUNTIME_DIR", "PODS_STATE_DIR"])
+def test_a_relative_place_of_ours_is_refused_and_one_of_xdg_passed_over(name: str) -> None:
+    with pytest.raises(InvalidParams, match=f"{name}='here'.*the whole path"):
+        places_from({name: "here", "HOME": "/home/a"}, 7)
+    xdg = dict.fromkeys(("XDG_RUNTIME_DIR", "XDG_STATE_HOME", "XDG_CONFIG_HOME"), "here")
+    assert places_from({**xdg, "HOME": "/home/a"}, 7) == places_from({"HOME": "/home/a"}, 7)
 
 
 def test_the_environment_chooses_the_places() -> None:

@@ -89,7 +89,7 @@ def test_spawn_echoes_scope_enforcement_room_and_what_to_do_next(tools: Blocking
     assert "Enforcement: advisory (a fake). Not enforced: writes are not held back." in (
         result.summary
     )
-    assert "1 of 8 children" in result.summary
+    assert "you may have 7 more children (1 of 8 in use" in result.summary
     assert 'ReadPodOutput {"pod": "api"} waits for its answer' in result.summary
     assert result.data["message_state"] == "started"
     assert result.data["scope"]["allow"][0] == {

@@ -295,13 +295,15 @@ def _summary(output: SpawnPodOutput) -> str:
     }[output.message_state]
     gaps = f" Not enforced: {'; '.join(enforcement.gaps)}." if enforcement.gaps else ""
     why = f" ({enforcement.reason})" if enforcement.reason else ""
+    more = max(0, min(room.children_limit - room.children, room.pods_limit - room.pods))
     return escape(
         f"Pod {output.pod} ({output.id}) is up with agent {output.agent} in {output.cwd}. {taken}\n"
         f"Scope: writes {_paths(scope.allow, 'write')}; reads {_paths(scope.allow, 'read')}; "
         f"denied {_paths(scope.deny)}; may lend {_paths(scope.delegable)}.\n"
         f"Enforcement: {enforcement.summary}{why}.{gaps}\n"
-        f"Room left: {room.children} of {room.children_limit} children, {room.pods} of "
-        f"{room.pods_limit} pods in use; depth {room.depth} of {room.depth_limit}.\n"
+        f"Room: you may have {more} more children "
+        f"({room.children} of {room.children_limit} in use; of all pods {room.pods} of "
+        f"{room.pods_limit}; depth {room.depth} of {room.depth_limit}).\n"
         f"Next: {'; '.join(output.next)}."
     )
 

@@ -27,6 +27,9 @@ ENTRY_POINT_GROUP: Final = "pods.agents"
 MAX_DETAIL_CHARACTERS: Final = 500
 """Of somebody else's exception in an answer; all of it is in the pod's `stderr.log`."""
 
+_NOT_THEIRS: Final = frozenset({__file__, importlib.__file__})
+"""Frames between somebody else's code and us."""
+
 TurnFunction = Callable[[Turn], Awaitable[StopReason | TurnEnd | None]]
 
 
@@ -59,7 +62,7 @@ def load_agent(
 
     Raises:
         AgentError: with `agent` and `detail`; the traceback of what somebody else's code raised is
-            printed to standard error.
+            printed to standard error, and the supervisor says where it keeps that.
     """
     try:
         return _make(kind, _find(kind, cwd), options, secrets)
@@ -69,7 +72,22 @@ def load_agent(
         # Somebody else's module or class: its words go to the asker, the rest to the log.
         traceback.print_exc()
         detail = describe_error(error)
-        raise _cannot(kind, detail, "its traceback is in the pod's stderr.log") from error
+        where = _place_of(error)
+        raise AgentError(
+            f"cannot load agent {kind!r}: {detail}{where}; correct it and try again",
+            agent=kind,
+            detail=detail,
+        ) from error
+
+
+def _place_of(error: BaseException) -> str:
+    """The line that raised, in brackets; empty where it is none of the module's."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith("<") and frame.filename not in _NOT_THEIRS
+    ]
+    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
 
 
 def describe_error(error: BaseException, limit: int = MAX_DETAIL_CHARACTERS) -> str:

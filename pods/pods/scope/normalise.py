@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal, TypeAlias
 
 from pods.scope.regions import is_below
 from pods_protocol.errors import InvalidScope
@@ -23,12 +23,24 @@ its neighbours under the registry's lock and becomes kernel rules of every proce
 _SHOWN_CHARACTERS: Final = 200
 """Of a target in a message."""
 
+Purpose: TypeAlias = Literal["scope", "allow", "deny", "delegable", "cwd"]
+"""What rules are for."""
+
+_ACTS: Final[Mapping[Purpose, str]] = {
+    "scope": "use in a scope",
+    "allow": "let a pod {permission}",
+    "deny": "deny a pod",
+    "delegable": "let a pod lend",
+    "cwd": "have a pod work in",
+}
+"""What cannot be done, before the target's name."""
+
 
 def normalise_rules(
     rules: Sequence[ScopeRule],
     *,
     forbidden_roots: Sequence[str] = (),
-    what: str = "scope",
+    what: Purpose = "scope",
 ) -> tuple[ScopeRule, ...]:
     """The same rules on canonical targets, each once, in the order given.
 
@@ -36,14 +48,14 @@ def normalise_rules(
         rules: as received.
         forbidden_roots: directories of pods' own (sockets, tokens, journals) that no target may
             be, lie in or contain.
-        what: what the rules are for, for the messages: `scope`, `deny`, `delegable`.
+        what: what the rules are for, for the messages.
 
     Raises:
         InvalidScope: `data` has `target` and `hint`.
     """
     if len(rules) > MAX_RULES:
         raise InvalidScope(
-            f"cannot use {len(rules)} rules as {what}: {MAX_RULES} is the most; name directories "
+            f"cannot take {len(rules)} rules at once: {MAX_RULES} is the most; name directories "
             "that contain several of the targets",
             target="",
             hint=f"at most {MAX_RULES} rules",
@@ -51,15 +63,15 @@ def normalise_rules(
     roots = [os.path.realpath(root) for root in forbidden_roots]
     found: dict[ScopeRule, None] = {}
     for rule in rules:
-        target = _resolve(rule.target, what)
+        target = _resolve(rule, what)
         if target == "/" and rule.permission == "write":
             raise _invalid(
-                rule.target, what, "it is the whole machine", "name the directories to write in"
+                rule, what, "it is the whole machine", "name the directories to write in"
             )
         for root in roots:
             if is_below(target, root) or is_below(root, target):
                 raise _invalid(
-                    rule.target,
+                    rule,
                     what,
                     f"pods keeps its own state in {root}, which no pod may touch",
                     "name directories beside it",
@@ -68,25 +80,26 @@ def normalise_rules(
     return tuple(found)
 
 
-def _resolve(target: str, what: str) -> str:
+def _resolve(rule: ScopeRule, what: Purpose) -> str:
+    target = rule.target
     if not target:
-        raise _invalid(target, what, "it is empty", "give an absolute path")
+        raise _invalid(rule, what, "it is empty", "give an absolute path")
     if "\0" in target:
-        raise _invalid(target, what, "it contains a zero byte", "give an absolute path")
+        raise _invalid(rule, what, "it contains a zero byte", "give an absolute path")
     try:
         target.encode()
     except UnicodeEncodeError:
-        raise _invalid(target, what, "it is not UTF-8", "rename the file") from None
+        raise _invalid(rule, what, "it is not UTF-8", "rename the file") from None
     if target.startswith("~"):
         raise _invalid(
-            target,
+            rule,
             what,
             "nobody expands the tilde here",
             "expand it yourself: your home is not the supervisor's to guess",
         )
     if not target.startswith("/"):
         raise _invalid(
-            target,
+            rule,
             what,
             "it is relative, and to what is not known here",
             "give an absolute path",
@@ -95,10 +108,10 @@ def _resolve(target: str, what: str) -> str:
         resolved = os.path.realpath(target, strict=True)
         resolved.encode()
     except UnicodeEncodeError:
-        raise _invalid(target, what, "it leads to a path that is not UTF-8", "rename it") from None
+        raise _invalid(rule, what, "it leads to a path that is not UTF-8", "rename it") from None
     except OSError as error:
         why, hint = _explain(target, error)
-        raise _invalid(target, what, why, hint) from None
+        raise _invalid(rule, what, why, hint) from None
     # POSIX lets a path begin with two slashes mean something else; here it is the root.
     return "/" + resolved.lstrip("/")
 
@@ -125,10 +138,10 @@ def _nearest(target: str) -> str:
     return at
 
 
-def _invalid(target: str, what: str, why: str, hint: str) -> InvalidScope:
-    shown = ascii(target[:_SHOWN_CHARACTERS])
+def _invalid(rule: ScopeRule, what: Purpose, why: str, hint: str) -> InvalidScope:
+    act = _ACTS[what].format(permission=rule.permission)
     return InvalidScope(
-        f"cannot use {shown} as a target of the {what}: {why}; {hint}",
-        target=target[:_SHOWN_CHARACTERS].encode("utf-8", "replace").decode(),
+        f"cannot {act} {rule.target[:_SHOWN_CHARACTERS]!a}: {why}; {hint}",
+        target=rule.target[:_SHOWN_CHARACTERS].encode("utf-8", "replace").decode(),
         hint=hint,
     )

@@ -28,14 +28,23 @@ from pods.supervisor.acts import describe_exit
 from pods.supervisor.core import Supervisor
 from pods.supervisor.lending import tell_lent
 from pods.supervisor.live import LivePod
-from pods.supervisor.records import error_tail, write_environment, write_secrets, write_token
+from pods.supervisor.records import (
+    error_tail,
+    last_traceback,
+    write_environment,
+    write_secrets,
+    write_token,
+)
 from pods_protocol.bounds import HELLO_SECONDS
-from pods_protocol.errors import NotConnected, PodsError, StartFailed, TimedOut
+from pods_protocol.errors import AgentError, NotConnected, PodsError, StartFailed, TimedOut
 from pods_protocol.pod_messages import Run, RunResult
 from pods_protocol.process_messages import PodSpec, Revival
 from pods_protocol.values import Doors, Limits, ScopeGrant
 
 T = TypeVar("T")
+
+MAX_COMPARED_CHARACTERS: Final = 100
+"""Of an error's detail, to find its traceback by: the rest may be cut off."""
 
 WITNESS_SECONDS: Final = 1.0
 """How long a failed start waits for the keeper's word on why."""
@@ -157,6 +166,18 @@ async def bring_up(
         return await beside((take_over,), greet_pod)
     except (NotConnected, TimedOut) as error:
         raise await _start_failed(live, error, start.verb) from error
+    except AgentError as error:
+        raise _with_traceback(supervisor, live, error) from error
+
+
+def _with_traceback(supervisor: Supervisor, live: LivePod, error: AgentError) -> AgentError:
+    """The error with where its traceback is: the pod's own log goes with a spawn that failed."""
+    detail = str(error.data.get("detail", ""))
+    written = last_traceback(f"{live.directory}/{STDERR_LOG}")
+    if not detail or detail[:MAX_COMPARED_CHARACTERS] not in written:
+        return error  # it is our own sentence, and all there is to say
+    supervisor.log(f"the agent of pod {live.name} cannot be loaded:\n{written}")
+    return AgentError(f"{error.message}; its traceback is in {supervisor.places.log}", **error.data)
 
 
 async def take_lease(

@@ -69,12 +69,22 @@ MAX_ERROR_TAIL_BYTES = 2000
 """Of a failed start: the end of one traceback."""
 
 
-def error_tail(path: str) -> str:
+MAX_TRACEBACK_BYTES = 16 * 1024
+"""Of an agent that could not be loaded: a deep one, with what it was raised from."""
+
+
+def last_traceback(path: str) -> str:
+    """What was written to a log from a traceback on; empty where there is none."""
+    _, found, rest = error_tail(path, MAX_TRACEBACK_BYTES).partition("Traceback (most recent")
+    return found + rest
+
+
+def error_tail(path: str, limit_bytes: int = MAX_ERROR_TAIL_BYTES) -> str:
     """The end of what was written to a log; empty where it cannot be read."""
     try:
         with open(path, "rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - MAX_ERROR_TAIL_BYTES))
+            file.seek(max(0, size - limit_bytes))
             return file.read().decode("utf-8", "replace").strip()
     except OSError:
         return ""

@@ -54,7 +54,7 @@ from pods.supervisor.spawn import spawn
 from pods.supervisor.stop import stop
 from pods.supervisor.subscribe import subscribe
 from pods.supervisor.wait import wait
-from pods_protocol.errors import StartFailed, StorageFailed
+from pods_protocol.errors import PodRunning, StartFailed, StorageFailed
 from pods_protocol.supervisor_api import SUPERVISOR_API
 
 JOURNAL_RETENTION: Final = Retention(max_bytes=64 * 1024 * 1024)
@@ -317,6 +317,16 @@ def _journal(options: Options) -> Generator[JournalWriter[PodTable]]:
             retention=JOURNAL_RETENTION,
             snapshot_bytes=JOURNAL_SNAPSHOT_BYTES,
         )
+    except PodRunning as error:
+        # Its life lock lies in its runtime directory, and was free: that one has another.
+        raise StartFailed(
+            f"cannot start the supervisor {places.name}: process {error.data['holder']} is one of "
+            f"that name with the same state directory {places.places.state} and another runtime "
+            f"directory than {places.places.runtime}; set PODS_RUNTIME_DIR to that one's, give "
+            "this one another name by --supervisor, or set PODS_STATE_DIR to another directory",
+            step="journal",
+            detail=directory,
+        ) from error
     except OSError as error:
         raise StorageFailed(
             f"cannot open the supervisor's journal in {directory}: {error.strerror}; check its "

@@ -26,6 +26,10 @@ class WithOptions(Plain):
     def __init__(self, options):
         self.options = options
 
+class CannotBeCalled(Plain):
+    def __init__(self, needed):
+        pass
+
 class Keywords(Plain):
     def __init__(self, **given):
         self.options = given["options"]
@@ -132,6 +136,14 @@ def test_what_cannot_be_loaded_says_why(cwd: str, kind: str, words: str) -> None
         load(kind, cwd)
     assert caught.value.data["agent"] == kind
     assert caught.value.data["detail"]
+
+
+def test_the_line_that_raised_is_named(cwd: str) -> None:
+    with pytest.raises(AgentError, match=r"at import \(.*/broken_p5\.py:1\); correct it"):
+        load("broken_p5:Agent", cwd)
+    with pytest.raises(AgentError, match=r"CannotBeCalled.* argument.*; correct it") as caught:
+        load("some_agents_p5:CannotBeCalled", cwd)
+    assert "loading.py" not in caught.value.message
 
 
 def test_options_that_nobody_takes_are_refused(cwd: str) -> None:

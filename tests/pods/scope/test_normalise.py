@@ -155,9 +155,11 @@ def test_pods_own_directories_are_nobodys_scope(
 
 
 def test_the_message_names_what_the_rules_are_for_and_cuts_long_targets() -> None:
-    with pytest.raises(InvalidScope, match="as a target of the deny") as error:
+    with pytest.raises(InvalidScope, match=r"^cannot deny a pod 'xxx") as error:
         normalise_rules([write("x" * 1000)], what="deny")
     assert len(error.value.message) < 400
+    with pytest.raises(InvalidScope, match=r"^cannot let a pod write '/not/there': it does not"):
+        normalise_rules([write("/not/there")], what="allow")
 
 
 def test_there_is_a_bound_on_rules() -> None:

@@ -13,7 +13,8 @@ import trio
 from pods.journal.store import Journal
 from pods.records.events import POD_RESERVED, reserved_data
 from pods.rpc.unix import ensure_private_directory
-from pods_protocol.errors import CapacityReached, ScopeConflict
+from pods.supervisor.service import serve
+from pods_protocol.errors import CapacityReached, ScopeConflict, StartFailed
 from pods_protocol.supervisor_messages import SpawnPod
 from pods_protocol.values import ScopeGrant
 from supervisor_support import (
@@ -24,7 +25,9 @@ from supervisor_support import (
     daemon,
     is_there,
     left_in,
+    options_for,
     places_of,
+    supervisor_and_client,
     wait_process_ended,
     wait_text,
 )
@@ -126,6 +129,18 @@ async def test_supervisors_side_by_side_share_one_registry(
         assert await wait_process_ended(first) == 0
         assert await wait_process_ended(second) == 0
     assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_second_runtime_directory_on_one_state_directory_is_refused_with_the_remedy(
+    pods_environ: dict[str, str], short_dir: str
+) -> None:
+    other = {**pods_environ, "PODS_RUNTIME_DIR": f"{short_dir}/r2"}
+    async with supervisor_and_client(pods_environ):
+        with trio.fail_after(WAIT_SECONDS), pytest.raises(StartFailed) as refused:
+            await serve(options_for(other, "test"), signals=False)
+    message = refused.value.message
+    assert f"process {os.getpid()} is one of that name" in message
+    assert "set PODS_RUNTIME_DIR to that one's" in message
 
 
 async def test_a_spawn_that_a_killed_supervisor_had_begun_is_rolled_back_by_the_next(
