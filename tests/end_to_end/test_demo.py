@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,8 @@ from end_to_end_support import PODS, WAIT_SECONDS, Door, Terminal, open_door, ru
 from pods.cli import main
 
 pytestmark = pytest.mark.slow
-SCREENFUL = 60
+SCREENFUL = 40
+"""Lines: what fits most terminals."""
 
 
 @pytest.fixture
@@ -53,7 +55,8 @@ def test_the_demo_shows_the_whole_job_and_leaves_nothing(door: Door) -> None:
         r"^4/7 pods_protocol is interrupted in the middle of a turn and goes on$",
         r"^5/7 pods is stopped, and its scope given to a new pod$",
         r"^ +Pod pods-heir \(\w+\) is up",
-        r"^pods-heir +stopped +pods +end_turn",
+        r"^├─ pods +stopped +pods +error: what it asked for was refused$",
+        r"^└─ pods-heir +stopped +pods +end_turn$",
         r"pods: \d+ lines of Python, \d+ raise an error / taken over$",
         r"^ +pods_tools: \d+ lines of Python",
         r"^Everything is stopped; nothing is left behind\. [0-9.]+ s\.$",
@@ -74,6 +77,18 @@ def test_the_demo_works_on_a_copy_of_the_tree_that_is_named(door: Door) -> None:
     assert "first: 1 lines of Python, 1 raise an error / taken over" in answer.out
     assert sorted(str(path) for path in Path(tree).rglob("*")) == before
     nothing_left_of(answer.out)
+
+
+def test_plain_lines_and_pipes_do_without_what_draws(door: Door) -> None:
+    small_tree(f"{door.work}/tree", "first", "second")
+    for option in ("['--plain']", "[]"):
+        code = (
+            "import sys\nfrom pods.cli import main\n"
+            f"assert main(['demo', '--tree', 'tree', *{option}]) == 0\n"
+            "assert 'rich' not in sys.modules"
+        )
+        answer = door.run([sys.executable, "-P", "-c", code])
+        assert (answer.code, answer.err) == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +159,7 @@ def test_on_a_terminal_there_is_a_live_view_that_ends_cleanly(door: Door) -> Non
     assert seen.rindex("\x1b[?25h") > seen.rindex("\x1b[?25l"), "the cursor is shown again"
     tail = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen).rstrip().splitlines()
     assert tail[-1].startswith("Everything is stopped; nothing is left behind.")
-    assert any(line.startswith("first-heir") for line in tail)
+    assert any(line.startswith("└─ first-heir") for line in tail)
     nothing_left_of(seen)
 
 

@@ -18,10 +18,9 @@ from contextlib import contextmanager
 from typing import Final, NoReturn
 
 import trio
-from rich.console import Console
 
 from pods.demo.tree import Tree, copy_tree
-from pods.demo.view import PLAIN_WIDTH, View
+from pods.demo.view import View
 from pods.supervisor.embedded import open_supervisor
 from pods_protocol.errors import ExitCode, PodsError
 from pods_protocol.values import StopReason
@@ -43,11 +42,10 @@ def main(words: Sequence[str]) -> int:
     # Short, because sockets lie in it; private, because tokens do.
     directory = tempfile.mkdtemp(prefix="pods-demo-", dir="/tmp")
     plain = arguments.plain or not sys.stdout.isatty()
-    console = Console(force_terminal=False if plain else None, width=PLAIN_WIDTH if plain else None)
     try:
         with _endings_interrupt():
             tree = copy_tree(arguments.tree, f"{directory}/tree")
-            return trio.run(_show_until_told, console, tree, directory)
+            return trio.run(_show_until_told, _view_of(tree.root, plain=plain), tree, directory)
     except PodsError as error:
         sys.stderr.write(f"pods: {error.message}\n")
         return error.EXIT_CODE
@@ -75,21 +73,29 @@ def _endings_interrupt() -> Generator[None]:
             signal.signal(number, handler)
 
 
-async def _show_until_told(console: Console, tree: Tree, directory: str) -> int:
+def _view_of(root: str, *, plain: bool) -> View:
+    if plain:
+        return View(root)
+    from pods.demo.live_view import LiveView  # brings rich
+
+    return LiveView(root)
+
+
+async def _show_until_told(view: View, tree: Tree, directory: str) -> int:
     """The show; an ending cancels it, and then all that it started is stopped first.
 
     Raises:
         KeyboardInterrupt: it was ended.
         PodsError: the show's own.
-        SystemExit: nobody reads what it says any more; it is how rich tells.
+        SystemExit, OSError: nobody reads what it says any more; the first is how rich tells.
     """
     code: int | None = None
-    failure: PodsError | SystemExit | None = None
+    failure: PodsError | SystemExit | OSError | None = None
     async with trio.open_nursery() as nursery:
         await nursery.start(_cancel_when_told, nursery.cancel_scope)
         try:
-            code = await _show(console, tree, directory)
-        except (PodsError, SystemExit) as error:
+            code = await _show(view, tree, directory)
+        except (PodsError, SystemExit, OSError) as error:
             failure = error  # carried past the nursery, which would wrap it in a group
         nursery.cancel_scope.cancel()
     if failure is not None:
@@ -118,10 +124,10 @@ def _environ(directory: str) -> dict[str, str]:
     return environ
 
 
-async def _show(console: Console, tree: Tree, directory: str) -> int:
+async def _show(view: View, tree: Tree, directory: str) -> int:
     begun = time.monotonic()
     outcome: StopReason | None = None
-    with View(console, tree.root) as view:
+    with view:
         view.say(f"A parent and its pods share {len(tree.packages)} packages of a source tree:")
         view.say(f"{tree.root}: {', '.join(tree.packages)}")
         async with open_supervisor(environ=_environ(directory)) as client:

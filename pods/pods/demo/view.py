@@ -1,30 +1,27 @@
-"""What a person sees of the demo: a live tree and table on a terminal, plain lines elsewhere.
+"""What a person sees of the demo, as plain lines.
 
-Owns the looks. Is told of events and rows; asks nobody. Called by `main`.
+Owns the looks: which lines an event makes, and the tree of the pods as a table. Is told of events
+and rows; asks nobody. Called by `main`; a terminal gets `live_view`, which shows the same in place.
 """
 
 from __future__ import annotations
 
 import re
-from collections import deque
-from collections.abc import Sequence
-from typing import Final
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Final, TypeAlias
 
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
-from rich.tree import Tree
-
+from pods_protocol.errors import ExitCode
 from pods_protocol.events import Event
 from pods_protocol.values import PodInfo
-
-KEPT_LINES: Final = 12
-"""Lines of the story that stay in sight below the live table."""
 
 PLAIN_WIDTH: Final = 110
 """Columns where there is no terminal to ask."""
 
+Line: TypeAlias = "list[tuple[str, str]]"
+"""Pieces of text, each with its style; plain lines have none."""
+
+_HEADERS: Final = ("NAME", "STATE", "TURN", "WRITES", "LAST TURN")
 _STATE_STYLES: Final = {"working": "green", "idle": "blue", "stopped": "dim", "failed": "red"}
 
 
@@ -32,115 +29,124 @@ class View:
     """One show.
 
     Args:
-        console: where to; a terminal gets the live view.
         root: the tree's path, which is cut from the paths shown.
+        width: columns.
     """
 
-    def __init__(self, console: Console, root: str) -> None:
-        self._console = console
+    def __init__(self, root: str, width: int = PLAIN_WIDTH) -> None:
         self._root = root
-        self._lines: deque[Text] = deque(maxlen=KEPT_LINES)
+        self._width = width
         self._pods: Sequence[PodInfo] = ()
-        self._live = (
-            Live(console=console, auto_refresh=False, transient=True)
-            if console.is_terminal
-            else None
-        )
 
     def __enter__(self) -> View:
-        if self._live is not None:
-            self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.stop()
+        """Give back what was taken: nothing here."""
 
     def event(self, event: Event) -> None:
         """Tell of something that the coordinator did."""
         line = self._line(event)
-        if line is None:
-            return
-        if self._live is None:
-            self._console.print(line)
-        else:
-            self._lines.append(line)
-            self._refresh()
+        if line is not None:
+            self._print(line)
 
     def pods(self, pods: Sequence[PodInfo]) -> None:
         """Show these rows from now on."""
         self._pods = pods
-        self._refresh()
 
     def overview(self) -> None:
-        """Print tree and table where there is no live view to show them."""
-        if self._live is None:
-            self._console.print(self._tree_and_table())
+        """Print the pods, where no live view shows them."""
+        for line in self._table():
+            self._print(line)
 
     def leave(self) -> None:
-        """End the live view; what it showed stays on the screen."""
-        if self._live is None:
-            return
-        self._live.stop()
-        for line in self._lines:
-            self._console.print(line)
-        self._console.print(self._tree_and_table())
+        """End a live view; what it showed stays on the screen."""
 
     def say(self, text: str, style: str = "") -> None:
-        """One line."""
-        self._console.print(Text(text, style=style))
+        """One line.
 
-    def _refresh(self) -> None:
-        if self._live is not None:
-            self._live.update(Group(self._tree_and_table(), *self._lines), refresh=True)
+        Raises:
+            BrokenPipeError: nobody reads any more.
+        """
+        self._print([(text, style)])
 
-    def _line(self, event: Event) -> Text | None:
+    def _print(self, line: Line) -> None:
+        sys.stdout.write("".join(text for text, _ in line).rstrip() + "\n")
+        sys.stdout.flush()
+
+    def _line(self, event: Event) -> Line | None:
         data = event.data
         match event.type:
             case "progress":
-                step = f"{data.get('step')}/{data.get('of')} "
-                return Text(step, "dim").append(str(data["message"]), "bold")
+                return [
+                    (f"{data.get('step')}/{data.get('of')} ", "dim"),
+                    (str(data["message"]), "bold"),
+                ]
             case "tool_result":
-                refused = bool(data["is_error"])
-                text = self._short(str(data["summary"]))
-                return Text("    ").append(text, "red" if refused else "")
+                style = "red" if data["is_error"] else ""
+                return [("    ", ""), (self._short(str(data["summary"])), style)]
             case "warning":
-                return Text("    ").append(self._short(str(data["message"])), "yellow")
+                return [("    ", ""), (self._short(str(data["message"])), "yellow")]
             case _:
                 return None
 
     def _short(self, text: str) -> str:
         line = text.strip().split("\n")[0].replace(self._root + "/", "").replace(self._root, ".")
         line = re.split(r"[.;] ", line)[0]  # the first clause says what happened
-        width = self._console.width - 6
+        width = self._width - 6
         return line if len(line) <= width else line[: width - 3] + "..."
 
-    def _tree_and_table(self) -> RenderableType:
-        return Group(self._tree(), self._table())
-
-    def _tree(self) -> RenderableType:
-        root = Tree(Text("supervisor", "bold"))
-        branches: dict[str, Tree] = {}
-        for pod in self._pods:
-            above = branches.get(pod.parent_id or "", root)
-            label = Text(pod.name).append(f" {pod.state}", _STATE_STYLES.get(pod.state, "yellow"))
-            branches[pod.id] = above.add(label)
-        return root
-
-    def _table(self) -> RenderableType:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in ("NAME", "STATE", "TURN", "WRITES", "LAST TURN"):
-            table.add_column(column, no_wrap=True)
-        for pod in self._pods:
-            writes = [
-                self._short(rule.target) for rule in pod.scope.allow if rule.permission == "write"
-            ]
-            last = "" if pod.last_turn is None else pod.last_turn.stop_reason
-            table.add_row(
-                pod.name,
-                Text(pod.state, _STATE_STYLES.get(pod.state, "yellow")),
+    def _table(self) -> list[Line]:
+        """The pods, each below its parent."""
+        rows = list(_tree(self._pods))
+        cells = [
+            (
+                name,
+                pod.state,
                 "" if pod.turn is None else str(pod.turn),
-                " ".join(writes),
-                last,
+                " ".join(
+                    self._short(rule.target)
+                    for rule in pod.scope.allow
+                    if rule.permission == "write"
+                ),
+                _last_turn(pod),
             )
-        return table
+            for name, pod in rows
+        ]
+        widths = [max(map(len, column)) for column in zip(_HEADERS, *cells, strict=True)]
+        styles = [_STATE_STYLES.get(pod.state, "yellow") for _, pod in rows]
+        lines: list[Line] = [[("  ".join(_columns(_HEADERS, widths)), "bold")]]
+        for one, style in zip(cells, styles, strict=True):
+            name, state, *rest = _columns(one, widths)
+            lines.append([(f"{name}  ", ""), (state, style), ("  " + "  ".join(rest), "")])
+        return lines
+
+
+def _columns(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
+    return [text.ljust(width) for text, width in zip(cells, widths, strict=True)]
+
+
+def _last_turn(pod: PodInfo) -> str:
+    last = pod.last_turn
+    if last is None:
+        return ""
+    if last.exit_status == ExitCode.REFUSED:
+        return f"{last.stop_reason}: what it asked for was refused"
+    return last.stop_reason
+
+
+def _tree(pods: Sequence[PodInfo]) -> Iterator[tuple[str, PodInfo]]:
+    """Each pod with its name as the tree has it; they come parents first."""
+    known = {pod.id for pod in pods}
+    below: dict[str | None, list[PodInfo]] = {}
+    for pod in pods:
+        below.setdefault(pod.parent_id if pod.parent_id in known else None, []).append(pod)
+    todo = [(pod, "", "") for pod in reversed(below.get(None, []))]
+    while todo:
+        pod, first, rest = todo.pop()
+        yield first + pod.name, pod
+        for child in reversed(below.get(pod.id, [])):
+            last = child is below[pod.id][-1]
+            todo.append(
+                (child, rest + ("└─ " if last else "├─ "), rest + ("   " if last else "│  "))
+            )

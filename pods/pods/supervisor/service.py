@@ -308,7 +308,8 @@ async def _take_life_lock(places: SupervisorPlaces) -> int:
 
 @contextmanager
 def _journal(options: Options) -> Generator[JournalWriter[PodTable]]:
-    directory = f"{options.places.state}/journal"
+    places = options.places
+    directory = f"{places.state}/journal"
     try:
         journal = JournalWriter[PodTable].open_with(
             PodTable(),
