@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
+from pods.scope.dotfiles import home_on_record
 from pods.scope.landlock import Access
 from pods.scope.regions import is_below
 
@@ -100,9 +101,10 @@ def _baseline(
     if python is not None:
         wanted += _places_of(python)
     wanted += (f"{home}/{name}" for name in _GIT)
-    at_home = os.path.realpath(home)
+    # A pod's HOME is what somebody said; what it may not have is the user's.
+    homes = {os.path.realpath(place) for place in (home, home_on_record()) if place}
     found = {os.path.realpath(path) for path in wanted}
-    found = {path for path in found if not is_below(at_home, path)}
+    found = {path for path in found if not any(is_below(at, path) for at in homes)}
     # Resolv.conf is a symlink to wherever this machine's resolver keeps it.
     found |= {os.path.realpath(path) for path in (*_SYSTEM, "/etc/resolv.conf")}
     read: list[str] = []

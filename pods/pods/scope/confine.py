@@ -347,6 +347,8 @@ def _gaps(abi: int, doors: Doors, *, filtered: bool) -> tuple[str, ...]:
 
 def _why_not_more(abi: int, *, filtered: bool) -> str:
     reasons: list[str] = []
+    if abi < abi_version():
+        reasons.append(f"{ABI_VARIABLE}={abi} is set where the launcher was started")
     if abi < TRUNCATE_SINCE:
         reasons.append(f"Landlock {abi} cannot refuse emptying files (Linux 6.2 can)")
     if abi < MOVES_SINCE:

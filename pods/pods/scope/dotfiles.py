@@ -1,7 +1,8 @@
 """What a write scope lets out of a pod by the user's home: files that run, or let in, without it.
 
 Owns the list of those files and the looking for them in a grant, by names alone: what is not there
-can be made. Warnings for people; nothing is refused. Used by `confine`, for the record.
+can be made. Warnings for people; nothing is refused. Used by `confine`, for the record; `baseline`
+asks where home is.
 """
 
 from __future__ import annotations
@@ -87,14 +88,17 @@ def homes(switches: Mapping[str, str]) -> tuple[str, ...]:
     Not the pod's `HOME`: that is what somebody said with `--env`, and the user's shell does not
     obey it.
     """
-    told = (switches.get("HOME", ""), _home_on_record())
+    told = (switches.get("HOME", ""), home_on_record())
     found = dict.fromkeys(os.path.realpath(home) for home in told if os.path.isabs(home))
     return tuple(home for home in found if home != "/")
 
 
 @cache
-def _home_on_record() -> str:
-    """Asked once, in the process that all pods fork from: it may come from another machine."""
+def home_on_record() -> str:
+    """The home that the system knows of this user; empty where it knows none.
+
+    Asked once, in the process that all pods fork from: it may come from another machine.
+    """
     try:
         return pwd.getpwuid(os.getuid()).pw_dir
     except KeyError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -233,6 +234,7 @@ def test_an_older_landlock_is_used_as_far_as_it_goes_and_said_so(
 
     (got_abi, got_files, signals, short, gaps), moved, written, emptied = in_child(act)
     assert (got_abi, got_files, signals) == (abi, files, "none")
+    assert f"{ABI_VARIABLE}={abi} is set" in short
     assert "cannot refuse signals" in short
     assert any("abstract" in gap for gap in gaps)
     assert (moved == "EXDEV") == ("cannot give moves between directories" in short) == (abi == 1)
@@ -258,6 +260,17 @@ def test_the_baseline_opens_no_home_and_nothing_of_pods_own(tmp_path: Path) -> N
     paths = {place.path for place in baseline(environ, python=None, forbidden=(str(state),))}
     assert {f"{home}/.local/bin", f"{home}/.local/lib", f"{home}/bin"} <= paths
     assert not paths & {"/", str(home), str(tmp_path), f"{home}/.local", f"{home}/.local/state"}
+    assert "/usr" in paths
+
+
+def test_the_users_home_is_in_no_baseline_whatever_the_pods_home_is_said_to_be() -> None:
+    try:
+        record = os.path.realpath(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:
+        pytest.skip("nobody knows this user")
+    environ = {"HOME": "/nonexistent", "PATH": f"{record}:{record}/bin:/usr/bin"}
+    paths = {place.path for place in baseline(environ, python=None, forbidden=())}
+    assert record not in paths
     assert "/usr" in paths
 
 
