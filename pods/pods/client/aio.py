@@ -244,7 +244,7 @@ class PodsClient(Talking):
             pod=pod,
             mode=mode,
             grace_seconds=grace_seconds,
-            message_id=message_id or secrets.token_hex(MESSAGE_ID_BYTES),
+            message_id=secrets.token_hex(MESSAGE_ID_BYTES) if message_id is None else message_id,
         )
         return await self._ask_again(lambda: request)
 
