@@ -16,6 +16,7 @@ from pods.cli.options import HelpFormatter
 
 VERBS: Final[dict[str, str]] = {
     "spawn": "start a pod",
+    "run": "give a message to a pod of its own, print the answer, leave nothing",
     "send": "give a pod a message",
     "answer": "answer a question of a pod",
     "withdraw": "take a queued message back",

@@ -25,6 +25,37 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "                  [--prompt TEXT [--wait]] [more options] [-- COMMAND ARGUMENT...]"
     )
     parser.add_argument("name", metavar="NAME", type=options.pod_name, help="what to call it")
+    parser.add_argument("--prompt", metavar="TEXT", help="the first message; `-` reads it")
+    add_pod(parser)
+    parser.add_argument(
+        "--on-parent-exit", choices=("stop", "keep"), help="what to do when its parent ends"
+    )
+    parser.add_argument(
+        "--wake-on",
+        choices=("none", "ended", "question"),
+        default="none",
+        help="in a pod: its ends, or those and its questions, start a turn of that pod",
+    )
+    parser.add_argument(
+        "--restart",
+        metavar="never|on-failure[:LIMIT]",
+        type=restart_policy,
+        default=restart_policy("never"),
+        help="start it again when it dies unasked, LIMIT times in a row at most "
+        f"(default: never; LIMIT {DEFAULT_RESTARTS})",
+    )
+    parser.add_argument(
+        "--replace", action="store_true", help="remove an ended pod of this name first"
+    )
+    parser.add_argument(
+        "--wait", action="store_true", help="print the prompt's output and exit by its outcome"
+    )
+    options.add_timeout(parser, "with --wait: exit 3 after this; the pod goes on")
+    options.add_json(parser, "the pod, its scope and capacity")
+
+
+def add_pod(parser: argparse.ArgumentParser) -> None:
+    """Add what every pod may be started with, whatever becomes of it later."""
     parser.add_argument(
         "--agent",
         metavar="KIND",
@@ -42,7 +73,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=options.seconds,
         help="how long its questions wait before the answer is deny (default: 600)",
     )
-    parser.add_argument("--prompt", metavar="TEXT", help="the first message; `-` reads it")
     agent_options.add(parser)
     options.add_scope(parser)
     options.add_deny_and_lend(parser)
@@ -67,29 +97,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=options.seconds,
         help="end turns after this: --limit turn_seconds=SECONDS",
     )
-    parser.add_argument(
-        "--on-parent-exit", choices=("stop", "keep"), help="what to do when its parent ends"
-    )
-    parser.add_argument(
-        "--wake-on",
-        choices=("none", "ended", "question"),
-        default="none",
-        help="in a pod: its ends, or those and its questions, start a turn of that pod",
-    )
-    parser.add_argument(
-        "--restart",
-        metavar="never|on-failure[:LIMIT]",
-        type=restart_policy,
-        default=restart_policy("never"),
-        help="start it again when it dies unasked, LIMIT times in a row at most "
-        f"(default: never; LIMIT {DEFAULT_RESTARTS})",
-    )
     parser.add_argument("--python", metavar="PATH", help="another interpreter for its agent")
     parser.add_argument(
         "--call-back", action="store_true", help="its processes may use `pods` as this pod"
-    )
-    parser.add_argument(
-        "--replace", action="store_true", help="remove an ended pod of this name first"
     )
     parser.add_argument(
         "--require-enforcement",
@@ -111,11 +121,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="it may open terminals, and with them those that you have open",
     )
-    parser.add_argument(
-        "--wait", action="store_true", help="print the prompt's output and exit by its outcome"
-    )
-    options.add_timeout(parser, "with --wait: exit 3 after this; the pod goes on")
-    options.add_json(parser, "the pod, its scope and capacity")
     parser.set_defaults(argv=None)
 
 
@@ -137,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         PodsError: as the supervisor refuses it.
     """
-    params = _params(args)
+    params = params_of(args)
     if args.wait and params["prompt"] is None:
         raise InvalidParams(
             "cannot wait for a turn: no message was given; add --prompt", path="prompt"
@@ -167,7 +172,12 @@ def run(args: argparse.Namespace) -> int:
         )
 
 
-def _params(args: argparse.Namespace) -> Json:
+def params_of(args: argparse.Namespace) -> Json:
+    """The fields of the request.
+
+    Raises:
+        InvalidParams: words that do not go together.
+    """
     agent, settings = _agent(args.agent or agent_options.implied(args), args.argv)
     settings |= _permissions(agent, args)
     params: Json = {
@@ -252,14 +262,7 @@ def tell(answer: Json, supervisor: str | None, *, next_steps: bool, verb: str = 
         for rule in pod["scope"]["deny"]:
             render.say(f"  not {render.rule(rule)}")
         render.say(f"  enforcement: {enforcement['summary'] or enforcement['backend']}")
-    if enforcement["backend"] == "none":
-        gaps = "; ".join(enforcement["gaps"]) or "only pods' own tools check the scope"
-        render.note(f"warning: not enforced by the kernel: {gaps} {_why(enforcement)}".rstrip())
-    for rule in enforcement.get("rules", ()):
-        if not rule["exact"]:
-            render.note(f"warning: asked: {rule['asked']}; got: {rule['got']}")
-    for warning in enforcement.get("warnings", ()):
-        render.note(f"warning: {warning}")
+    warn(enforcement)
     if message is not None and next_steps:
         render.say(f"  {fate(name, message, supervisor)}")
     if next_steps:
@@ -268,6 +271,18 @@ def tell(answer: Json, supervisor: str | None, *, next_steps: bool, verb: str = 
         render.say("next:")
         render.say(f"  {send}     {pods} logs -f {name}")
         render.say(f"  {read:{len(send)}}     {pods} stop {name}")
+
+
+def warn(enforcement: Json) -> None:
+    """Say what of the scope is not held as it was asked for."""
+    if enforcement["backend"] == "none":
+        gaps = "; ".join(enforcement["gaps"]) or "only pods' own tools check the scope"
+        render.note(f"warning: not enforced by the kernel: {gaps} {_why(enforcement)}".rstrip())
+    for rule in enforcement.get("rules", ()):
+        if not rule["exact"]:
+            render.note(f"warning: asked: {rule['asked']}; got: {rule['got']}")
+    for warning in enforcement.get("warnings", ()):
+        render.note(f"warning: {warning}")
 
 
 def _why(enforcement: Json) -> str:

@@ -49,6 +49,7 @@ def wait_for_turn(
     timeout: float | None,
     as_json: bool,
     supervisor: str | None,
+    stays: bool = True,
 ) -> int:
     """Print the turn's output as it comes, and return the exit code for its outcome.
 
@@ -57,6 +58,7 @@ def wait_for_turn(
 
     Raises:
         TimedOut: the turn takes longer; the pod goes on.
+        KeyboardInterrupt: the pod is not to stay without whoever waits.
     """
     pieces: list[str] = []
     pods = render.command(supervisor)
@@ -77,6 +79,8 @@ def wait_for_turn(
             client, pod, name, message, since=since, show=show, timeout=timeout, pods=pods
         )
     except KeyboardInterrupt:
+        if not stays:
+            raise
         render.note(f"no longer waiting; {name} goes on (`{pods} logs -f {name}` follows it)")
         return ExitCode.INTERRUPTED
     outcome = _outcome(ended)

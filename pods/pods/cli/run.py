@@ -1,0 +1,145 @@
+"""`pods run`: one message to a pod of its own, which is gone when the turn is over.
+
+Owns that nothing is left, however it ends: the turn's end, `--timeout`, Ctrl-C, SIGTERM, a terminal
+that was closed. What the pod is started with is `spawn`'s, what is printed of the turn `send`'s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import partial
+from typing import Final, NoReturn
+
+from pods.cli import options, render, spawn
+from pods.cli.again import ask_again, new_message_id
+from pods.cli.turn_output import wait_for_turn
+from pods.client.open import open_plain
+from pods.client.plain import ANSWER_SECONDS, Json, PlainClient
+from pods_protocol.bounds import DEFAULT_GRACE_SECONDS
+from pods_protocol.errors import ExitCode, TimedOut
+
+ENDINGS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, a polite kill, a terminal that was closed: each is a reason to stop the pod and go."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    parser.usage = (
+        "pods run MESSAGE|- [--write PATH] [--read PATH] [--agent KIND] [--timeout SECONDS]\n"
+        "                [more options, as of `pods spawn`] [-- COMMAND ARGUMENT...]"
+    )
+    parser.add_argument("message", metavar="MESSAGE", help="`-` reads it from standard input")
+    parser.add_argument(
+        "--name",
+        metavar="NAME",
+        type=options.pod_name,
+        help="what to call the pod (default: one of its own)",
+    )
+    spawn.add_pod(parser)
+    options.add_timeout(parser, "exit 3 after this, with the pod stopped")
+    options.add_json(parser, "{message, turn, stop_reason, exit_status, text}")
+    parser.set_defaults(
+        on_parent_exit=None,
+        wake_on="none",
+        restart=spawn.restart_policy("never"),
+        replace=False,
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Spawn, follow the turn, stop and forget; the exit code is the turn's.
+
+    Raises:
+        TimedOut: the turn took longer than `--timeout`; the pod is stopped.
+        PodsError: as the supervisor refuses it.
+    """
+    args.name = args.name or f"run-{os.urandom(4).hex()}"
+    args.prompt = args.message
+    params = spawn.params_of(args)
+    spawned: list[Json] = []
+
+    def start(client: PlainClient) -> None:
+        # Interrupted here, nobody would know whether there is a pod to be stopped.
+        with _held_back():
+            spawned.append(client.call("spawn", params, timeout=ANSWER_SECONDS))
+
+    with _endings_interrupt():
+        try:
+            connect = partial(open_plain, args.supervisor, when_absent="start")
+            ask_again(connect, start, most=1)
+            return _take_turn(args, spawned[0])
+        except KeyboardInterrupt:
+            render.note(f"interrupted; {args.name} is stopped")
+            return ExitCode.INTERRUPTED
+        finally:
+            if spawned:
+                _end(args.supervisor, spawned[0]["pod"]["id"])
+
+
+def _take_turn(args: argparse.Namespace, answer: Json) -> int:
+    spawn.warn(answer["enforcement"])
+    try:
+        with open_plain(args.supervisor) as client:
+            return wait_for_turn(
+                client,
+                None,
+                args.name,
+                answer["message"],
+                since=0,
+                timeout=args.timeout,
+                as_json=args.json,
+                supervisor=args.supervisor,
+                stays=False,
+            )
+    except TimedOut as error:
+        if args.timeout is None:
+            raise
+        raise TimedOut(
+            f"cannot wait for {args.name} any longer: its turn takes more than {args.timeout:g} "
+            "s, so it was stopped; give it more time or less to do",
+            timeout_seconds=args.timeout,
+        ) from error
+
+
+def _end(supervisor: str | None, pod_id: str) -> None:
+    """Stop the pod and forget it.
+
+    Raises:
+        PodsError: it could not be; the message names it.
+    """
+    stop: Json = {"pod": pod_id, "message_id": new_message_id()}
+
+    def ask(client: PlainClient) -> None:
+        client.call("stop", stop, timeout=3 * DEFAULT_GRACE_SECONDS + ANSWER_SECONDS)
+        client.call("remove", {"pod": pod_id})
+
+    ask_again(partial(open_plain, supervisor), ask)
+
+
+@contextmanager
+def _endings_interrupt() -> Generator[None]:
+    """Let every ending be a KeyboardInterrupt."""
+
+    def interrupt(_number: int, _frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in ENDINGS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _held_back() -> Generator[None]:
+    """Have endings wait until the block is over."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
