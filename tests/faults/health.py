@@ -127,7 +127,8 @@ class Health:
                   for one in listed & self._ledger.removed]  # fmt: skip
         wrong += [f"the directory of {self._ledger.names.get(one, one)}, which is no pod, is left"
                   for one in self._world.pods_on_disk() - listed]  # fmt: skip
-        journals: dict[str, list[dict[str, Any]]] = {}
+        # Who was removed was told what he was told.
+        journals = {one: tape.events for one, tape in self._ledger.tapes.items()}
         for row in rows:
             tape = read_journal(row.journal)
             journals[row.id] = tape.events
@@ -140,6 +141,8 @@ class Health:
             wrong += [f"{row.name}: {one}" for one in found]
         above = {row.id: row.parent_id for row in rows}
         followed = [one for one in above if _has_living_ancestor(one, above, living)]
+        if self._ledger.removals - self._ledger.tapes.keys():
+            followed = []  # nobody has read what they were told
         return wrong + verdict.judge_children(journals, followed)
 
     def _note_removals(self, listed: set[str]) -> None:
