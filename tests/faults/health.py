@@ -129,7 +129,10 @@ class Health:
                   for one in self._world.pods_on_disk() - listed]  # fmt: skip
         # Who was removed was told what he was told.
         journals = {one: tape.events for one, tape in self._ledger.tapes.items()}
+        there = self._world.pods_on_disk()
         for row in rows:
+            if row.id in self._ledger.removals and row.id not in there:
+                continue  # its removal could not be written down, and can be asked for again
             tape = read_journal(row.journal)
             journals[row.id] = tape.events
             found: list[str] = []
