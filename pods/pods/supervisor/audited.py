@@ -2,7 +2,8 @@
 
 Owns the choice: names, ids, process ids, paths, numbers and codes. Never a message, a prompt, the
 value of a variable or a token, and no sentence of an error, which may repeat what it was given.
-Called by `service` for what is asked, by `acts` and `restart` for what follows.
+Called by `service` for what is asked, by `acts` and `restart` for what follows, by `findings` for
+what a doctor releases.
 """
 
 from __future__ import annotations
@@ -155,7 +156,12 @@ def reclaimed_in_passing(audit: Audit, registry: ScopeRegistry) -> None:
 
     Also those of this supervisor's own pods: whoever buries those finds nothing to give back.
     """
-    for lease in registry.take_reclaimed():
+    reclaimed_from_the_dead(audit, registry.take_reclaimed())
+
+
+def reclaimed_from_the_dead(audit: Audit, leases: Iterable[Lease]) -> None:
+    """Scopes that nobody gave back, whoever's they were."""
+    for lease in leases:
         if lease.grant.allow:
             audit.note(
                 "reclaimed",

@@ -22,6 +22,7 @@ from pods.scope.identity import is_alive
 from pods.scope.leases import Lease
 from pods.scope.recovery import given_back
 from pods.scope.table import Table
+from pods.supervisor import audited
 from pods.supervisor.adopt import adopt_pod
 from pods.supervisor.authority import Caller, sees
 from pods.supervisor.core import Supervisor
@@ -343,10 +344,11 @@ async def _release(supervisor: Supervisor, lease: Lease) -> str:
     if lease.holder is not None and is_alive(lease.holder):
         raise TimedOut(f"process {lease.holder.pid} still holds it", timeout_seconds=0.0)
 
-    def release(table: Table) -> tuple[Table, None]:
+    def release(table: Table) -> tuple[Table, list[Lease]]:
         # One that was adopted or taken anew meanwhile is another lease.
         same = table.leases.get(lease.pod_id) == lease
-        return (table.release(lease.pod_id) if same else table), None
+        return (table.release(lease.pod_id), [lease]) if same else (table, [])
 
-    await supervisor.registry_worker.submit(release)
+    released = await supervisor.registry_worker.submit(release)
+    audited.reclaimed_from_the_dead(supervisor.audit, released)
     return f"released the lease of pod {lease.name}"

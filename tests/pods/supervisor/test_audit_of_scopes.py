@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 import trio
+from attrs import evolve
 
 from pods.client import aio
 from pods.journal.reader import iterate
+from pods.scope.table import Table
 from pods.supervisor.core import Supervisor
 from pods_protocol.errors import AgentError, ScopeConflict, ScopeNotDelegable
 from pods_protocol.values import RestartPolicy
+from scope_support import lease, me
 from supervisor_support import WAIT_SECONDS, supervisor_and_client
 
 
@@ -114,3 +117,17 @@ async def test_a_spawn_that_failed_after_it_held_its_scope_gives_it_back(
                 await client.spawn("odd", write=[work], read=["/usr"], agent="no_such_module:Agent")
         rules = [f"write {work}", "read /usr"]
         assert told_of(supervisor, "odd") == [("reclaimed", "spawn_failed", rules)]
+
+
+async def test_what_doctor_releases_is_told(pods_environ: dict[str, str], short_dir: str) -> None:
+    def haunted(table: Table) -> tuple[Table, None]:
+        # Its holder is dead and its launcher lives, so nothing but a doctor takes it away.
+        ghost = lease("ghost", [f"w {short_dir}/held/**"], holder=evolve(me(), start_ticks=1))
+        ghost = evolve(ghost, supervisor="test", guardian=me())
+        return Table.of([*table.leases.values(), ghost]), None
+
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        with trio.fail_after(WAIT_SECONDS):
+            await supervisor.registry_worker.submit(haunted)
+            assert all(problem.fixed for problem in (await client.doctor(fix=True)).problems)
+        assert told_of(supervisor, "ghost") == [("reclaimed", "dead", [f"write {short_dir}/held"])]
