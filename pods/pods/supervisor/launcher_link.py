@@ -298,9 +298,21 @@ class LauncherLink:
     async def launch(self, spec: PodSpec) -> Launched:
         """Fork a keeper and its pod; both sockets accept when this returns.
 
+        A launcher that dies before it took the request up is followed by the next one, once.
+
         Raises:
             StartFailed: the launcher cannot.
+            NotConnected: it died in the middle of it; there may be a keeper.
         """
+        try:
+            return await self._launch(spec)
+        except NotConnected:
+            # Nobody serves the request any more: its connection has ended.
+            if _was_taken_up(spec):
+                raise
+        return await self._launch(spec)
+
+    async def _launch(self, spec: PodSpec) -> Launched:
         rpc = await self.ensure()
         # Taken before the wait: afterwards another launcher may be there.
         guardian = self.identity
@@ -427,3 +439,8 @@ async def _continue_unless(greeted: trio.Event, who: ProcessIdentity) -> None:
 async def _set_when(first: trio.Event, then: trio.Event) -> None:
     await first.wait()
     then.set()
+
+
+def _was_taken_up(spec: PodSpec) -> bool:
+    """Whether a launcher began with it: the sockets come before the fork."""
+    return os.path.lexists(spec.pod_socket) or os.path.lexists(spec.keeper_socket)

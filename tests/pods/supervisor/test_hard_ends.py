@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from pods.client import aio
 from pods.journal.fold import PodFold
@@ -60,6 +61,26 @@ async def test_a_pod_of_an_earlier_launcher_is_buried_when_its_keeper_is_killed(
             os.kill(keeper.pid, signal.SIGKILL)
             await client.wait("old", until="ended")
             assert (await client.inspect("old")).pod.state == "lost"
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_spawn_goes_on_with_the_next_launcher_where_one_dies_before_it_took_it_up(
+    pods_environ: dict[str, str],
+) -> None:
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        with trio.fail_after(WAIT_SECONDS):
+            await client.spawn("old")
+            launcher = supervisor.launcher.pid
+            assert launcher is not None
+            os.kill(launcher, signal.SIGSTOP)  # so that the request waits in its socket
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(client.spawn, "new")
+                while len(supervisor.pods) < 2 or not _live(supervisor, "new").launch_asked:
+                    await trio.lowlevel.checkpoint()
+                await trio.testing.wait_all_tasks_blocked()
+                os.kill(launcher, signal.SIGKILL)
+            assert supervisor.launcher.pid != launcher
+            assert (await client.inspect("new")).pod.state == "idle"
     assert left_in(pods_environ) == NOTHING
 
 
