@@ -252,6 +252,7 @@ class Launcher:
         return pid
 
     def _list(self, _: ListKeepers) -> ListKeepersResult:
+        self._tell_proven()  # those that were reaped in this very turn
         # With those that were reaped and whose pods have left something: who asks wants to know of
         # the tree, and is told of its end by `keeper_ended`.
         unproven = {kept.id: pid for pid, kept, _ in self._unproven}
