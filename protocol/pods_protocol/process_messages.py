@@ -207,6 +207,8 @@ class KeeperStatus:
         exit: set once the tree is proven empty.
         enforcement: what the pod's process was held to before its first line ran; None until then,
             and where nothing was asked.
+        memory_bytes: what the pod's processes take, beside what its own took at first; None where
+            no limit has the keeper count.
     """
 
     keeper: ProcessIdentity
@@ -214,6 +216,7 @@ class KeeperStatus:
     processes: int
     exit: ExitRecord | None
     enforcement: Enforcement | None = None
+    memory_bytes: int | None = None
 
 
 @frozen(kw_only=True)

@@ -123,10 +123,10 @@ class Limits:
         wall_seconds: of the pod, since it was spawned; then it ends.
         turn_seconds: of one turn; then that ends, as `timeout`.
         idle_seconds: without a running turn; then the pod ends.
-        memory_bytes: of all its processes together, while a turn runs, beside what the pod's own
-            runtime took when it began; then the turn ends, and the pod where
-            something of the turn outlives that.
-        processes: below the pod's own, while a turn runs; as `memory_bytes`.
+        memory_bytes: of all its processes together, beside what the pod's own runtime took when
+            it began; then the turn ends, and the pod where something of the turn outlives that,
+            or none runs.
+        processes: below the pod's own; as `memory_bytes`.
         open_files: of each process; the kernel refuses more.
         output_bytes: of what one turn writes into the journal; then the turn ends.
         turns: of the pod; messages beyond them are refused.
@@ -150,13 +150,14 @@ class HeldLimit:
         name: of the limit.
         value: seconds, bytes or a number.
         by: `kernel`: it refuses what is beyond, at once. `pod`: the pod's own process ends what is
-            beyond; where that process is stopped or hurt, nobody does.
+            beyond; where that process is stopped or hurt, nobody does. `keeper`: the pod's own
+            process does, and where it did not, its keeper ends the pod.
         how: in words for people.
     """
 
     name: LimitName
     value: float
-    by: Literal["kernel", "pod"]
+    by: Literal["kernel", "keeper", "pod"]
     how: str
 
 
@@ -283,12 +284,14 @@ class ExitRecord:
         reason: `exited`, `signalled`, or `lost` where nobody saw it.
         survivors_killed: processes that outlived the pod's main process and were killed.
         time: when the tree was proven empty.
+        limit: the limit of the pod for which its keeper ended it, where it did.
     """
 
     status: int | None
     reason: Literal["exited", "signalled", "lost"]
     survivors_killed: int = 0
     time: float = 0.0
+    limit: LimitName | None = None
 
 
 @frozen(kw_only=True)

@@ -140,7 +140,7 @@ POINTS: Final[dict[str, dict[str, Point]]] = {
         "rename@rpc.unix": Point(1, "end"),
         "send@keeper.rpc_loop": Point(2, "end"),
         "sendmsg@keeper.handover": Point(1, "spawn"),
-        "unlink@keeper.main": Point(2, "end"),
+        "unlink@keeper.last_word": Point(2, "end"),
         "write@rpc.unix": Point(1, "end"),
     },
     "pod": {

@@ -451,7 +451,7 @@ LIVES: dict[str, Callable[[PodSpec, socket.socket], int]] = {
 }
 
 
-def _live(spec: PodSpec, listener: socket.socket) -> int:
+def _live(spec: PodSpec, listener: socket.socket, tells: socket.socket | None) -> int:
     return LIVES[spec.options["do"]](spec, listener)
 
 

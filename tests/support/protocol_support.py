@@ -510,7 +510,12 @@ _EXCHANGES: dict[str, list[tuple[pod.Request[Any], object]]] = {
         (
             process.GetKeeperStatus(),
             process.KeeperStatus(
-                keeper=_IDENTITY, pod=_IDENTITY, processes=3, exit=_EXIT, enforcement=_ENFORCEMENT
+                keeper=_IDENTITY,
+                pod=_IDENTITY,
+                processes=3,
+                exit=_EXIT,
+                enforcement=_ENFORCEMENT,
+                memory_bytes=1_048_576,
             ),
         ),
         (process.SignalTree(signal="terminate"), process.SignalTreeResult(signalled=3)),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from pods.journal.fold import PodFold
-from pods_protocol.values import PodState
+from pods_protocol.values import LimitName, PodState
 
 Item: TypeAlias = tuple[str, dict[str, Any], int | None]
 """Kind, data and turn of an event to be written."""
@@ -28,7 +28,12 @@ def undelivered(fold: PodFold) -> list[Item]:
 
 
 def end_of_the_dead(
-    fold: PodFold, state: PodState, why: str, *, goes_on: bool = False
+    fold: PodFold,
+    state: PodState,
+    why: str,
+    *,
+    goes_on: bool = False,
+    limit: LimitName | None = None,
 ) -> list[Item]:
     """What the journal of a pod lacks that died before it could write its end; nothing twice.
 
@@ -38,14 +43,25 @@ def end_of_the_dead(
         why: a sentence about it.
         goes_on: another process will go on with this journal: it is no end, and what waits then
             waits for that one.
+        limit: the limit of the pod for which its keeper ended it, where it did.
     """
     if fold.ended is not None:
         return []
+    if fold.limit is not None:  # it had begun to end itself for one
+        limit, why = fold.limit, fold.end_message
     events: list[Item] = []
     if fold.turn is not None:
-        lost = {"stop_reason": "lost", "message": f"the pod ended: {why}"}
-        events.append(("turn_ended", lost, fold.turn))
+        events.append(("turn_ended", _end_of_turn(why, limit), fold.turn))
     if goes_on:
         return events
-    stopped: Item = ("stopped", {"reason": state, "message": why}, None)
-    return [*events, *undelivered(fold), stopped]
+    reason: dict[str, Any] = {"reason": state}
+    if limit is not None and state != "stopped":
+        reason = {"reason": "limit", "limit": limit}
+    return [*events, *undelivered(fold), ("stopped", {**reason, "message": why}, None)]
+
+
+def _end_of_turn(why: str, limit: LimitName | None) -> dict[str, Any]:
+    if limit is None:
+        return {"stop_reason": "lost", "message": f"the pod ended: {why}"}
+    stop_reason = "timeout" if limit == "turn_seconds" else "limit"
+    return {"stop_reason": stop_reason, "limit": limit, "message": why}

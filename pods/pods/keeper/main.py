@@ -7,22 +7,22 @@ nothing, keeps the collector off and makes little.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
 import signal
 import socket
 import sys
 import time
 from collections.abc import Mapping
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from pods import __version__
+from pods.keeper.backstop import is_watched
 from pods.keeper.confined import Kill, read_enforcement
 from pods.keeper.domain import DomainBroken, SignalDomain, forget_shared, shared_descriptors
 from pods.keeper.guard import fork_guard
-from pods.keeper.pod_start import EXIT_CANNOT_START, end_process, enter_pod
-from pods.keeper.record import record_from, write_record
+from pods.keeper.last_word import end_without_pod, leave_record, unlink_sockets
+from pods.keeper.pod_start import end_process, enter_pod
+from pods.keeper.record import record_from
 from pods.keeper.rpc_loop import RpcLoop
 from pods.keeper.system import (
     LOOP_IGNORES,
@@ -33,7 +33,6 @@ from pods.keeper.system import (
     hear_of_parents_death,
     plain_fork,
     redirect_standard_streams,
-    reset_signals,
     set_process_name,
 )
 from pods.keeper.tree import (
@@ -61,6 +60,9 @@ from pods_protocol.process_messages import (
 )
 from pods_protocol.values import ExitRecord
 
+if TYPE_CHECKING:
+    from pods.keeper.limit_watch import LimitWatch
+
 STDERR_LOG: Final = "stderr.log"
 """In the pod's state directory: what keeper, pod and whatever the pod starts say outside of it."""
 
@@ -68,15 +70,6 @@ FIRST_RETRY_SECONDS: Final = 0.005
 LAST_RETRY_SECONDS: Final = 0.5
 """Between sweeps of a tree that does not end at once: a process in an uninterruptible wait ends
 when its device answers. Each pause is twice the one before, so waiting for long costs nothing."""
-
-RECORD_RETRY_SECONDS: Final = 1.0
-"""Between attempts to write the record to a disk that refuses."""
-
-RECORD_DEADLINE_SECONDS: Final = 600.0
-"""The record is offered this long where the disk refuses it; then it goes with the keeper."""
-
-EXIT_UNRECORDED: Final = 3
-"""The keeper's exit code when the record is not on disk."""
 
 PROCESS_NAME: Final = "pods-keeper"
 
@@ -119,17 +112,21 @@ def _keep(
     domain = SignalDomain.enter(os.getppid(), switches=switches, files_follow=spec.enforce != "off")
     forget_shared()
     try:
+        told, tells = socket.socketpair() if is_watched(spec.limits) else (None, None)
         pid = plain_fork()
     except OSError as error:
         _say(f"cannot start pod {spec.name}: fork: {error.strerror}; end some processes")
         pod_listener.close()
-        return _end_without_pod(spec, keeper_listener)
+        return end_without_pod(spec, keeper_listener, say=_say)
     if pid == 0:
-        enter_pod(spec, pod_listener, keeper, run_pod, switches=switches, kill=kill_of(domain))
+        kill = kill_of(domain)
+        enter_pod(spec, pod_listener, keeper, run_pod, switches=switches, kill=kill, tells=tells)
     pod_listener.close()
+    if tells is not None:
+        tells.close()
     wakeup = Wakeup(LOOP_SIGNALS, ignored=LOOP_IGNORES)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    return Keeper(spec, keeper_listener, wakeup, pid, domain=domain).run()
+    return Keeper(spec, keeper_listener, wakeup, pid, domain=domain, told=told).run()
 
 
 def become_keeper(*, keep: tuple[int, ...]) -> None:
@@ -169,24 +166,10 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)  # noqa: T201 (standard error is stderr.log)
 
 
-def _end_without_pod(spec: PodSpec, keeper_listener: socket.socket) -> int:
-    reset_signals()
-    keeper_listener.close()
-    code = 0
-    record = ExitRecord(status=EXIT_CANNOT_START, reason="exited", time=time.time())
-    try:
-        write_record(spec.state_directory, record)
-    except StorageFailed as error:
-        _say(error.message)
-        code = EXIT_UNRECORDED
-    _unlink_sockets(spec)
-    return code
+def _watch_limits(spec: PodSpec, told: socket.socket, pod: int) -> LimitWatch:
+    from pods.keeper.limit_watch import LimitWatch  # most keepers have nothing to watch
 
-
-def _unlink_sockets(spec: PodSpec) -> None:
-    for path in (spec.pod_socket, spec.keeper_socket):
-        with contextlib.suppress(OSError):
-            os.unlink(path)
+    return LimitWatch(spec.limits, wall_until=spec.wall_until, told=told, pod=pod)
 
 
 def identity_of(spec: PodSpec) -> HelloResult:
@@ -210,6 +193,7 @@ class Keeper:
         wakeup: notices SIGCHLD and SIGTERM.
         pod: the pid of the pod's main process, a child that nobody has reaped yet.
         domain: what this process entered, if the kernel let it.
+        told: where the pod tells of its turns; None where no limit is this process's to see to.
     """
 
     def __init__(
@@ -220,6 +204,7 @@ class Keeper:
         pod: int,
         *,
         domain: SignalDomain | None = None,
+        told: socket.socket | None = None,
     ) -> None:
         self._spec = spec
         self._wakeup = wakeup
@@ -250,6 +235,10 @@ class Keeper:
             log=_say,
         )
         self._server.watch(wakeup.reader, self._signalled)
+        self._limits: LimitWatch | None = None
+        if told is not None:
+            self._limits = _watch_limits(spec, told, pod)
+            self._server.watch(told, self._told)
 
     def run(self) -> int:
         """Serve until the tree is proven empty and the record is safe; returns the exit code."""
@@ -261,6 +250,9 @@ class Keeper:
                 self._reap()
             if self._wait_status is not None:
                 self._killing = True
+            if self._limits is not None and not self._killing:
+                deadline = self._limits.attend(self._apart())
+                self._killing = self._limits.crossed is not None
             if self._killing and not self._childless:
                 self._sweep()
             if self._wait_status is not None and self._childless:
@@ -269,34 +261,18 @@ class Keeper:
                 deadline = time.monotonic() + retry
                 retry = min(retry * 2, LAST_RETRY_SECONDS)
             self._server.turn(time.monotonic() if self._more else deadline)
-        self._record = record_from(self._wait_status, self._survivors)
-        code = self._save(self._record)
-        _unlink_sockets(self._spec)
+        crossed = None if self._limits is None else self._limits.crossed
+        self._record = record_from(self._wait_status, self._survivors, crossed)
+        code = leave_record(
+            self._spec.state_directory,
+            self._record,
+            self._server,
+            was_read=lambda: self._record_read,
+            say=_say,
+        )
+        unlink_sockets(self._spec)
         self._server.close()
         return code
-
-    def _save(self, record: ExitRecord) -> int:
-        """Put the record on disk, or offer it to who asks until it was read."""
-        deadline = time.monotonic() + RECORD_DEADLINE_SECONDS
-        said = False
-        while True:
-            try:
-                write_record(self._spec.state_directory, record)
-            except StorageFailed as error:
-                if error.data.get("errno") == errno.ENOENT:
-                    return EXIT_UNRECORDED  # its directory was removed: it will not come back
-                if not said:
-                    _say(error.message)
-                    said = True
-            else:
-                return 0
-            again = time.monotonic() + RECORD_RETRY_SECONDS
-            while time.monotonic() < again:
-                if self._record_read and not self._server.unsent:
-                    return EXIT_UNRECORDED
-                self._server.turn(again)
-            if time.monotonic() >= deadline:
-                return EXIT_UNRECORDED
 
     def _signalled(self) -> None:
         numbers = self._wakeup.take()
@@ -310,6 +286,15 @@ class Keeper:
         if self._terminations > 1:
             self._killing = True
         self._reap()
+
+    def _told(self) -> None:
+        assert self._limits is not None, "only then its socket is watched"
+        if not self._limits.hear():
+            self._server.forget(self._limits.told)
+
+    def _apart(self) -> tuple[int, ...]:
+        """Children of this process that are not the pod's."""
+        return () if self._guard is None else (self._guard,)
 
     def _be_guarded(self) -> None:
         """The launcher has ended: nobody would end the tree if this process were killed, but this.
@@ -375,6 +360,7 @@ class Keeper:
             processes=self._count(),
             exit=self._record,
             enforcement=read_enforcement(self._spec.state_directory),
+            memory_bytes=None if self._limits is None else self._limits.memory(self._apart()),
         )
 
     def _signal(self, request: SignalTree) -> SignalTreeResult:
@@ -383,7 +369,9 @@ class Keeper:
             reached = self._tell_all(signal.SIGTERM, signal.SIGCONT)
         elif request.signal == "pause":
             reached = self._tell_all(signal.SIGSTOP, until_still=True)
+            self._hold_limits(held=True)
         elif request.signal == "resume":
+            self._hold_limits(held=False)
             reached = self._tell_all(signal.SIGCONT, until_still=True)
         elif request.signal == "wake":
             reached = 0 if self._wait_status is not None else 1
@@ -396,3 +384,7 @@ class Keeper:
             self._sweep()
             reached += self._survivors - before
         return SignalTreeResult(signalled=reached)
+
+    def _hold_limits(self, *, held: bool) -> None:
+        if self._limits is not None:
+            self._limits.hold_tree(held=held)

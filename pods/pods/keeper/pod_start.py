@@ -17,7 +17,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 import attrs
@@ -72,6 +72,7 @@ def enter_pod(
     *,
     switches: Mapping[str, str],
     kill: Kill,
+    tells: socket.socket | None = None,
 ) -> NoReturn:
     """Become the pod. Called in the process that the keeper has just forked.
 
@@ -82,19 +83,21 @@ def enter_pod(
         run_pod: the pod's life in the forked image; None is `pods.pod.main.run_pod`.
         switches: what the launcher was told about the holding of pods (`pods.scope.confine`).
         kill: how the keeper would end the tree, for the record.
+        tells: where it tells its keeper of its turns, if that is to know.
     """
 
     def live() -> int:
-        settle(keeper, keep=listener.fileno(), forked=spec.python is None)
+        kept = (listener,) if tells is None else (listener, tells)
+        settle(keeper, keep=[one.fileno() for one in kept], forked=spec.python is None)
         set_process_name(PROCESS_NAME)
         furnished = furnish(spec, switches=switches, kill=kill)
         if isinstance(furnished, int):
             return furnished
         if furnished.python is not None:
             environ = {**inherited_environ(os.environ), **own_environ(furnished)}
-            return _exec(furnished, listener, environ)
+            return _exec(furnished, listener, tells, environ)
         gc.enable()
-        return (run_pod or default_run_pod())(furnished, listener)
+        return (run_pod or default_run_pod())(furnished, listener, tells)
 
     end_process(live)
 
@@ -116,12 +119,12 @@ def end_process(live: Callable[[], int]) -> NoReturn:
         os._exit(code)
 
 
-def settle(keeper: int, *, keep: int, forked: bool) -> None:
+def settle(keeper: int, *, keep: Sequence[int], forked: bool) -> None:
     """What is the same for every pod: its parent, session, signals, descriptors, file mode.
 
     Args:
         keeper: the pid of the parent.
-        keep: the one descriptor to keep beside the standard streams.
+        keep: the descriptors to keep beside the standard streams.
         forked: it stays in the forked image, which has what Python set at its start, and what the
             launcher's loop did.
     """
@@ -131,7 +134,7 @@ def settle(keeper: int, *, keep: int, forked: bool) -> None:
         reset_signals((*LOOP_SIGNALS, *LOOP_IGNORES))
     else:
         reset_signals()
-    close_descriptors(keep=(0, 1, 2, keep))
+    close_descriptors(keep=(0, 1, 2, *keep))
     os.umask(0o077)
     if forked:
         # What `os.fork` does in a child beyond this is for the threads and locks of a parent that
@@ -234,12 +237,17 @@ def _lower(what: int, wanted: int | None) -> None:
         resource.setrlimit(what, (number, number))
 
 
-def _exec(spec: PodSpec, listener: socket.socket, environ: dict[str, str]) -> int:
+def _exec(
+    spec: PodSpec, listener: socket.socket, tells: socket.socket | None, environ: dict[str, str]
+) -> int:
     """Hand the spec over in a file without a name: argv and environment are anybody's to read."""
     python = cast("str", spec.python)
     try:
         handover = os.memfd_create("pods-spec", 0)
         line: dict[str, Any] = {"spec": to_json(spec), "listener_fd": listener.fileno()}
+        if tells is not None:
+            line["tells_fd"] = tells.fileno()
+            os.set_inheritable(tells.fileno(), True)
         with open(handover, "wb", buffering=0, closefd=False) as file:
             file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
         os.lseek(handover, 0, os.SEEK_SET)

@@ -17,7 +17,7 @@ from pods.paths import GUARD_NAME
 from pods.rpc.unix import write_private_file
 from pods_protocol.codec import from_json_lenient, to_json
 from pods_protocol.errors import PodsError
-from pods_protocol.values import ExitRecord, ProcessIdentity
+from pods_protocol.values import ExitRecord, LimitName, ProcessIdentity
 
 FILE_NAME: Final = "exit.json"
 
@@ -25,13 +25,16 @@ MAX_RECORD_BYTES: Final = 64 * 1024
 """Either file has about a hundred bytes; what is bigger is neither."""
 
 
-def record_from(wait_status: int, survivors_killed: int) -> ExitRecord:
+def record_from(
+    wait_status: int, survivors_killed: int, limit: LimitName | None = None
+) -> ExitRecord:
     """The record of a process that was reaped with `wait_status`, its tree empty as of now."""
     status = os.waitstatus_to_exitcode(wait_status)
     return ExitRecord(
         status=status,
         reason="exited" if status >= 0 else "signalled",
         survivors_killed=survivors_killed,
+        limit=limit,
         time=time.time(),
     )
 

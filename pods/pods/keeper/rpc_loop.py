@@ -146,6 +146,10 @@ class RpcLoop:
         """Call back in a turn in which the socket can be read."""
         self._selector.register(readable, selectors.EVENT_READ, callback)
 
+    def forget(self, readable: socket.socket) -> None:
+        """Watch no longer what `watch` was given."""
+        self._selector.unregister(readable)
+
     def turn(self, deadline: float | None = None) -> bool:
         """Wait until something happens, and deal with it; returns whether there was anything.
 

@@ -20,6 +20,7 @@ from typing import Final, NoReturn
 from attrs import frozen
 
 from pods.keeper import main as keeper
+from pods.keeper.backstop import is_watched
 from pods.keeper.confined import Kill
 from pods.keeper.domain import SignalDomain, forget_shared
 from pods.keeper.handover import hand_over, read_spec, take_over, write_spec
@@ -112,9 +113,11 @@ def _be_keeper(channel: socket.socket, switches: Mapping[str, str], life: SpareL
         os.kill(pid, signal.SIGKILL)  # it ends already, or cannot listen: its end is told as any
     for descriptor in (spec_file, pod_listener):
         os.close(descriptor)
-    ours.close()
+    told = ours if is_watched(spec.limits) else None
+    if told is None:
+        ours.close()
     listener = socket.socket(fileno=keeper_listener)
-    return keeper.Keeper(spec, listener, wakeup, pid, domain=domain).run()
+    return keeper.Keeper(spec, listener, wakeup, pid, domain=domain, told=told).run()
 
 
 def _wait(channel: socket.socket, wakeup: Wakeup) -> list[int]:
@@ -157,9 +160,8 @@ def _enter_spare_pod(
     kill: Kill,
     life: SpareLife,
 ) -> NoReturn:
-    def take() -> tuple[PodSpec, socket.socket] | int:
+    def take() -> tuple[PodSpec, socket.socket, socket.socket | None] | int:
         descriptors = take_over(channel)
-        channel.close()
         if not descriptors:
             return 0
         set_process_name(PROCESS_NAME)
@@ -170,10 +172,13 @@ def _enter_spare_pod(
         furnished = furnish(spec, switches=switches, kill=kill)
         if isinstance(furnished, int):
             return furnished
-        return furnished, socket.socket(fileno=listener)
+        tells = channel if is_watched(spec.limits) else None
+        if tells is None:
+            channel.close()
+        return furnished, socket.socket(fileno=listener), tells
 
     def live() -> int:
-        settle(parent, keep=channel.fileno(), forked=True)
+        settle(parent, keep=(channel.fileno(),), forked=True)
         life.rehearse(scratch_of(life.scratch, parent))
         written = write_spec(example_spec("/"))
         read_spec(written)

@@ -12,10 +12,11 @@ from typing import TypeAlias
 from pods_protocol.process_messages import PodSpec
 from pods_protocol.values import ScopeGrant
 
-RunPod: TypeAlias = Callable[[PodSpec, socket.socket], int]
-"""Lives as this pod, listening there; returns the exit code."""
+RunPod: TypeAlias = Callable[[PodSpec, socket.socket, socket.socket | None], int]
+"""Lives as this pod, listening there, and telling its keeper of its turns at the second socket
+where it has one (`turn_marks`); returns the exit code."""
 
-TakeSpec: TypeAlias = Callable[[], tuple[PodSpec, socket.socket] | int]
+TakeSpec: TypeAlias = Callable[[], tuple[PodSpec, socket.socket, socket.socket | None] | int]
 """Waits for what to be; an exit code where there is nothing to be, or the pod cannot start."""
 
 RunSparePod: TypeAlias = Callable[[TakeSpec], int]

@@ -49,17 +49,18 @@ EXIT_CANNOT_START: Final = 1
 EXIT_USAGE: Final = 2
 
 
-def run_pod(spec: PodSpec, listener: socket.socket) -> int:
+def run_pod(spec: PodSpec, listener: socket.socket, tells: socket.socket | None = None) -> int:
     """Live as this pod until it is told to end.
 
     Args:
         spec: what to be.
         listener: the pod's own socket, listening; closed here.
+        tells: where it tells its keeper of its turns, if that is to know.
 
     Returns:
         The process's exit code.
     """
-    return trio.run(_live, spec, listener)
+    return trio.run(_live, spec, listener, tells)
 
 
 def run_spare_pod(take: TakeSpec) -> int:
@@ -81,7 +82,7 @@ def run_spare_pod(take: TakeSpec) -> int:
     return trio.run(live)
 
 
-async def _live(spec: PodSpec, listener: socket.socket) -> int:
+async def _live(spec: PodSpec, listener: socket.socket, tells: socket.socket | None) -> int:
     try:
         journal = Journal.open(
             f"{spec.state_directory}/{JOURNAL_NAME}", retention=_retention(spec.settings)
@@ -98,7 +99,7 @@ async def _live(spec: PodSpec, listener: socket.socket) -> int:
             agent = load_agent(spec.agent, spec.options, cwd=spec.cwd, secrets=secrets)
             if spec.call_back:
                 write_token_file(spec)
-            server = PodServer(spec, journal, agent, log)
+            server = PodServer(spec, journal, agent, log, tells)
             commands = server.take_over()
         except PodsError as error:
             _note_failure(spec, journal, error)
@@ -254,8 +255,16 @@ def main(arguments: Sequence[str]) -> int:
         descriptor = cast("int", handed["listener_fd"])
         os.set_inheritable(descriptor, False)
         listener = socket.socket(fileno=descriptor)
+        tells = _telling_socket(handed.get("tells_fd"))
     except (OSError, ValueError, KeyError, TypeError, PodsError) as error:
         # Not the line itself: it holds the pod's token.
         log(f"cannot start a pod: descriptor {arguments[0]} holds no spec ({type(error).__name__})")
         return EXIT_USAGE
-    return run_pod(spec, listener)
+    return run_pod(spec, listener, tells)
+
+
+def _telling_socket(descriptor: int | None) -> socket.socket | None:
+    if descriptor is None:
+        return None
+    os.set_inheritable(descriptor, False)
+    return socket.socket(fileno=descriptor)

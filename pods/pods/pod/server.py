@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -42,6 +43,7 @@ from pods_protocol.process_messages import PodSpec
 
 if TYPE_CHECKING:
     from pods.pod.limit_keeper import LimitKeeper
+    from pods.pod.turn_marks import TurnMarks
 
 STORAGE_RETRY_SECONDS: Final = 0.5
 """While the disk refuses the end of a turn, it is tried again after this; nothing else can be done
@@ -68,6 +70,12 @@ def _limit_keeper(
     return LimitKeeper(limits, wall_until=spec.wall_until, cross=cross, is_idle=is_idle)
 
 
+def _turn_marks(tells: socket.socket) -> TurnMarks:
+    from pods.pod.turn_marks import TurnMarks  # as above
+
+    return TurnMarks(tells)
+
+
 class PodServer:
     """One pod.
 
@@ -76,6 +84,7 @@ class PodServer:
         journal: open; the caller closes it.
         agent: what answers turns.
         log: takes lines for the pod's `stderr.log`.
+        tells: where it tells its keeper of its turns, if that is to know.
 
     Attributes:
         spec: as given.
@@ -83,7 +92,12 @@ class PodServer:
     """
 
     def __init__(
-        self, spec: PodSpec, journal: Journal, agent: Agent, log: Callable[[str], None]
+        self,
+        spec: PodSpec,
+        journal: Journal,
+        agent: Agent,
+        log: Callable[[str], None],
+        tells: socket.socket | None = None,
     ) -> None:
         self.spec = spec
         self._journal = journal
@@ -98,6 +112,7 @@ class PodServer:
             max_turns=spec.limits.turns,
         )
         self._limits = _limit_keeper(spec, self._cross, lambda: self._machine.state == "idle")
+        self._marks = None if tells is None else _turn_marks(tells)
         self._running: RunningTurn | None = None
         self._owed: tuple[Command, ...] = ()
         self._turns: trio.Nursery | None = None
@@ -143,6 +158,8 @@ class PodServer:
                 async with trio.open_nursery() as turns:
                     self._turns = turns  # before anybody can ask: the first `run` needs it
                     self._perform(commands)
+                    if self._marks is not None and self._running is None:
+                        self._marks.no_turn()
                     if self._limits is not None:
                         connections.start_soon(self._limits.keep_time)
                     await serve(connections)
@@ -208,6 +225,8 @@ class PodServer:
                         command, turn_seconds=self.spec.limits.turn_seconds, log=self._log
                     )
                     self._turns.start_soon(self._run_turn, self._running)
+                    if self._marks is not None:
+                        self._marks.turn_begins()
                 case CancelTurn(_, reason, limit, message):
                     if running is not None and limit is not None:
                         running.cross(limit, message)
@@ -219,6 +238,8 @@ class PodServer:
                 case HoldTurn(held):
                     if running is not None:
                         running.hold(held=held)
+                    if self._marks is not None:
+                        self._marks.hold(held=held)
                 case EndPod():
                     self._ended.set()
 
@@ -243,6 +264,8 @@ class PodServer:
                 break
         if self._limits is not None:
             self._limits.after_turn(idle=self._running is None)
+        if self._marks is not None and self._running is None:
+            self._marks.no_turn()
 
     def _cross(self, reached: LimitReached) -> None:
         """A limit ends the pod. On a disk that refuses to hear of it, it ends all the same."""

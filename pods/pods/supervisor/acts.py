@@ -20,6 +20,7 @@ from pods.journal.ending import end_of_the_dead
 from pods.journal.segments import sync_newest
 from pods.journal.store import Journal
 from pods.lifecycle import Command, Life, Trigger
+from pods.pod.limit_rules import ended_by_keeper
 from pods.records.events import (
     POD_CRASHED,
     POD_ENDED,
@@ -48,7 +49,7 @@ from pods.supervisor.removal import remove_tree
 from pods.supervisor.stop import stop_in_background
 from pods_protocol.errors import PodsError, StorageFailed
 from pods_protocol.pod_messages import RunResult
-from pods_protocol.values import Enforcement, ExitRecord, PodState
+from pods_protocol.values import Enforcement, ExitRecord, LimitName, PodState
 
 LOST = ExitRecord(status=None, reason="lost")
 """The record of a pod whose end nobody saw."""
@@ -221,8 +222,10 @@ async def end_journal(supervisor: Supervisor, record: PodRecord, facts: Facts) -
         if ended is None:
             asked = record.life is Life.STOPPING
             ended = "stopped" if asked else "lost" if exit_record.reason == "lost" else "failed"
-            message = why_ended(facts)
-            await trio.to_thread.run_sync(_write_end, live.journal, ended, message)
+            limit, message = exit_record.limit, why_ended(facts)
+            if limit is not None:
+                message = ended_by_keeper(limit, record.limits)
+            await trio.to_thread.run_sync(_write_end, live.journal, ended, message, False, limit)
             await live.catch_up()
         elif live.fold.last_told > live.vouched:
             await trio.to_thread.run_sync(sync_newest, live.journal)  # killed in front of that
@@ -261,10 +264,16 @@ async def end_turn(supervisor: Supervisor, record: PodRecord, facts: Facts) -> N
         supervisor.log(f"cannot end the turn of pod {record.name}: {error.message}")
 
 
-def _write_end(directory: str, state: PodState, message: str, goes_on: bool = False) -> None:
+def _write_end(
+    directory: str,
+    state: PodState,
+    message: str,
+    goes_on: bool = False,
+    limit: LimitName | None = None,
+) -> None:
     journal = Journal.open(directory)
     try:
-        events = end_of_the_dead(journal.fold, state, message, goes_on=goes_on)
+        events = end_of_the_dead(journal.fold, state, message, goes_on=goes_on, limit=limit)
         journal.append_many(events, durable=True)
     finally:
         journal.close()

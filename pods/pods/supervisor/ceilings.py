@@ -1,21 +1,22 @@
 """The limits of pods as numbers: what may be asked, what a parent has left, who sees to each.
 
 Owns the rule that a child never has more than its parent has left. Pure. Three of the limits are
-shared: what the living children of a pod hold of `memory_bytes`, `processes` and `turns` comes out
-of what their parent was given, so that ten children cannot each take the whole. The others are
-ceilings: each child may have as much as its parent. Used by `plan`, `spawn` and `inspect`.
+shared: what a pod takes of `memory_bytes`, `processes` and `turns`, and what its living children
+hold of them, comes out of what it was given, so that ten children cannot each take the whole. The
+others are ceilings: each child may have as much as its parent. Used by `plan` and `inspect`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
 import attrs
 from attrs import frozen
 
 from pods.keeper.backstop import data_ceiling
+from pods.keeper.limit_clocks import GRACE_SECONDS, LEFT_LOOK_SECONDS, TURN_LOOK_SECONDS
 from pods_protocol.errors import CapacityReached, InvalidParams
 from pods_protocol.values import HeldLimit, LimitName, Limits
 
@@ -41,11 +42,14 @@ class Used:
     Attributes:
         seconds: since it was spawned.
         turns: its own so far, and those of its children that have ended.
+        memory_bytes, processes: its own now, as they are counted for its limits.
         lent: the limits of its living children.
     """
 
     seconds: float
     turns: int
+    memory_bytes: int = 0
+    processes: int = 0
     lent: tuple[Limits, ...] = ()
 
 
@@ -78,10 +82,9 @@ def left_of(limits: Limits, used: Used) -> Limits:
         if value is not None:
             if name == "wall_seconds":
                 value = max(0.0, value - used.seconds)
-            if name == "turns":
-                value = max(0, value - used.turns)
             if name in SHARED:
-                value = max(0, value - sum(getattr(one, name) or 0 for one in used.lent))
+                lent = sum(getattr(one, name) or 0 for one in used.lent)
+                value = max(0, value - getattr(used, name) - lent)
         left[name] = value
     return Limits(**left)  # type: ignore[arg-type]  # whole numbers stay whole above
 
@@ -143,14 +146,28 @@ def _too_much(
     )
 
 
+_OR_KEEPER: Final[Mapping[LimitName, str]] = {
+    name: f"where it has not after {seconds:g} s more, its keeper ends the pod"
+    for name, seconds in GRACE_SECONDS.items()
+}
+
+_COUNTED: Final = (
+    f"counted by the pod ten times a second while a turn runs, and by its keeper (each "
+    f"{TURN_LOOK_SECONDS:g} s), which alone counts what a turn left running (each "
+    f"{LEFT_LOOK_SECONDS:g} s) and ends the pod where it stays over the limit"
+)
+
+_KEPT: Final = frozenset({*GRACE_SECONDS, "memory_bytes", "processes"})
+"""What the keeper sees to where the pod does not."""
+
 _HOW: Final[Mapping[LimitName, str]] = {
-    "wall_seconds": "a timer of the pod, which ends it",
-    "turn_seconds": "a timer of the pod, which ends the turn",
-    "idle_seconds": "a timer of the pod, which ends it",
-    "memory_bytes": "counted by the pod ten times a second while a turn runs: memory of no file, "
-    "of all its processes; what grows faster is found late. No cgroup is used",
-    "processes": "counted by the pod ten times a second while a turn runs: what forks faster "
-    "is found late (RLIMIT_NPROC counts all processes of the user). No cgroup is used",
+    "wall_seconds": f"a timer of the pod, which ends it; {_OR_KEEPER['wall_seconds']}",
+    "turn_seconds": f"a timer of the pod, which ends the turn; {_OR_KEEPER['turn_seconds']}",
+    "idle_seconds": f"a timer of the pod, which ends it; {_OR_KEEPER['idle_seconds']}",
+    "memory_bytes": f"{_COUNTED}; memory of no file, of all its processes; what grows faster is "
+    "found late. No cgroup is used",
+    "processes": f"{_COUNTED}; what forks faster is found late (RLIMIT_NPROC counts all processes "
+    "of the user). No cgroup is used",
     "open_files": "RLIMIT_NOFILE of each process",
     "output_bytes": "counted by the pod as its agent speaks; the turn ends",
     "turns": "counted by the pod, which takes no further message",
@@ -167,9 +184,8 @@ def held_limits(limits: Limits) -> tuple[HeldLimit, ...]:
         how = _HOW[name]
         if name == "memory_bytes":
             how += f"; RLIMIT_DATA keeps each process below {data_ceiling(value)} reserved bytes"
-        found.append(
-            HeldLimit(
-                name=name, value=value, by="kernel" if name == "open_files" else "pod", how=how
-            )
-        )
+        by: Literal["kernel", "keeper", "pod"] = "keeper" if name in _KEPT else "pod"
+        if name == "open_files":
+            by = "kernel"
+        found.append(HeldLimit(name=name, value=value, by=by, how=how))
     return tuple(found)

@@ -57,7 +57,8 @@ async def came_down(
         None where it is to be started again, which is on record; else what to bury it with.
     """
     facts = Facts(exit_record=exit_record, why=why)
-    if supervisor.known(live.id).restart.when == "never" or await _was_to_end(live):
+    never = supervisor.known(live.id).restart.when == "never"
+    if never or exit_record.limit is not None or await _was_to_end(live):
         return facts
     while True:
         record = supervisor.known(live.id)

@@ -64,3 +64,27 @@ def test_an_idle_pod_that_died_gets_its_end_alone() -> None:
 def test_a_journal_that_has_its_end_gets_nothing_more() -> None:
     fold = fold_of(*BUSY, ("stopped", None, {"reason": "stopped"}))
     assert end_of_the_dead(fold, "failed", "again") == []
+
+
+def test_a_pod_whose_keeper_ended_it_for_a_limit_says_which() -> None:
+    events = end_of_the_dead(fold_of(*BUSY), "failed", "over it", limit="wall_seconds")
+    over = {"limit": "wall_seconds", "message": "over it"}
+    assert events[0] == ("turn_ended", {"stop_reason": "limit", **over}, 1)
+    assert events[-1] == ("stopped", {"reason": "limit", **over}, None)
+    (ended, *_) = end_of_the_dead(fold_of(*BUSY), "failed", "late", limit="turn_seconds")
+    assert ended[1] == {"stop_reason": "timeout", "limit": "turn_seconds", "message": "late"}
+
+
+def test_a_pod_that_was_on_its_way_to_end_for_a_limit_ends_for_that_one() -> None:
+    begun = {"state": "stopping", "limit": "processes", "message": "too many"}
+    fold = fold_of(*BUSY, ("status", None, begun))
+    events = end_of_the_dead(fold, "failed", "signal 9", limit="wall_seconds")
+    over = {"limit": "processes", "message": "too many"}
+    assert events[0][1] == {"stop_reason": "limit", **over}
+    assert events[-1][1] == {"reason": "limit", **over}
+
+
+def test_a_pod_that_was_asked_to_stop_has_stopped_though_its_keeper_hurried_it() -> None:
+    events = end_of_the_dead(fold_of(*BUSY), "stopped", "late", limit="turn_seconds")
+    assert events[0][1]["limit"] == "turn_seconds"
+    assert events[-1][1] == {"reason": "stopped", "message": "late"}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pods.keeper.main import EXIT_UNRECORDED
+from pods.keeper.last_word import EXIT_UNRECORDED
 from pods.keeper.record import read_record, record_from, write_record
 from pods_protocol.errors import StorageFailed
 from pods_protocol.process_messages import GetKeeperStatus, KeeperStatus, SignalTree

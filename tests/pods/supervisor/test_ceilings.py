@@ -51,13 +51,20 @@ def test_only_limits_that_are_set_are_held() -> None:
     wishes=st.lists(LIMITS, max_size=6),
     seconds=st.floats(0, 1e6),
     turns=st.integers(0, 100),
+    taken=st.tuples(st.integers(0, 2**40), st.integers(0, 1000)),
 )
 def test_children_one_after_another_never_get_more_than_their_parent_had(
-    own: Limits, wishes: list[Limits], seconds: float, turns: int
+    own: Limits, wishes: list[Limits], seconds: float, turns: int, taken: tuple[int, int]
 ) -> None:
     children: list[Limits] = []
     for wish in wishes:
-        used = Used(seconds=seconds, turns=turns, lent=tuple(children))
+        used = Used(
+            seconds=seconds,
+            turns=turns,
+            memory_bytes=taken[0],
+            processes=taken[1],
+            lent=tuple(children),
+        )
         left = left_of(own, used)
         child = _given(wish, own, used)
         if isinstance(child, CapacityReached):
@@ -77,7 +84,9 @@ def test_children_one_after_another_never_get_more_than_their_parent_had(
             assert has is None or (gets is not None and gets <= getattr(left, name))
     for name in SHARED:
         has = getattr(own, name)
-        assert has is None or sum(getattr(child, name) for child in children) <= has
+        takes = {"memory_bytes": taken[0], "processes": taken[1], "turns": turns}[name]
+        lent = sum(getattr(child, name) or 0 for child in children)
+        assert has is None or not children or lent + takes <= has
 
 
 def _given(wish: Limits, own: Limits, used: Used) -> Limits | CapacityReached:

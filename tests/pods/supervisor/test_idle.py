@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from pods_protocol.values import Limits
 from supervisor_support import NOTHING, WAIT_SECONDS, client_of, daemon, left_in, wait_text
 from supervisor_support import wait_process_ended as ended
 
@@ -63,9 +64,13 @@ async def test_nothing_wakes_idle_processes(pods_environ: dict[str, str]) -> Non
                 await client.spawn("used", agent="shell", prompt="echo done")
                 await wait_text(client, "used", "done")
                 await client.wait("used")
+                limits = Limits(turn_seconds=60, memory_bytes=2**30, processes=50)
+                await client.spawn("limited", prompt="echo done", limits=limits)
+                await wait_text(client, "limited", "done")
+                await client.wait("limited")
                 launcher = (await client.doctor()).supervisor.launcher_pid
                 idle = {"supervisor": process.pid, "launcher": launcher}
-                for name in ("new", "used"):
+                for name in ("new", "used", "limited"):
                     seen = await client.inspect(name)
                     idle |= {f"pod {name}": seen.pod.pid, f"keeper of {name}": seen.keeper_pid}
             for what, pid in idle.items():

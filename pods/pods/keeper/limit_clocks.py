@@ -1,0 +1,190 @@
+"""When a keeper acts on a limit of its pod: the clocks, and what follows from a count.
+
+Owns the rules of the second watch. The pod's own process acts first, with words in its journal;
+the keeper acts where that did not: a program of the pod may have stopped or wedged it. So each
+limit has two steps: at the limit the pod's process is let go on, should it be stopped, and then
+acts by its own clock; a grace later the pod is ended. Pure: the time comes in as an argument, in
+seconds of a clock that never jumps. Used by `limit_watch`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from pods_protocol.values import LimitName, Limits
+
+GRACE_SECONDS: Final[Mapping[LimitName, float]] = {
+    "turn_seconds": 5.0,
+    "idle_seconds": 10.0,
+    "wall_seconds": 10.0,
+}
+"""From a limit to the end of a pod that did not act. A turn that is cut off takes 2 s where its
+programs ignore SIGTERM; the end of a pod that, 2 s for its agent's `close`, and 1 s for its last
+words. Each twice, for a busy machine."""
+
+TURN_LOOK_SECONDS: Final = 0.5
+"""Between two counts while a turn runs: the pod's own process counts five times as often."""
+
+TURN_PATIENCE_SECONDS: Final = 2.0
+"""What is over for so long while a turn runs is not seen to by the pod's own process: that kills at
+once, and waits a second for what was killed to go."""
+
+LEFT_LOOK_SECONDS: Final = 0.25
+"""Between two counts while no turn runs and something of one is left: nobody else counts then. A
+count of a few processes takes a fifth of a millisecond."""
+
+LEFT_PATIENCE_SECONDS: Final = 1.0
+"""What is over for so long between turns is no program that is just ending with its turn."""
+
+
+class Step(NamedTuple):
+    """What is to be done now.
+
+    Attributes:
+        limit: which limit is crossed.
+        ends: the pod is to be ended; else its own process is let go on, if it is stopped.
+    """
+
+    limit: LimitName
+    ends: bool
+
+
+class _Clock:
+    """One that runs: `at` is when its next step is due."""
+
+    __slots__ = ("at", "limit", "woken")
+
+    def __init__(self, limit: LimitName, at: float) -> None:
+        self.limit: LimitName = limit
+        self.at = at
+        self.woken = False
+
+    def take(self, now: float) -> Step | None:
+        if now < self.at:
+            return None
+        if self.woken:
+            return Step(self.limit, ends=True)
+        self.woken = True
+        self.at += GRACE_SECONDS[self.limit]
+        return Step(self.limit, ends=False)
+
+
+class LimitClocks:
+    """The clocks of one pod.
+
+    Args:
+        limits: of the pod.
+        wall_at: when its time is over; None is never. That clock never stands still.
+    """
+
+    def __init__(self, limits: Limits, wall_at: float | None) -> None:
+        self._limits = limits
+        self._wall = None if wall_at is None else _Clock("wall_seconds", wall_at)
+        self._running: _Clock | None = None
+        self._held_since: float | None = None
+
+    def turn_begins(self, now: float) -> None:
+        """A turn begins; the one before it is over."""
+        self._start("turn_seconds", self._limits.turn_seconds, now)
+
+    def no_turn(self, now: float) -> None:
+        """No turn runs."""
+        self._start("idle_seconds", self._limits.idle_seconds, now)
+
+    def nothing_known(self) -> None:
+        """Nobody tells of turns any more."""
+        self._running = None
+
+    def hold(self, now: float, *, held: bool) -> None:
+        """Let the clocks of turn and idleness stand still, or go on. Again is nothing.
+
+        A pod that was idle before has its whole idle time anew: so its own clock is never later.
+        """
+        if held == (self._held_since is not None):
+            return
+        running = self._running
+        if self._held_since is not None and running is not None:
+            running.at += now - self._held_since
+            if running.limit == "idle_seconds" and not running.woken:
+                self.no_turn(now)
+        self._held_since = now if held else None
+
+    def due(self) -> float | None:
+        """When something is next to be done; None: nothing is, for ever."""
+        return min((clock.at for clock in self._counting()), default=None)
+
+    def take(self, now: float) -> Step | None:
+        """What is to be done now; again until there is nothing."""
+        for clock in self._counting():
+            step = clock.take(now)
+            if step is not None:
+                return step
+        return None
+
+    def _start(self, limit: LimitName, seconds: float | None, now: float) -> None:
+        self._running = None if seconds is None else _Clock(limit, now + seconds)
+        if self._held_since is not None:
+            self._held_since = now
+
+    def _counting(self) -> tuple[_Clock, ...]:
+        running = self._running if self._held_since is None else None
+        return tuple(clock for clock in (self._wall, running) if clock is not None)
+
+
+class Looks:
+    """When the processes of one pod are to be counted, and what follows.
+
+    Args:
+        limits: of the pod.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._counts = limits.memory_bytes is not None or limits.processes is not None
+        self._turn = False
+        self._at: float | None = None
+        self._over_since: float | None = None
+
+    def look_on(self, now: float, *, turn: bool) -> None:
+        """A turn begins, or none runs, or what was stopped goes on."""
+        self._turn = turn
+        self._over_since = None
+        self._at = now + TURN_LOOK_SECONDS * turn if self._counts else None
+
+    def look_away(self) -> None:
+        """All is stopped: nothing grows."""
+        self._at = None
+
+    def due(self) -> float | None:
+        """When to count next; None: not before a turn begins or ends."""
+        return self._at
+
+    def counted(self, now: float, memory_bytes: int, processes: int) -> Step | None:
+        """What follows from a count.
+
+        Args:
+            now: when it was made.
+            memory_bytes: of all processes, beside what the pod's own took at its start.
+            processes: beside the pod's own.
+        """
+        if not processes and not self._turn:
+            self._at = self._over_since = None
+            return None
+        self._at = now + (TURN_LOOK_SECONDS if self._turn else LEFT_LOOK_SECONDS)
+        over = self._over(memory_bytes, processes)
+        if over is None:
+            self._over_since = None
+            return None
+        if self._over_since is None:
+            self._over_since = now
+            return Step(over, ends=False)
+        patience = TURN_PATIENCE_SECONDS if self._turn else LEFT_PATIENCE_SECONDS
+        return Step(over, ends=True) if now - self._over_since >= patience else None
+
+    def _over(self, memory_bytes: int, processes: int) -> LimitName | None:
+        if self._limits.processes is not None and processes > self._limits.processes:
+            return "processes"
+        if self._limits.memory_bytes is not None and memory_bytes > self._limits.memory_bytes:
+            return "memory_bytes"
+        return None

@@ -1,0 +1,131 @@
+"""The keeper's watch over its pod's limits, beside the pod's own: nothing of the pod reaches it.
+
+Owns what is read and signalled for it: the pod's marks of its turns, the counts from `/proc`, the
+SIGCONT to a pod's process that was stopped. `limit_clocks` has the rules. Imported in keepers of
+pods with such a limit alone: every object that a keeper makes is memory in each of hundreds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Collection
+from typing import Final
+
+from pods.keeper.limit_clocks import LimitClocks, Looks, Step
+from pods.pod.tally import MAX_COUNTED, anonymous_bytes, children_of, tree_below
+from pods.pod.turn_marks import BEGINS, GOES_ON, HELD, NONE
+from pods_protocol.values import LimitName, Limits
+
+READ_BYTES: Final = 4096
+"""Marks taken at once; a turn has two."""
+
+
+class LimitWatch:
+    """The watch over one pod.
+
+    Args:
+        limits: of the pod.
+        wall_until: when its time is over, in seconds since the epoch; None is never.
+        told: where the pod's process tells of its turns.
+        pod: the pid of that process, a child that nobody has reaped yet.
+
+    Attributes:
+        told: as given.
+        crossed: the limit for which the pod is to be ended; None as long as it is not.
+    """
+
+    def __init__(
+        self, limits: Limits, *, wall_until: float | None, told: socket.socket, pod: int
+    ) -> None:
+        left = None if wall_until is None else max(0.0, wall_until - time.time())
+        self.told = told
+        self.crossed: LimitName | None = None
+        self._pod = pod
+        self._counts = limits.memory_bytes is not None or limits.processes is not None
+        self._clocks = LimitClocks(limits, None if left is None else time.monotonic() + left)
+        self._looks = Looks(limits)
+        self._turn = False
+        self._held: set[str] = set()
+        self._own_memory: int | None = None
+
+    def hear(self) -> bool:
+        """Take what the pod tells; False where it will tell nothing more."""
+        marks = b""
+        with contextlib.suppress(ConnectionResetError):  # it ended just now
+            marks = self.told.recv(READ_BYTES)
+        now = time.monotonic()
+        if self._own_memory is None and self._counts:
+            self._own_memory = anonymous_bytes(self._pod)
+        for mark in marks:
+            if mark in BEGINS + NONE:
+                self._turn = mark in BEGINS
+                (self._clocks.turn_begins if self._turn else self._clocks.no_turn)(now)
+                self._looks.look_on(now, turn=self._turn)
+            elif mark in HELD + GOES_ON:
+                self._hold("pod", held=mark in HELD)
+        if not marks:
+            self._clocks.nothing_known()
+            self._looks.look_on(now, turn=True)
+        return bool(marks)
+
+    def hold_tree(self, *, held: bool) -> None:
+        """All processes of the pod are stopped by its supervisor, or go on."""
+        self._hold("tree", held=held)
+        if held:
+            self._looks.look_away()
+        else:
+            self._looks.look_on(time.monotonic(), turn=self._turn)
+
+    def attend(self, apart: Collection[int]) -> float | None:
+        """Do what is due; returns when something is next, None where nothing is.
+
+        Args:
+            apart: children of this process that are not the pod's.
+        """
+        now = time.monotonic()
+        while (step := self._clocks.take(now)) is not None:
+            self._take(step)
+            if step.ends:
+                return None
+        look = self._looks.due()
+        if look is not None and look <= now:
+            step = self._looks.counted(time.monotonic(), *self._count(apart))
+            if step is not None:
+                self._take(step)
+        dues = [at for at in (self._clocks.due(), self._looks.due()) if at is not None]
+        return min(dues, default=None)
+
+    def memory(self, apart: Collection[int]) -> int | None:
+        """What the pod's memory is counted as now, in bytes; None where no limit asks for that."""
+        return self._count(apart)[0] if self._counts else None
+
+    def _count(self, apart: Collection[int]) -> tuple[int, int]:
+        """Bytes beside what the pod's own process took at first, and processes beside that."""
+        own = anonymous_bytes(self._pod) or 0
+        taken = max(0, own - (own if self._own_memory is None else self._own_memory))
+        processes = 0
+        roots = [pid for pid in children_of(os.getpid()) if pid not in apart]
+        for pid in tree_below(roots, apart=(self._pod,)):
+            there = anonymous_bytes(pid)
+            if there is None:
+                continue
+            taken += there
+            processes += 1
+            if processes >= MAX_COUNTED:
+                break
+        return taken, processes
+
+    def _hold(self, who: str, *, held: bool) -> None:
+        (self._held.add if held else self._held.discard)(who)
+        self._clocks.hold(time.monotonic(), held=bool(self._held))
+
+    def _take(self, step: Step) -> None:
+        if step.ends:
+            self.crossed = step.limit
+        else:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(self._pod, signal.SIGCONT)

@@ -1,0 +1,188 @@
+"""Limits that a pod does not see to itself: its keeper does, which no program of it reaches."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import pytest
+import trio
+
+from pods.client import aio
+from pods.client.pod_handle import Pod
+from pods.supervisor.core import Supervisor
+from pods_protocol.values import Limits, RestartPolicy
+from supervisor_support import (
+    NOTHING,
+    WAIT_SECONDS,
+    client_of,
+    daemon,
+    left_in,
+    supervisor_and_client,
+    wait_text,
+)
+from supervisor_support import wait_process_ended as ended
+
+pytestmark = pytest.mark.slow
+
+MIB = 1024 * 1024
+HALT = "kill -STOP $PPID; sleep 1000"
+HALT_AGAIN = "trap '' TERM; while :; do kill -STOP $PPID; sleep 0.02; done"
+LATE_FORKS = """setsid sh -c 'sleep 1; for i in $(seq 20); do sleep 1000 & done; wait' &"""
+LATE_HOG = """setsid python3 -c '
+import time
+time.sleep(1)
+held = b"x" * (100 << 20)
+time.sleep(1000)
+' > /dev/null 2>&1 &"""
+
+
+async def end_of(pod: Pod, kind: str) -> dict[str, Any]:
+    """The data of the pod's newest event of that kind, once there is one."""
+    since, found = 0, None
+    while found is None:
+        page = await pod.read(since=since, wait_seconds=5)
+        found = next((one.data for one in reversed(page.events) if one.type == kind), None)
+        since = page.next
+    return found
+
+
+async def assert_ended_by(
+    supervisor: Supervisor, client: aio.PodsClient, name: str, crossed: str
+) -> None:
+    """Wait for a pod's end; that limit has ended it."""
+    record = supervisor.table.named(name)
+    assert record is not None
+    if record.id in supervisor.pods:
+        await supervisor.pods[record.id].ended.wait()
+    record = supervisor.known(record.id)
+    assert (record.state, record.reason.split(":")[0]) == ("failed", f"limit {crossed}")
+    stopped = await end_of(client.pod(name), "stopped")
+    assert (stopped["reason"], stopped["limit"]) == ("limit", crossed)
+
+
+async def test_a_program_that_halts_its_pod_gains_no_time_for_its_turn(
+    pods_environ: dict[str, str],
+) -> None:
+    async with supervisor_and_client(pods_environ) as (_, client):
+        with trio.fail_after(WAIT_SECONDS):
+            pod = await client.spawn("one", prompt=HALT, limits=Limits(turn_seconds=0.5))
+            end = await end_of(pod, "turn_ended")
+            assert (end["stop_reason"], end["limit"]) == ("timeout", "turn_seconds")
+            assert (await pod.turn("echo still here")).stop_reason == "end_turn"
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_program_that_halts_its_pod_gains_no_time_for_the_pod(
+    pods_environ: dict[str, str],
+) -> None:
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        with trio.fail_after(WAIT_SECONDS):
+            pod = await client.spawn("one", prompt=HALT, limits=Limits(wall_seconds=1))
+            await assert_ended_by(supervisor, client, "one", "wall_seconds")
+            end = await end_of(pod, "turn_ended")
+            assert (end["stop_reason"], end["limit"]) == ("limit", "wall_seconds")
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_pod_that_is_halted_again_and_again_is_ended_and_not_started_again(
+    pods_environ: dict[str, str],
+) -> None:
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        with trio.fail_after(WAIT_SECONDS):
+            pod = await client.spawn(
+                "one",
+                prompt=HALT_AGAIN,
+                limits=Limits(turn_seconds=0.2),
+                restart=RestartPolicy(when="on-failure"),
+            )
+            await assert_ended_by(supervisor, client, "one", "turn_seconds")
+            end = await end_of(pod, "turn_ended")
+            assert (end["stop_reason"], end["limit"]) == ("timeout", "turn_seconds")
+            assert "over the limit of 0.2 s" in end["message"]
+            seen = await client.inspect("one")
+            assert seen.pod.exit is not None
+            assert (seen.pod.exit.limit, seen.restarts.total) == ("turn_seconds", 0)
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_the_time_of_a_paused_pod_is_over_when_it_is_over(
+    pods_environ: dict[str, str],
+) -> None:
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        with trio.fail_after(WAIT_SECONDS):
+            limits = Limits(wall_seconds=1.5, turn_seconds=0.5)
+            pod = await client.spawn("one", prompt="echo up; sleep 1000", limits=limits)
+            await wait_text(client, "one", "up")
+            assert (await pod.pause()).how == "tree"
+            await assert_ended_by(supervisor, client, "one", "wall_seconds")
+    assert left_in(pods_environ) == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("prompt", "limits", "crossed"),
+    [
+        (LATE_FORKS, Limits(processes=5), "processes"),
+        (LATE_HOG, Limits(memory_bytes=64 * MIB), "memory_bytes"),
+    ],
+)
+async def test_what_a_turn_leaves_running_is_counted_after_it(
+    pods_environ: dict[str, str], prompt: str, limits: Limits, crossed: str
+) -> None:
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        with trio.fail_after(WAIT_SECONDS):
+            pod = await client.spawn("one", prompt=prompt, limits=limits)
+            assert (await end_of(pod, "turn_ended"))["stop_reason"] == "end_turn"
+            await assert_ended_by(supervisor, client, "one", crossed)
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_what_is_forked_while_the_pod_stands_still_is_counted(
+    pods_environ: dict[str, str],
+) -> None:
+    prompt = "kill -STOP $PPID; for i in $(seq 20); do sleep 1000 & done; wait"
+    async with supervisor_and_client(pods_environ) as (_, client):
+        with trio.fail_after(WAIT_SECONDS):
+            pod = await client.spawn("one", prompt=prompt, limits=Limits(processes=8))
+            end = await end_of(pod, "turn_ended")
+            assert (end["stop_reason"], end["limit"]) == ("limit", "processes")
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_pod_of_another_interpreter_is_watched_as_well(
+    pods_environ: dict[str, str],
+) -> None:
+    async with supervisor_and_client(pods_environ) as (_, client):
+        with trio.fail_after(WAIT_SECONDS):
+            pod = await client.spawn(
+                "one", prompt=HALT, limits=Limits(turn_seconds=0.5), python=sys.executable
+            )
+            end = await end_of(pod, "turn_ended")
+            assert (end["stop_reason"], end["limit"]) == ("timeout", "turn_seconds")
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_limit_needs_no_supervisor_and_the_next_one_says_what_ended_the_pod(
+    pods_environ: dict[str, str],
+) -> None:
+    with daemon(pods_environ) as process:
+        async with client_of(pods_environ) as client:
+            await client.spawn("one", prompt=HALT_AGAIN, limits=Limits(turn_seconds=0.2))
+            keeper = (await client.inspect("one")).keeper_pid
+            assert keeper is not None
+            descriptor = os.pidfd_open(keeper)
+            process.kill()
+        await ended(process)
+    with trio.fail_after(WAIT_SECONDS):
+        await trio.lowlevel.wait_readable(descriptor)
+    os.close(descriptor)
+    with daemon(pods_environ) as process:
+        async with client_of(pods_environ) as client:
+            with trio.fail_after(WAIT_SECONDS):
+                row = (await client.list()).pods[0]
+                assert row.last_turn is not None
+                assert (row.state, row.last_turn.limit) == ("failed", "turn_seconds")
+                assert (await client.inspect("one")).reason.startswith("limit turn_seconds: over")
+                await client.shutdown(stop_pods=True)
+        assert await ended(process) == 0
