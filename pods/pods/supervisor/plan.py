@@ -24,6 +24,7 @@ from pods.scope.registry import normalise_rules
 from pods.supervisor.authority import Caller, sees
 from pods.supervisor.ceilings import Used, attenuate, check_limits
 from pods.supervisor.core import Supervisor
+from pods.supervisor.own_use import OwnUse
 from pods_protocol.bounds import MAX_LINE_BYTES, MAX_RESTARTS
 from pods_protocol.codec import to_json
 from pods_protocol.errors import (
@@ -75,8 +76,14 @@ class Plan:
     session: str
 
 
-def make_plan(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> Plan:
+def make_plan(
+    supervisor: Supervisor, caller: Caller, request: SpawnPod, parents_use: OwnUse
+) -> Plan:
     """Check a request and settle its defaults.
+
+    Args:
+        supervisor, caller, request: who is asked for what by whom.
+        parents_use: what the caller's own processes take of its limits.
 
     Raises:
         InvalidName, NameTaken, AgentError, InvalidParams, TooLarge, CapacityReached, InvalidScope,
@@ -102,7 +109,7 @@ def make_plan(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> Plan
     cwd = check_directory(request.cwd, None if parent is None else parent.cwd)
     replaces = _check_free(supervisor, caller, request)
     check_caps(supervisor, caller.pod_id, request.name)
-    limits = _limits_of(supervisor, request, parent)
+    limits = _limits_of(supervisor, request, parent, parents_use)
     check_descriptors(supervisor, request.name)
     places = supervisor.places.places
     roots = (places.runtime, places.state)
@@ -156,7 +163,9 @@ def _check_agent(request: SpawnPod) -> None:
             )
 
 
-def _limits_of(supervisor: Supervisor, request: SpawnPod, parent: PodRecord | None) -> Limits:
+def _limits_of(
+    supervisor: Supervisor, request: SpawnPod, parent: PodRecord | None, parents_use: OwnUse
+) -> Limits:
     """The pod's limits: what it asks for, within what its parent has left."""
     check_limits(request.limits)
     if parent is None or parent.limits == Limits():
@@ -165,6 +174,8 @@ def _limits_of(supervisor: Supervisor, request: SpawnPod, parent: PodRecord | No
     used = Used(
         seconds=time.time() - parent.created,
         turns=parent.turns_below + (0 if live is None else live.fold.turns),
+        memory_bytes=parents_use.memory_bytes,
+        processes=parents_use.processes,
         lent=tuple(one.limits for one in supervisor.table.children(parent.id) if one.living),
     )
     return attenuate(request.name, request.limits, parent.name, parent.limits, used)

@@ -26,6 +26,7 @@ from pods.supervisor.core import Supervisor
 from pods.supervisor.enforcement import enforcement_of, has_to_be_tried, require_enforcement
 from pods.supervisor.info import capacity, pod_info
 from pods.supervisor.live import LivePod
+from pods.supervisor.own_use import own_use_of
 from pods.supervisor.plan import Plan, make_plan
 from pods.supervisor.remove import remove_record
 from pods.supervisor.watch import watch
@@ -94,6 +95,8 @@ def _check_loop(supervisor: Supervisor, caller: Caller, name: str) -> None:
 
 
 async def _spawn(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> SpawnPodResult:
+    parents_use = await own_use_of(supervisor, caller.pod_id)
+    check_caller(supervisor, caller)  # it was asked meanwhile
     if supervisor.closed_to_spawns:
         raise StartFailed(
             f"cannot spawn pod {request.name}: the supervisor is ending; ask again, and a new one "
@@ -102,7 +105,7 @@ async def _spawn(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> S
             detail="",
         )
     _check_loop(supervisor, caller, request.name)
-    plan = make_plan(supervisor, caller, request)
+    plan = make_plan(supervisor, caller, request, parents_use)
     if has_to_be_tried(plan.doors, exactly=request.require_enforcement):
         await require_enforcement(
             supervisor,
@@ -113,7 +116,7 @@ async def _spawn(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> S
             exactly=request.require_enforcement,
             parent_id=plan.parent_id,
         )
-        plan = make_plan(supervisor, caller, request)  # others were served meanwhile
+        plan = make_plan(supervisor, caller, request, parents_use)  # others were served meanwhile
     pod_id = secrets.token_hex(6)
     supervisor.record(
         POD_RESERVED,

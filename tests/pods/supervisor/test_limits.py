@@ -138,6 +138,30 @@ async def test_no_turn_beyond_the_limit_is_accepted_and_a_child_gets_no_more_tha
                 await pod.turn("true")
 
 
+async def test_a_child_gets_nothing_of_what_its_parent_takes_itself(
+    pods_environ: dict[str, str],
+) -> None:
+    limits = Limits(processes=12, memory_bytes=256 * MIB)
+    crowd = "for i in 1 2 3 4; do setsid sleep 1000 & done"
+    held = "setsid python3 -c 'import time; x = b\"x\" * (64 << 20); time.sleep(1000)' &"
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        with trio.fail_after(WAIT_SECONDS):
+            pod = await client.spawn("lead", limits=limits)
+            await pod.turn(f"{crowd}\n{held}\nsleep 0.5")
+            async with _as_pod(supervisor, "lead") as lead:
+                with pytest.raises(CapacityReached) as caught:
+                    await lead.spawn("greedy", limits=Limits(processes=8))
+                assert (caught.value.data["limit_name"], caught.value.data["left"]) == (
+                    "processes", 7
+                )  # fmt: skip
+                await lead.spawn("child")
+                given = (await client.inspect("child")).limits
+                assert given.processes == 4, "half of what is left"
+                assert given.memory_bytes is not None
+                assert 16 * MIB < given.memory_bytes < (256 - 64) * MIB / 2
+    assert left_in(pods_environ) == NOTHING
+
+
 def _as_pod(supervisor: Supervisor, name: str) -> Any:
     """A client with the authority of that pod."""
     record = supervisor.table.named(name)
