@@ -162,7 +162,8 @@ def _carrier(places: Places, pid: int, user: int) -> Carrier | None:
         return None
     if b"PODS_ID=" not in content or not is_alive(process):
         return None
-    carried = dict(entry.partition(b"=")[::2] for entry in content.split(b"\0"))
+    parts = (entry.partition(b"=") for entry in content.split(b"\0"))
+    carried = {name: value for name, _, value in parts}
     pod_id = os.fsdecode(carried.get(b"PODS_ID", b""))
     ours = (
         carried.get(b"PODS_RUNTIME_DIR") == os.fsencode(places.runtime)
