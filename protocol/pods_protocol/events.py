@@ -236,11 +236,15 @@ class Stopped(TypedDict):
     """The pod's end, the last event. `reason`: `stopped`, `failed`, `lost` or `limit`.
 
     `limit`, as a reason: the pod has failed by crossing the limit that `limit` names.
+    `undelivered`: ids of the messages and notes that it had taken and never gave its agent; of more
+    than a hundred, `undelivered_omitted` are not named.
     """
 
     reason: str
     message: NotRequired[str]
     limit: NotRequired[str]
+    undelivered: NotRequired[list[str]]
+    undelivered_omitted: NotRequired[int]
 
 
 class Gap(TypedDict):

@@ -185,7 +185,7 @@ def _words(kind: str, data: dict[str, Any]) -> str:
             options = _json(data["options"]) if data.get("options") else ""
             return f"{data.get('question_id')} {data.get('prompt')} {options}"
         case "stopped":
-            return f"{data.get('reason')} {data.get('message', '')}"
+            return f"{data.get('reason')} {data.get('message', '')}{_undelivered(data)}"
         case "thought":
             return str(data.get("text"))
         case "tool_call":
@@ -196,6 +196,15 @@ def _words(kind: str, data: dict[str, Any]) -> str:
             return str(data.get("input"))
         case _:
             return _json(data) if data else ""
+
+
+def _undelivered(data: dict[str, Any]) -> str:
+    ids = data.get("undelivered")
+    if not ids:
+        return ""
+    omitted = data.get("undelivered_omitted")
+    more = f" and {omitted} more" if omitted else ""
+    return f" (messages that it never took up: {', '.join(map(str, ids))}{more})"
 
 
 def outcome(stop_reason: str, exit_status: Any, message: str) -> str:

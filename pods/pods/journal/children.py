@@ -181,6 +181,15 @@ def describe(told: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _undelivered(data: Mapping[str, Any]) -> str:
+    given, omitted = data.get("undelivered"), data.get("undelivered_omitted")
+    if not isinstance(given, list) or not given:
+        return ""
+    ids = [str(one) for one in cast("list[object]", given)]
+    more = f" and {omitted} more" if omitted else ""
+    return f"; messages that it never took up: {', '.join(ids)}{more}"
+
+
 def _what_happened(told: Mapping[str, Any]) -> str:
     given = told.get("data")
     data: Mapping[str, Any] = cast("Mapping[str, Any]", given) if isinstance(given, dict) else {}
@@ -195,7 +204,7 @@ def _what_happened(told: Mapping[str, Any]) -> str:
             among = f" [{' / '.join(map(str, options))}]" if options else ""
             return f"asks {data.get('question_id')}: {data.get('prompt')}{among}"
         case "stopped":
-            return f"has ended ({data.get('reason')}{why})"
+            return f"has ended ({data.get('reason')}{why}){_undelivered(data)}"
         case "restarted":
             return f"runs again, after it was {data.get('reason')}"
         case "gap":

@@ -7,10 +7,13 @@ pod.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from pods.journal.fold import PodFold
 from pods_protocol.values import LimitName, PodState
+
+MAX_NAMED_UNDELIVERED: Final = 100
+"""Ids in a pod's last event: its parent journals them. The queue has 50 by default."""
 
 Item: TypeAlias = tuple[str, dict[str, Any], int | None]
 """Kind, data and turn of an event to be written."""
@@ -23,8 +26,29 @@ def withdrawn(message_id: str, reason: str) -> Item:
 
 def undelivered(fold: PodFold) -> list[Item]:
     """One event for each message and note that waits: nobody will deliver it any more."""
-    waiting = [one.message_id for one in fold.queue] + [one.message_id for one in fold.notes]
-    return [withdrawn(message_id, "undelivered") for message_id in waiting]
+    return [withdrawn(message_id, "undelivered") for message_id in _waiting(fold)]
+
+
+def stopped(fold: PodFold, data: dict[str, Any]) -> Item:
+    """The last event, with the ids of what the pod took and never gave its agent.
+
+    So its parent, whose journal gets this one event of the end, knows which of its messages had no
+    turn.
+
+    Args:
+        fold: as before the events of the end, or with some of them.
+        data: the reason and what belongs to it.
+    """
+    ids = list(dict.fromkeys((*fold.given_up, *_waiting(fold))))
+    if ids:
+        data = {**data, "undelivered": ids[:MAX_NAMED_UNDELIVERED]}
+    if len(ids) > MAX_NAMED_UNDELIVERED:
+        data["undelivered_omitted"] = len(ids) - MAX_NAMED_UNDELIVERED
+    return ("stopped", data, None)
+
+
+def _waiting(fold: PodFold) -> list[str]:
+    return [one.message_id for one in fold.queue] + [one.message_id for one in fold.notes]
 
 
 def end_of_the_dead(
@@ -57,7 +81,8 @@ def end_of_the_dead(
     reason: dict[str, Any] = {"reason": state}
     if limit is not None and state != "stopped":
         reason = {"reason": "limit", "limit": limit}
-    return [*events, *undelivered(fold), ("stopped", {**reason, "message": why}, None)]
+    last = stopped(fold, {**reason, "message": why})
+    return [*events, *undelivered(fold), last]
 
 
 def _end_of_turn(why: str, limit: LimitName | None) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final, cast
 from pods.journal.children import TOLD_KINDS, Inbox
 from pods.journal.conversation import MAX_HISTORY_ENTRIES, Conversation
 from pods.journal.events import word_of
-from pods.journal.mailbox import Mailbox, Note
+from pods.journal.mailbox import MAX_UNDELIVERED, Mailbox, Note
 from pods_protocol.events import ASSISTANT_TEXT_KINDS, Event
 from pods_protocol.pod_messages import HistoryEntry, RunResult
 from pods_protocol.values import (
@@ -104,6 +104,7 @@ class PodFold:
     _phase: str
     _paused: bool
     _mailbox: Mailbox
+    _given_up: list[str]
     _questions: dict[str, OpenQuestion]
     _conversation: Conversation
 
@@ -123,6 +124,7 @@ class PodFold:
         self._phase = "starting"
         self._paused = False
         self._mailbox = Mailbox()
+        self._given_up = []
         self._questions = {}
         self._conversation = Conversation()
         # Never bound to a part of this fold: a snapshot puts another in its place.
@@ -163,6 +165,8 @@ class PodFold:
 
     def _message_withdrawn(self, event: Event) -> None:
         self._mailbox.withdrawn(event)
+        if event.data.get("reason") == "undelivered":
+            self._given_up = [*self._given_up, word_of(event.data, "message_id")][-MAX_UNDELIVERED:]
 
     def _turn_started(self, event: Event) -> None:
         asked = self._mailbox.turn_started(word_of(event.data, "message_id"))
@@ -244,6 +248,7 @@ class PodFold:
         self.end_message = ""
         self._paused = False
         self._questions.clear()
+        self._given_up.clear()
 
     def _stopped(self, event: Event) -> None:
         reason = event.data.get("reason")
@@ -292,6 +297,11 @@ class PodFold:
     def undelivered(self) -> tuple[UndeliveredMessage, ...]:
         """What the agent never got because the pod ended first; the newest of them."""
         return tuple(self._mailbox.undelivered)
+
+    @property
+    def given_up(self) -> tuple[str, ...]:
+        """Message ids of what this life of the pod has not delivered and will not."""
+        return tuple(self._given_up)
 
     @property
     def questions(self) -> tuple[OpenQuestion, ...]:

@@ -10,8 +10,8 @@ from typing import Final
 
 from attrs import evolve
 
-from pods.journal.ending import Item, undelivered
-from pods.pod.limit_rules import STOPPED, ended_by, stopping_by
+from pods.journal.ending import Item, stopped, undelivered
+from pods.pod.limit_rules import ended_by, stopping_by
 from pods.pod.rule_parts import RuleParts
 from pods.pod.stimuli import (
     CancelTurn,
@@ -29,9 +29,9 @@ class EndRules(RuleParts):
 
     def _end(self, _: Shutdown) -> Decision:
         """End an idle pod."""
-        return Decision(
-            (_STOPPING, *undelivered(self._fold), STOPPED), durable=True, commands=(EndPod(),)
-        )
+        last = stopped(self._fold, {"reason": "stopped"})
+        events = (_STOPPING, *undelivered(self._fold), last)
+        return Decision(events, durable=True, commands=(EndPod(),))
 
     def _wind_down(self, shutdown: Shutdown) -> Decision:
         """Take no more messages, tell whose will not run, end with the turn."""
@@ -55,7 +55,7 @@ class EndRules(RuleParts):
 
     def _end_by_limit(self, reached: LimitReached) -> Decision:
         """End an idle pod that has crossed a limit."""
-        events = (stopping_by(reached), *undelivered(self._fold), ended_by(reached))
+        events = (stopping_by(reached), *undelivered(self._fold), ended_by(self._fold, reached))
         return Decision(events, durable=True, commands=(EndPod(),))
 
     def _wind_down_by_limit(self, reached: LimitReached) -> Decision:

@@ -8,13 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from pods.journal.ending import Item
+from pods.journal.ending import Item, stopped
 from pods.journal.fold import PodFold
 from pods.pod.stimuli import LimitReached
 from pods_protocol.errors import CapacityReached
 from pods_protocol.values import LimitName, Limits
-
-STOPPED: Final[Item] = ("stopped", {"reason": "stopped"}, None)
 
 _OVER: Final[Mapping[LimitName, str]] = {
     "wall_seconds": "over the limit of {:g} s since it was spawned",
@@ -70,11 +68,12 @@ def stopping_by(reached: LimitReached) -> Item:
 def last_event(fold: PodFold) -> Item:
     """The end of a pod that is on its way to it: by a limit, or because it was asked to."""
     if fold.limit is None:
-        return STOPPED
-    return ("stopped", {"reason": "limit", "limit": fold.limit, "message": fold.end_message}, None)
+        return stopped(fold, {"reason": "stopped"})
+    data = {"reason": "limit", "limit": fold.limit, "message": fold.end_message}
+    return stopped(fold, data)
 
 
-def ended_by(reached: LimitReached) -> Item:
+def ended_by(fold: PodFold, reached: LimitReached) -> Item:
     """The end of a pod that a limit ends at once."""
     data = {"reason": "limit", "limit": reached.limit, "message": reached.message}
-    return ("stopped", data, None)
+    return stopped(fold, data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pods.journal.ending import end_of_the_dead
+from pods.journal.ending import MAX_NAMED_UNDELIVERED, end_of_the_dead, stopped
 from pods.journal.fold import PodFold
 from pods_protocol.events import Event
 
@@ -47,7 +47,34 @@ def test_its_turn_is_lost_and_what_waited_is_undelivered_in_order() -> None:
     assert {data["reason"] for kind, data, _ in events if kind == "message_withdrawn"} == {
         "undelivered"
     }
-    assert events[-1][1] == {"reason": "failed", "message": "it fell over"}
+    assert events[-1][1] == {
+        "reason": "failed",
+        "message": "it fell over",
+        "undelivered": ["m2", "m3", "n1"],
+    }
+
+
+def test_the_last_event_names_what_was_given_up_on_the_way_there_and_by_this_life_alone() -> None:
+    undelivered = ("message_withdrawn", None, {"message_id": "m2", "reason": "undelivered"})
+    withdrawn = ("message_withdrawn", None, {"message_id": "m3", "reason": "withdrawn"})
+    fold = fold_of(*BUSY, undelivered, withdrawn)
+    assert stopped(fold, {"reason": "stopped"})[1]["undelivered"] == ["m2", "n1"]
+    again = fold_of(
+        *BUSY,
+        undelivered,
+        ("stopped", None, {"reason": "stopped"}),
+        ("restarted", None, {"reason": "stopped"}),
+        ("message_withdrawn", None, {"message_id": "n1", "reason": "undelivered"}),
+    )
+    assert stopped(again, {"reason": "stopped"})[1]["undelivered"] == ["n1", "m3"]
+    assert "undelivered" not in stopped(fold_of(BUSY[0]), {"reason": "stopped"})[1]
+
+
+def test_of_very_many_the_last_event_names_some_and_counts_the_rest() -> None:
+    many = [queued(f"m{number}") for number in range(MAX_NAMED_UNDELIVERED + 3)]
+    _, data, _ = stopped(fold_of(BUSY[0], *many), {"reason": "stopped"})
+    assert len(data["undelivered"]) == MAX_NAMED_UNDELIVERED
+    assert data["undelivered_omitted"] == 3
 
 
 def test_what_waits_lives_on_where_another_process_goes_on() -> None:
