@@ -180,13 +180,20 @@ class InspectPod(Request[InspectPodResult]):
 
 @frozen(kw_only=True)
 class ConnectPodResult:
-    """Where the pod listens and what commands it; a secret. `pid`: the process that is there."""
+    """Where the pod listens and what commands it; a secret.
+
+    Attributes:
+        pid: the process that is there.
+        known_as: what the supervisor knows the caller as: `pod NAME`, `owner` or `session NAME`; to
+            be said to the pod as `client` in `hello`, where it becomes the sender of messages.
+    """
 
     id: str
     name: str
     socket: str
     token: str = field(repr=False)
     pid: int | None = None
+    known_as: str = ""
 
 
 @frozen(kw_only=True)

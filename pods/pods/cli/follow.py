@@ -45,7 +45,7 @@ def open_pod(client: PlainClient, pod: str) -> PlainClient:
         NotConnected: it has just gone.
     """
     way = client.call("connect", {"pod": pod})
-    return PlainClient(way["socket"], way["token"])
+    return _greet(way)
 
 
 def reopen_pod(client: PlainClient, name: str, hung_up: PlainClient | None) -> PlainClient | None:
@@ -67,11 +67,16 @@ def reopen_pod(client: PlainClient, name: str, hung_up: PlainClient | None) -> P
         if (hung_up is not None or gone is not None) and found in (None, gone):
             return None  # no other has come
         try:
-            return PlainClient(way["socket"], way["token"])
+            return _greet(way)
         except NotConnected:
             gone = found  # it has gone in between
             if gone is None:
                 return None
+
+
+def _greet(way: Json) -> PlainClient:
+    # By the supervisor's name for us: the pod tells it to who asks whom a message is from.
+    return PlainClient(way["socket"], way["token"], client=way.get("known_as") or "pods")
 
 
 def pages(

@@ -138,6 +138,7 @@ class PodConnections:
             way.socket,
             POD_API,
             token=way.token,
+            client=way.known_as,
             peer=f"pod {way.name}",
             on_notification=on_notification,
         ) as rpc:

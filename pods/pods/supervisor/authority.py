@@ -212,3 +212,10 @@ def sees(supervisor: Supervisor, caller: Caller, record: PodRecord) -> bool:
 def is_settled(record: PodRecord) -> bool:
     """Whether the pod has ended with all that follows from it."""
     return record.life is Life.ENDED
+
+
+def known_as(supervisor: Supervisor, caller: Caller) -> str:
+    """What a caller is called towards pods and people: nothing that it says of itself."""
+    if caller.pod_id is not None:
+        return f"pod {supervisor.known(caller.pod_id).name}"
+    return f"session {caller.owner_session}" if caller.owner_session else "owner"

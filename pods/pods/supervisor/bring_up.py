@@ -59,7 +59,7 @@ class Start:
         grant: its canonical rules; the registry adds what its ancestors deny.
         doors: what else is open to it.
         env: the values of its variables; they go nowhere but to the pod.
-        prompt: the first message, where there is one.
+        prompt, sender: the first message, where there is one, and whom it is from.
         revival: why there is another process; None for the pod's first.
         agent, options, cwd, limits, python, call_back, require_enforcement: as in `SpawnPod`.
         verb: what is done to the pod, for errors.
@@ -78,6 +78,7 @@ class Start:
     require_enforcement: bool
     env: Mapping[str, str] = field(repr=False)
     prompt: str | None = None
+    sender: str = ""
     revival: Revival | None = None
     verb: str = "spawn"
 
@@ -91,6 +92,7 @@ class Start:
         revival: Revival,
         verb: str,
         prompt: str | None = None,
+        sender: str = "",
     ) -> Start:
         """What a pod is started with once more."""
         parent = None if record.parent_id is None else supervisor.table.get(record.parent_id)
@@ -108,6 +110,7 @@ class Start:
             require_enforcement=record.require_enforcement,
             env=env,
             prompt=prompt,
+            sender=sender,
             revival=revival,
             verb=verb,
         )
@@ -160,7 +163,9 @@ async def bring_up(
         await live.connect_pod(supervisor.nursery, places.pod_socket(live.id))
         if start.prompt is None or live.pod is None:
             return None
-        return await live.pod.request(Run(input=start.prompt), timeout_seconds=HELLO_SECONDS)
+        return await live.pod.request(
+            Run(input=start.prompt, sender=start.sender), timeout_seconds=HELLO_SECONDS
+        )
 
     try:
         return await beside((take_over,), greet_pod)

@@ -11,7 +11,7 @@ from pods.agents.text import shorten
 from pods.journal.mailbox import Note
 from pods.lifecycle import Life
 from pods.pod.answers import MAX_SHOWN_INPUT_BYTES
-from pods.supervisor.authority import Caller, find_pod
+from pods.supervisor.authority import Caller, find_pod, known_as
 from pods.supervisor.ceilings import held_limits
 from pods.supervisor.core import Supervisor
 from pods.supervisor.info import current_info
@@ -82,7 +82,7 @@ async def connect(supervisor: Supervisor, caller: Caller, request: ConnectPod) -
             if not coming and (request.gone is None or request.gone != live.pod_pid):
                 break
             await live.wait_change()
-        return _way(supervisor, record.id, record.name)
+        return _way(supervisor, caller, record.id, record.name)
     record = supervisor.known(record.id)
     due = record.restarts.due
     raise NotConnected(
@@ -93,7 +93,7 @@ async def connect(supervisor: Supervisor, caller: Caller, request: ConnectPod) -
     )
 
 
-def _way(supervisor: Supervisor, pod_id: str, name: str) -> ConnectPodResult:
+def _way(supervisor: Supervisor, caller: Caller, pod_id: str, name: str) -> ConnectPodResult:
     record, live = supervisor.table.get(pod_id), supervisor.pods.get(pod_id)
     if record is None:
         raise PodEnded(
@@ -121,6 +121,7 @@ def _way(supervisor: Supervisor, pod_id: str, name: str) -> ConnectPodResult:
         socket=supervisor.places.pod_socket(record.id),
         token=live.token,
         pid=live.pod_pid,
+        known_as=known_as(supervisor, caller),
     )
 
 

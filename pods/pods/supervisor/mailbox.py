@@ -16,7 +16,7 @@ from pods.journal.reader import read_events
 from pods.lifecycle import Life
 from pods.pod.answers import noted
 from pods.records.record import PodRecord
-from pods.supervisor.authority import Caller, find_pod
+from pods.supervisor.authority import Caller, find_pod, known_as
 from pods.supervisor.core import Supervisor
 from pods.supervisor.freeze import awake
 from pods.supervisor.pause import ask_pod, living
@@ -164,7 +164,5 @@ def _find_accepted(directory: str, message_id: str) -> RunResult | None:
 
 
 def _sender(supervisor: Supervisor, caller: Caller, claimed: str) -> str:
-    if caller.pod_id is None:
-        own = f"session {caller.owner_session}" if caller.owner_session else "owner"
-        return claimed or own
-    return f"pod {supervisor.known(caller.pod_id).name}"
+    own = known_as(supervisor, caller)
+    return claimed or own if caller.pod_id is None else own

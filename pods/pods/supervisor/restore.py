@@ -17,7 +17,7 @@ from pods.lifecycle import Life, Trigger
 from pods.records.events import POD_REPARENTED
 from pods.records.record import PodRecord
 from pods.supervisor.acts import LOST, Facts, perform
-from pods.supervisor.authority import Caller, find_pod
+from pods.supervisor.authority import Caller, find_pod, known_as
 from pods.supervisor.bring_up import Start, bring_up
 from pods.supervisor.core import Supervisor
 from pods.supervisor.enforcement import has_to_be_tried, require_enforcement
@@ -89,6 +89,7 @@ async def restore(supervisor: Supervisor, caller: Caller, request: RestorePod) -
                 revival=Revival(reason=f"before, {was}"),
                 verb="restore",
                 prompt=request.prompt,
+                sender=known_as(supervisor, caller),
             )
             message = await bring_up(supervisor, live, start)
             await trio.lowlevel.checkpoint_if_cancelled()  # the last chance to stay ended

@@ -19,7 +19,7 @@ from pods.lifecycle import Life, Trigger
 from pods.records.events import POD_RESERVED, reserved_data
 from pods.records.record import PodRecord
 from pods.supervisor.acts import Facts, perform
-from pods.supervisor.authority import Caller, check_caller
+from pods.supervisor.authority import Caller, check_caller, known_as
 from pods.supervisor.bring_up import Start, bring_up
 from pods.supervisor.checks import check_message_id
 from pods.supervisor.core import Supervisor
@@ -138,7 +138,9 @@ async def _spawn(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> S
         live.env = request.env
     try:
         with trio.CancelScope() as live.spawning:
-            message = await bring_up(supervisor, live, _start_of(plan, request))
+            message = await bring_up(
+                supervisor, live, _start_of(plan, request, known_as(supervisor, caller))
+            )
             await trio.lowlevel.checkpoint_if_cancelled()  # the last chance to have never been
             await _finish(supervisor, live, plan, message)
             return answer(supervisor, caller, supervisor.known(pod_id), message)
@@ -156,7 +158,7 @@ async def _spawn(supervisor: Supervisor, caller: Caller, request: SpawnPod) -> S
         live.started.set()
 
 
-def _start_of(plan: Plan, request: SpawnPod) -> Start:
+def _start_of(plan: Plan, request: SpawnPod, sender: str) -> Start:
     return Start(
         parent=plan.parent,
         parent_id=plan.parent_id,
@@ -171,6 +173,7 @@ def _start_of(plan: Plan, request: SpawnPod) -> Start:
         require_enforcement=request.require_enforcement,
         env=request.env,
         prompt=request.prompt,
+        sender=sender,
     )
 
 

@@ -135,5 +135,6 @@ def test_a_wait_and_a_stop_outlive_the_supervisor(pods_environ: dict[str, str]) 
         code, out, err = said(waiting)
         assert (code, out.partition(",")[0], err) == (0, "p stopped", "")
     finally:
+        said(run("up"))  # it takes the launcher along, where the stop was over before the kill
         down = said(run("down", "--stop-pods"))
     assert down[0] == 0, down

@@ -8,6 +8,7 @@ import signal
 import pytest
 import trio
 
+from pods.client import aio
 from pods_protocol.errors import InvalidParams, PodEnded, Undelivered, UnknownMessage
 from supervisor_support import (
     BUSY,
@@ -96,4 +97,52 @@ async def test_the_queue_and_every_answer_survive_a_killed_supervisor(
                 assert await pod.read_text(since=0) == "up\nfirst\nthird\n"
                 await client.shutdown(stop_pods=True)
         assert await wait_process_ended(process) == 0
+    assert left_in(pods_environ) == NOTHING
+
+
+@pytest.mark.parametrize("end", ["killed", "stopped"])
+async def test_a_parent_pod_is_told_which_messages_its_child_never_took_up(
+    pods_environ: dict[str, str], end: str
+) -> None:
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        with trio.fail_after(WAIT_SECONDS):
+            boss = await client.spawn("boss", agent="echo")
+            assert boss.spawned is not None
+            async with aio.connect_socket(supervisor.places.socket, boss.spawned.token) as as_boss:
+                kid = await as_boss.spawn("kid", prompt=BUSY)
+                await wait_text(as_boss, "kid", "up")
+                await kid.send("first", if_busy="queue", message_id="a")
+                await client.send("kid", "of a person", if_busy="queue", message_id="b")
+                await kid.notify("a note", message_id="n")
+                shown = await kid.inspect()
+                assert [one.sender for one in shown.queue] == ["pod boss", "owner"]
+                assert [one.sender for one in shown.notes] == ["pod boss"]
+                if end == "killed":
+                    assert shown.pod.pid is not None
+                    os.kill(shown.pod.pid, signal.SIGKILL)
+                else:
+                    await kid.stop()
+                await as_boss.wait("kid", until="ended")
+            answer = await client.read(
+                "boss", since=0, kinds=["child_event"], wait_seconds=WAIT_SECONDS
+            )
+            while answer.events[-1].data["type"] != "stopped":
+                answer = await client.read(
+                    "boss", since=answer.next, kinds=["child_event"], wait_seconds=WAIT_SECONDS
+                )
+            assert answer.events[-1].data["data"]["undelivered"] == ["a", "b", "n"]
+            undelivered = (await client.inspect("kid")).undelivered
+            assert [one.sender for one in undelivered] == ["pod boss", "owner", "pod boss"]
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_first_message_is_from_whoever_asked_for_the_pod(
+    pods_environ: dict[str, str],
+) -> None:
+    async with supervisor_and_client(pods_environ) as (_, client):
+        with trio.fail_after(WAIT_SECONDS):
+            await client.spawn("p", agent="echo", prompt="hello")
+            await client.wait("p")
+            (accepted,) = (await client.read("p", since=0, kinds=["message_accepted"])).events
+            assert accepted.data["sender"] == "owner"
     assert left_in(pods_environ) == NOTHING
