@@ -31,6 +31,9 @@ BUSY = (
 )
 
 
+WAITED = {"undelivered": ["m2", "m3", "n1"]}
+
+
 def test_its_turn_is_lost_and_what_waited_is_undelivered_in_order() -> None:
     events = end_of_the_dead(fold_of(*BUSY), "failed", "it fell over")
     assert [(kind, turn) for kind, _, turn in events] == [
@@ -50,7 +53,7 @@ def test_its_turn_is_lost_and_what_waited_is_undelivered_in_order() -> None:
     assert events[-1][1] == {
         "reason": "failed",
         "message": "it fell over",
-        "undelivered": ["m2", "m3", "n1"],
+        **WAITED,
     }
 
 
@@ -97,7 +100,7 @@ def test_a_pod_whose_keeper_ended_it_for_a_limit_says_which() -> None:
     events = end_of_the_dead(fold_of(*BUSY), "failed", "over it", limit="wall_seconds")
     over = {"limit": "wall_seconds", "message": "over it"}
     assert events[0] == ("turn_ended", {"stop_reason": "limit", **over}, 1)
-    assert events[-1] == ("stopped", {"reason": "limit", **over}, None)
+    assert events[-1] == ("stopped", {"reason": "limit", **over, **WAITED}, None)
     (ended, *_) = end_of_the_dead(fold_of(*BUSY), "failed", "late", limit="turn_seconds")
     assert ended[1] == {"stop_reason": "timeout", "limit": "turn_seconds", "message": "late"}
 
@@ -108,10 +111,10 @@ def test_a_pod_that_was_on_its_way_to_end_for_a_limit_ends_for_that_one() -> Non
     events = end_of_the_dead(fold, "failed", "signal 9", limit="wall_seconds")
     over = {"limit": "processes", "message": "too many"}
     assert events[0][1] == {"stop_reason": "limit", **over}
-    assert events[-1][1] == {"reason": "limit", **over}
+    assert events[-1][1] == {"reason": "limit", **over, **WAITED}
 
 
 def test_a_pod_that_was_asked_to_stop_has_stopped_though_its_keeper_hurried_it() -> None:
     events = end_of_the_dead(fold_of(*BUSY), "stopped", "late", limit="turn_seconds")
     assert events[0][1]["limit"] == "turn_seconds"
-    assert events[-1][1] == {"reason": "stopped", "message": "late"}
+    assert events[-1][1] == {"reason": "stopped", "message": "late", **WAITED}
