@@ -3,7 +3,8 @@
 Owns the rule that a child never has more than its parent has left. Pure. Three of the limits are
 shared: what a pod takes of `memory_bytes`, `processes` and `turns`, and what its living children
 hold of them, comes out of what it was given, so that ten children cannot each take the whole. The
-others are ceilings: each child may have as much as its parent. Used by `plan` and `inspect`.
+others are ceilings: each child may have as much as its parent. Used by `plan`, `restore` and
+`inspect`.
 """
 
 from __future__ import annotations
@@ -120,6 +121,44 @@ def attenuate(name: str, asked: Limits, parent: str, limits: Limits, used: Used)
             raise _too_much(name, parent, limit_name, limits, asked, has)
         given[limit_name] = wants
     return Limits(**given)  # type: ignore[arg-type]  # whole numbers stay whole above
+
+
+def check_share(
+    name: str, held: Limits, turns_had: int, parent: str, limits: Limits, used: Used
+) -> None:
+    """Make sure that a pod which is restored fits into what is left of what children share.
+
+    Its other limits are ceilings, and its time is counted from its first spawn.
+
+    Args:
+        name: of the pod, for the error.
+        held: its limits.
+        turns_had: how many of its turns its parent has counted: they are used already.
+        parent: its parent's name.
+        limits: the parent's.
+        used: of those.
+
+    Raises:
+        CapacityReached: it does not; `data` as of `attenuate`.
+    """
+    left = left_of(limits, used)
+    for limit_name in LIMIT_NAMES:
+        has, needs = getattr(left, limit_name), getattr(held, limit_name)
+        if limit_name not in SHARED or has is None or needs is None:
+            continue
+        needs -= turns_had if limit_name == "turns" else 0
+        if needs > has:
+            limit = getattr(limits, limit_name)
+            raise CapacityReached(
+                f"cannot restore pod {name} with {needs} of {limit_name}: its parent {parent} has "
+                f"{has} left of {limit}; do not retry: stop a child that holds some, or finish the "
+                "work yourself",
+                limit_name=limit_name,
+                limit=limit,
+                in_use=limit - has,
+                asked=needs,
+                left=has,
+            )
 
 
 def _too_much(

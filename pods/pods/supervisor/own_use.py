@@ -1,15 +1,20 @@
-"""What a pod itself takes of the limits that it shares with its children: its keeper knows.
+"""What a pod has used up of its limits: by itself, which its keeper knows, and by its children.
 
 Owns that question. Asked before a child is judged, so that the child gets of what is left.
 """
 
 from __future__ import annotations
 
-from attrs import frozen
+import time
 
+from attrs import evolve, frozen
+
+from pods.records.record import PodRecord
+from pods.supervisor.ceilings import Used
 from pods.supervisor.core import Supervisor
 from pods_protocol.errors import PodsError
 from pods_protocol.process_messages import GetKeeperStatus
+from pods_protocol.values import Limits
 
 
 @frozen(kw_only=True)
@@ -44,3 +49,29 @@ async def own_use_of(supervisor: Supervisor, pod_id: str | None) -> OwnUse:
         supervisor.log(f"what pod {live.name} takes of its limits is not known: {error.message}")
         return OwnUse()
     return OwnUse(memory_bytes=seen.memory_bytes or 0, processes=max(0, seen.processes - 1))
+
+
+def used_by(supervisor: Supervisor, record: PodRecord, own: OwnUse) -> Used:
+    """What a pod has used of its limits.
+
+    Args:
+        supervisor: whose pod.
+        record: which.
+        own: what its own processes take.
+    """
+    live = supervisor.pods.get(record.id)
+    return Used(
+        seconds=time.time() - record.created,
+        turns=record.turns_below + (0 if live is None else live.fold.turns),
+        memory_bytes=own.memory_bytes,
+        processes=own.processes,
+        lent=tuple(_held_by(one) for one in supervisor.table.children(record.id) if one.living),
+    )
+
+
+def _held_by(child: PodRecord) -> Limits:
+    """What a child may still take. One that was restored had turns that are counted already."""
+    turns = child.limits.turns
+    if turns is None or not child.turns_counted:
+        return child.limits
+    return evolve(child.limits, turns=max(0, turns - child.turns_counted))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 from typing import Final
 
 import orjson
@@ -22,9 +21,9 @@ from pods.rpc.server import no_descriptors
 from pods.scope.doors import Above, settle
 from pods.scope.registry import normalise_rules
 from pods.supervisor.authority import Caller, sees
-from pods.supervisor.ceilings import Used, attenuate, check_limits
+from pods.supervisor.ceilings import attenuate, check_limits
 from pods.supervisor.core import Supervisor
-from pods.supervisor.own_use import OwnUse
+from pods.supervisor.own_use import OwnUse, used_by
 from pods_protocol.bounds import MAX_LINE_BYTES, MAX_RESTARTS
 from pods_protocol.codec import to_json
 from pods_protocol.errors import (
@@ -170,14 +169,7 @@ def _limits_of(
     check_limits(request.limits)
     if parent is None or parent.limits == Limits():
         return request.limits
-    live = supervisor.pods.get(parent.id)
-    used = Used(
-        seconds=time.time() - parent.created,
-        turns=parent.turns_below + (0 if live is None else live.fold.turns),
-        memory_bytes=parents_use.memory_bytes,
-        processes=parents_use.processes,
-        lent=tuple(one.limits for one in supervisor.table.children(parent.id) if one.living),
-    )
+    used = used_by(supervisor, parent, parents_use)
     return attenuate(request.name, request.limits, parent.name, parent.limits, used)
 
 

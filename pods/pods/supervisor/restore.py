@@ -19,9 +19,11 @@ from pods.records.record import PodRecord
 from pods.supervisor.acts import LOST, Facts, perform
 from pods.supervisor.authority import Caller, find_pod, known_as
 from pods.supervisor.bring_up import Start, bring_up
+from pods.supervisor.ceilings import check_share
 from pods.supervisor.core import Supervisor
 from pods.supervisor.enforcement import has_to_be_tried, require_enforcement
 from pods.supervisor.live import LivePod
+from pods.supervisor.own_use import OwnUse, own_use_of, used_by
 from pods.supervisor.plan import (
     check_caps,
     check_descriptors,
@@ -51,7 +53,9 @@ async def restore(supervisor: Supervisor, caller: Caller, request: RestorePod) -
         UnknownPod: the caller has no such pod.
         PodsError: as `RestorePod` lists them; the pod is ended as before.
     """
-    record = _check(supervisor, caller, request)
+    found = find_pod(supervisor, caller, request.pod)
+    parents_use = await own_use_of(supervisor, _living_parent(supervisor, found))
+    record = _check(supervisor, caller, request, parents_use)
     if has_to_be_tried(record.doors, exactly=record.require_enforcement):
         await require_enforcement(
             supervisor,
@@ -62,9 +66,9 @@ async def restore(supervisor: Supervisor, caller: Caller, request: RestorePod) -
             exactly=record.require_enforcement,
             parent_id=_living_parent(supervisor, record),
         )
-        record = _check(supervisor, caller, request)  # others were served meanwhile
+        record = _check(supervisor, caller, request, parents_use)  # others were served meanwhile
     if await _told_above(supervisor, record):
-        record = _check(supervisor, caller, request)  # as above
+        record = _check(supervisor, caller, request, parents_use)  # as above
     parent_id = _living_parent(supervisor, record)
     was = f"it was {record.state}" + (f": {record.reason}" if record.reason else "")
     facts = Facts(why=f"restored; {was}", told=_heard_above(supervisor, record))
@@ -110,7 +114,9 @@ async def restore(supervisor: Supervisor, caller: Caller, request: RestorePod) -
         live.started.set()
 
 
-def _check(supervisor: Supervisor, caller: Caller, request: RestorePod) -> PodRecord:
+def _check(
+    supervisor: Supervisor, caller: Caller, request: RestorePod, parents_use: OwnUse
+) -> PodRecord:
     """Refuse what cannot be restored; no checkpoint."""
     record = find_pod(supervisor, caller, request.pod)
     if supervisor.closed_to_spawns:
@@ -145,7 +151,13 @@ def _check(supervisor: Supervisor, caller: Caller, request: RestorePod) -> PodRe
         )
     check_prompt(request.prompt)
     check_directory(record.cwd, None)
-    check_caps(supervisor, _living_parent(supervisor, record), record.name, verb="restore")
+    parent_id = _living_parent(supervisor, record)
+    check_caps(supervisor, parent_id, record.name, verb="restore")
+    if parent_id is not None:
+        parent = supervisor.known(parent_id)
+        used = used_by(supervisor, parent, parents_use)
+        had = record.turns_counted
+        check_share(record.name, record.limits, had, parent.name, parent.limits, used)
     check_descriptors(supervisor, record.name, verb="restore")
     return record
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from pods.supervisor.ceilings import (
     Used,
     attenuate,
     check_limits,
+    check_share,
     held_limits,
     left_of,
 )
@@ -117,3 +119,18 @@ def test_a_value_that_cannot_be_a_limit_is_refused_by_its_name(wrong: dict[str, 
     with pytest.raises(InvalidParams) as caught:
         check_limits(Limits(**wrong))
     assert caught.value.data["path"] == f"limits.{next(iter(wrong))}"
+
+
+@pytest.mark.parametrize("turns_had", [0, 4])
+def test_a_pod_is_restored_only_into_what_is_left_less_the_turns_it_has_had(turns_had: int) -> None:
+    own, held = Limits(turns=10, processes=8, wall_seconds=5), Limits(turns=6, processes=4)
+    used = Used(seconds=99, turns=turns_had, lent=(Limits(turns=2, processes=4),))
+    check_share("c", held, turns_had, "p", own, used)
+    check_share("c", Limits(), turns_had, "p", own, used)
+    with pytest.raises(CapacityReached, match="has 3 left of 8"):
+        check_share("c", held, turns_had, "p", own, attrs.evolve(used, processes=1))
+    with pytest.raises(CapacityReached) as caught:
+        check_share("c", held, turns_had, "p", own, attrs.evolve(used, turns=turns_had + 3))
+    assert (caught.value.data["limit_name"], caught.value.data["asked"]) == (
+        "turns", 6 - turns_had
+    )  # fmt: skip

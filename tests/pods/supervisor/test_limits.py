@@ -162,6 +162,28 @@ async def test_a_child_gets_nothing_of_what_its_parent_takes_itself(
     assert left_in(pods_environ) == NOTHING
 
 
+async def test_a_pod_is_restored_only_into_what_its_parent_has_left(
+    pods_environ: dict[str, str],
+) -> None:
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        with trio.fail_after(WAIT_SECONDS):
+            await client.spawn("lead", limits=Limits(processes=10, turns=10))
+            async with _as_pod(supervisor, "lead") as lead:
+                first = await lead.spawn("first", limits=Limits(processes=6, turns=3))
+                await first.turn("true")
+                await lead.stop("first")
+                await lead.spawn("second", limits=Limits(processes=6, turns=6))
+                with pytest.raises(CapacityReached, match="stop a child") as caught:
+                    await lead.restore("first")
+                assert caught.value.data == {
+                    "limit_name": "processes", "limit": 10, "in_use": 6, "asked": 6, "left": 4
+                }  # fmt: skip
+                await lead.stop("second")
+                await lead.spawn("third", limits=Limits(processes=4, turns=7))
+                await lead.restore("first")
+    assert left_in(pods_environ) == NOTHING
+
+
 def _as_pod(supervisor: Supervisor, name: str) -> Any:
     """A client with the authority of that pod."""
     record = supervisor.table.named(name)
