@@ -6,10 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from journal_support import an_event, damage, write_segment
 from pods.journal.events import MAX_EVENT_BYTES, encode_event
-from pods.journal.lines import iterate_lines
+from pods.journal.lines import SHORT_LINE_BYTES, iterate_lines, split_lines
 from pods.journal.reader import MAX_SCAN_BYTES, Place, Scan, iterate, last_seq, read_events
 from pods.journal.store import Journal
 from pods_protocol.errors import StorageFailed
@@ -21,6 +23,16 @@ FILE = "00000000000000000001.jsonl"
 def read(directory: Path, since: int, **options: object) -> tuple[list[int], int, int, bool]:
     piece = read_events(str(directory), since, **options)  # type: ignore[arg-type]  # any of its options
     return [event.seq for event in piece.events], piece.next, piece.last_seq, piece.truncated
+
+
+@given(
+    st.lists(
+        st.integers(0, 3) | st.integers(SHORT_LINE_BYTES - 2, SHORT_LINE_BYTES + 2), max_size=9
+    )
+)
+def test_lines_are_split_as_bytes_are_whatever_their_lengths(lengths: list[int]) -> None:
+    piece = b"\n".join(b"x" * length for length in lengths)
+    assert split_lines(piece) == piece.split(b"\n")
 
 
 @pytest.fixture
