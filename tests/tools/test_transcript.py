@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pods_protocol.events import Event
 from pods_tools.bookmarks import Cursor
 from pods_tools.escape import escape
-from pods_tools.transcript import fit, fresh_pieces
+from pods_tools.transcript import describe, fit, fresh_pieces
 
 
 def texts(*pieces: str) -> list[Event]:
@@ -88,3 +88,13 @@ def test_look_alike_tags_are_escaped_and_code_is_not() -> None:
     ):
         expected = code.replace("<User>", "&lt;User>")
         assert escape(code) == expected, code
+
+
+def test_the_end_of_a_pod_names_the_messages_that_it_never_took_up() -> None:
+    def said(**data: object) -> str:
+        return describe(Event(seq=3, time=0.0, turn=None, type="stopped", data=data))
+
+    assert said(reason="stopped") == "event 3: stopped: stopped"
+    waited = said(reason="failed", message="signal 9", undelivered=["a", "b"])
+    assert waited.endswith("failed signal 9 (messages that it never took up: a, b)")
+    assert said(reason="failed", undelivered=["a"], undelivered_omitted=2).endswith("a and 2 more)")

@@ -199,6 +199,12 @@ def test_each_kind_has_words_and_unknown_ones_do_not_break_them() -> None:
     ]
     assert "3 to 9" in describe({"pod": "kid", "type": "gap", "data": {"first": 3, "last": 9}})
     assert describe({}) == "child pod ?: None"
+    waited: dict[str, Any] = {"reason": "stopped", "undelivered": ["m2", "m3"]}
+    assert describe({"pod": "kid", "type": "stopped", "data": waited}).endswith(
+        "has ended (stopped); messages that it never took up: m2, m3"
+    )
+    more = {**waited, "undelivered_omitted": 4}
+    assert describe({"pod": "kid", "type": "stopped", "data": more}).endswith("m3 and 4 more")
     long = describe({"pod": "kid", "type": "new", "text": "end\n", "omitted": 7, "since": 3})
     assert long.splitlines() == [
         "child pod kid: new", "[7 characters before this; read pod kid since 3]", "end",
