@@ -8,6 +8,7 @@ adoption, fed by `watch`, read by every method.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import trio
@@ -25,11 +26,16 @@ from pods_protocol.bounds import (
     MAX_READ_BYTES,
     MAX_READ_LIMIT,
 )
+from pods_protocol.errors import StorageFailed
 from pods_protocol.events import Event
 from pods_protocol.pod_messages import HelloResult
 from pods_protocol.values import ExitRecord, PodState, ProcessIdentity, StopMode, StopStep
 
 STATE_KINDS_ASKED: Final = frozenset(STATE_KINDS)
+
+MAX_AHEAD: Final = 256
+"""Events of a pod read ahead of its own word and remembered: what its writer can take back is the
+one write that it is at, which is shorter."""
 
 
 class LivePod:
@@ -106,6 +112,10 @@ class LivePod:
         self.overdue = False
         self.last_word: ExitRecord | None = None
         self.vouched = 0
+        self._ahead: dict[int, Event] = {}
+        """Of what was read beyond that, the newest, in order."""
+        self._unchecked = 0
+        """Up to here it was read ahead and is not remembered."""
         self._untold = False
         self._seen = 0
         self._shown: PodState | None = None
@@ -120,11 +130,15 @@ class LivePod:
     def take(self, event: Event) -> None:
         """Take one event that the pod tells of, and tells of only once it is written.
 
-        One that was read from its journal before changes nothing.
+        One that was read from its journal before changes nothing. Where something else was read in
+        its place, or before it, its writer took that back: a disk refused to sync it.
         """
         if event.type not in STATE_KINDS_ASKED:
             return
+        contradicted = bool(self._ahead) and self._contradicts(event)
         self.vouch(event.seq)
+        if contradicted:
+            self._read_anew()
         if event.seq <= self._seen:
             return
         self._seen = event.seq
@@ -136,13 +150,54 @@ class LivePod:
         if seq > self.vouched:
             had_news = self.vouched < self.fold.last_told
             self.vouched = seq
+            while self._ahead and next(iter(self._ahead)) <= seq:
+                del self._ahead[next(iter(self._ahead))]
             if had_news:
                 self._on_news(self)
 
     def forget_state(self) -> None:
         """Its writer took back what was read here from its journal: read it all once more."""
         self.fold = PodFold()
-        self._seen = 0
+        self._seen = self._unchecked = 0
+        self._ahead.clear()
+
+    def still_stands(self) -> bool:
+        """Whether the newest of what was read ahead of its writer's word is there as it was.
+
+        What is taken back goes from the end, so what is older is there, too.
+        """
+        if not self._ahead:
+            return True
+        seq, known = next(reversed(self._ahead.items()))
+        try:
+            piece = read_events(self.journal, seq - 1, limit=1)
+        except StorageFailed:
+            return True  # damaged: whoever reads on there is told
+        return bool(piece.events) and _same(piece.events[0], known)
+
+    def _contradicts(self, event: Event) -> bool:
+        """Whether a line that its writer vouches for is not the one that was read here."""
+        newest = next(reversed(self._ahead))
+        known = self._ahead.pop(event.seq, None)
+        if next(iter(self._ahead), event.seq) < event.seq:
+            return True  # its writer passes over what was read before it
+        if known is None:
+            return self._unchecked < event.seq <= newest
+        return not _same(known, event)
+
+    def _read_anew(self) -> None:
+        """Read all that counts once more, at once: rarer than a disk that fails."""
+        self.forget_state()
+        with suppress(StorageFailed):  # damaged: what comes over its socket still counts
+            while self.take_slice():
+                pass
+
+    def _note_ahead(self, event: Event) -> None:
+        """Remember what was read before its writer vouched for it, within a bound."""
+        self._ahead[event.seq] = event
+        if len(self._ahead) > MAX_AHEAD:
+            self._unchecked = next(iter(self._ahead))
+            del self._ahead[self._unchecked]
 
     def changed(self) -> None:
         """Tell everybody who waits that it is worth looking again."""
@@ -204,6 +259,8 @@ class LivePod:
             if event.type in STATE_KINDS_ASKED:  # a `gap` comes whatever was asked for
                 self.fold.apply(event)
                 self._untold = True
+                if event.seq > self.vouched:
+                    self._note_ahead(event)
         self._seen = max(self._seen, piece.next)
         self.behind = piece.truncated
         if self._untold and not self.behind:  # what lay between is history
@@ -282,3 +339,8 @@ class LivePod:
         for link in (self.keeper, self.pod):
             if link is not None:
                 link.close()
+
+
+def _same(one: Event, other: Event) -> bool:
+    """Whether two lines say the same; one that is written anew does so later."""
+    return (one.type, one.turn, one.data) == (other.type, other.turn, other.data)

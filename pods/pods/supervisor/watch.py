@@ -165,7 +165,7 @@ async def _follow(supervisor: Supervisor, live: LivePod) -> None:
                 Subscribe(since=since, kinds=tuple(sorted(STATE_KINDS_ASKED))),
                 timeout_seconds=HELLO_SECONDS,
             )
-            if stands.last_seq < since:
+            if stands.last_seq < since or not live.still_stands():
                 live.forget_state()
                 await live.catch_up()
             live.vouch(stands.last_seq)

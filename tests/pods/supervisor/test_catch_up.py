@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pytest
 import trio
 
 from pods.journal.reader import MAX_LINES_LEFT_OUT
 from pods.journal.store import Journal
-from pods.supervisor.live import LivePod
+from pods.supervisor import live as live_module
+from pods.supervisor.live import MAX_AHEAD, LivePod
 from pods_protocol.events import Event
 from pods_protocol.values import PodState
 
@@ -78,3 +81,112 @@ async def test_what_the_pod_says_meanwhile_is_taken_once(tmp_path: Path) -> None
     await live.catch_up()
     assert (live.fold.turn, live.seen, live.behind) == (2, last, False)
     assert told[-1] == "working"
+
+
+BEGUN = ("turn_started", {"message_id": "a", "input": "x"}, 1)
+ENDED = ("turn_ended", {"stop_reason": "end_turn", "message": ""}, 1)
+FAILED = ("turn_ended", {"stop_reason": "error", "message": "the disk refused"}, 1)
+Line = tuple[str, dict[str, Any], int | None]
+
+
+def write(directory: Path, *lines: Line, taken_back: int = 0) -> list[Event]:
+    """Append to the journal, in the place of so many lines that its writer takes back."""
+    with Journal.open(f"{directory}/journal") as journal:
+        segment = next(Path(journal.directory).glob("*.jsonl"))
+    kept = segment.read_bytes().splitlines(keepends=True)
+    segment.write_bytes(b"".join(kept[: len(kept) - taken_back]))
+    with Journal.open(f"{directory}/journal") as journal:
+        return journal.append_many(lines)
+
+
+def spoil(directory: Path) -> None:
+    """Leave nothing in the journal that is an event."""
+    next(directory.glob("journal/*.jsonl")).write_bytes(b"no event\n" * 3)
+
+
+async def test_a_line_that_was_taken_back_and_written_anew_is_read_anew(tmp_path: Path) -> None:
+    live, told = live_pod(tmp_path)
+    write(tmp_path, BEGUN)
+    await live.catch_up()
+    live.vouch(1)
+    write(tmp_path, ENDED)
+    await live.catch_up()
+    assert live.fold.turn is None
+    (again,) = write(tmp_path, FAILED, taken_back=1)
+    live.take(again)
+    assert live.fold.last_turn is not None
+    assert live.fold.last_turn.stop_reason == "error"
+    assert live.seen == live.vouched == 2
+    assert told[-1] == "starting"
+
+
+async def test_a_line_in_whose_place_stands_what_nobody_is_told_of_is_read_anew(
+    tmp_path: Path,
+) -> None:
+    live, _ = live_pod(tmp_path)
+    write(tmp_path, BEGUN, ENDED)
+    await live.catch_up()
+    live.vouch(1)
+    *_, last = write(tmp_path, ("text", {"text": "more"}, 1), FAILED, taken_back=1)
+    live.take(last)
+    assert (live.seen, live.fold.turn) == (3, None)
+    assert live.fold.last_turn is not None
+    assert live.fold.last_turn.stop_reason == "error"
+
+
+async def test_one_of_several_that_were_taken_back_is_enough(tmp_path: Path) -> None:
+    live, _ = live_pod(tmp_path)
+    write(tmp_path, BEGUN, ENDED, ("turn_started", {"message_id": "b", "input": "y"}, 2))
+    await live.catch_up()
+    live.vouch(1)
+    assert live.fold.turn == 2
+    (again,) = write(tmp_path, FAILED, taken_back=2)
+    live.take(again)
+    assert live.seen == 2
+    assert live.fold.last_turn is not None
+    write(tmp_path, ("text", {"text": "x"}, None))
+    live.forget_state()
+    await live.catch_up()
+    live.take(Event(seq=3, time=1.0, turn=None, type="status", data={"state": "idle"}))
+    assert live.vouched == 3
+
+
+async def test_what_its_writer_says_as_it_was_read_is_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live, _ = live_pod(tmp_path)
+    begun, ended = write(tmp_path, BEGUN, ENDED)
+    await live.catch_up()
+    monkeypatch.setattr(live_module, "read_events", None)  # it would fail
+    live.take(begun)
+    live.take(ended)
+    assert (live.seen, live.vouched) == (2, 2)
+    assert live.still_stands()
+
+
+async def test_more_than_is_remembered_is_taken_on_trust(tmp_path: Path) -> None:
+    live, _ = live_pod(tmp_path)
+    states = [("status", {"state": "idle"}, None)] * (MAX_AHEAD + 5)
+    lines = write(tmp_path, *states)
+    await live.catch_up()
+    for event in lines:
+        live.take(event)
+    assert live.vouched == live.seen == MAX_AHEAD + 5
+
+
+async def test_a_link_that_is_made_again_finds_out_that_a_line_was_taken_back(
+    tmp_path: Path,
+) -> None:
+    live, _ = live_pod(tmp_path)
+    write(tmp_path, BEGUN, ENDED)
+    await live.catch_up()
+    assert live.still_stands()
+    write(tmp_path, taken_back=1)
+    assert not live.still_stands()
+    write(tmp_path, FAILED)
+    assert not live.still_stands()
+    live.forget_state()
+    await live.catch_up()
+    assert live.still_stands()
+    spoil(tmp_path)
+    assert live.still_stands(), "what is damaged is told to who reads on there"
