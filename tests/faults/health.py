@@ -188,10 +188,14 @@ class Health:
         wrong: list[str] = []
         names = [name for name in self._actors.living() if name.startswith("p")]
         try:
-            await self._actors.ask(Doctor(fix=True))
+            mended = (await self._actors.ask(Doctor(fix=True))).problems
             found = (await self._actors.ask(Doctor())).problems
-            wrong += [f"the doctor finds {one.code}: {one.message}"
-                      for one in found if one.code not in NO_HARM]  # fmt: skip
+            wrong += [
+                f"the doctor finds {one.code}: {one.message}; before that {mended}; leases: "
+                f"{sorted(self._world.leases(void=True).values(), key=str)}"
+                for one in found
+                if one.code not in NO_HARM
+            ]
             for name in names:
                 self._asked += 1
                 message_id = f"healed-{self._asked}"

@@ -199,10 +199,13 @@ class World:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
 
-    def leases(self) -> dict[str, Any]:
+    def leases(self, *, void: bool = False) -> dict[str, Any]:
         """Pod id -> lease, as the registry's file has it, without those that are void.
 
         A lease is void for every reader once its holder and who answers for that have ended.
+
+        Args:
+            void: these as well.
         """
         path = Path(self.places.places.registry)
         if not path.exists():
@@ -211,7 +214,8 @@ class World:
         return {
             lease["pod_id"]: lease
             for lease in leases
-            if any(map(_lives, (lease["holder"], lease.get("spawner"), lease.get("guardian"))))
+            if void
+            or any(map(_lives, (lease["holder"], lease.get("spawner"), lease.get("guardian"))))
         }
 
     def log(self) -> str:
