@@ -72,7 +72,7 @@ class Actors(Clients):
             case steps.Withdraw(message_id):
                 await self._withdraw(message_id)
             case steps.Answer(name, answer):
-                await self._answer(self.meant(name), answer)
+                await self._answer(name, answer)
             case steps.Cancel(name):
                 await self._tell(self.meant(name), pod_messages.Cancel())
             case steps.Stop(name, mode):
@@ -290,7 +290,9 @@ class Actors(Clients):
 
     async def _answer(self, name: str, answer: str) -> None:
         async def act() -> None:
-            async with self.pod(name) as (pod_id, rpc):
+            rows = (await self.ask(supervisor_messages.ListPods())).pods
+            waiting = sorted(row.name for row in rows if row.state == "waiting")
+            async with self.pod(self.meant(name, waiting or None)) as (pod_id, rpc):
                 await rpc.request(
                     pod_messages.WaitFor(until="question", timeout_seconds=WAIT_SECONDS),
                     timeout_seconds=REQUEST_SECONDS,

@@ -203,6 +203,7 @@ class Health:
                 pod_id = self._actors.id_of(name) or ""
                 if not self._ledger.submission(pod_id, message_id).answers:
                     wrong.append(f"{name} takes no message after the faults")
+                await self._actors.perform(steps.Look(name, page=20, itself=False))
             if names:
                 wait = WaitPods(pods=tuple(names), until="idle", timeout_seconds=HEALED_SECONDS)
                 if (await self._actors.ask(wait, seconds=HEALED_SECONDS + 2)).timed_out:

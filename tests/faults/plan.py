@@ -69,7 +69,7 @@ class _Draw:
         self.segment_bytes = self.random.choice((None, 1024, 4096))
         self.kept_bytes: int | None = None
         if self.segment_bytes is not None and self.random.random() < 0.6:
-            self.kept_bytes = 3 * self.segment_bytes
+            self.kept_bytes = 2 * self.segment_bytes
         self.names: list[str] = []
         self.sent: list[Send] = []
         self.count = 0
@@ -107,9 +107,9 @@ class _Draw:
             self.name(),
             self.message_id(),
             self.random.choices(("queue", "interrupt", "fail"), (6, 2, 2))[0],
-            texts=self.random.choice((0, 1, 4, 12)),
+            texts=self.random.choice((0, 1, 4, 12) if self.kept_bytes is None else (4, 12, 40)),
             stray=self.random.random() < 0.15,
-            ask=self.random.random() < 0.2,
+            ask=self.random.random() < 0.3,
         )
         self.sent.append(made)
         return made
