@@ -101,6 +101,11 @@ def complain(outcome: Outcome, plan: Plan, *, verbose: bool) -> str:
     return "\n".join(lines)
 
 
+def _interrupt(_number: int, _frame: object) -> None:
+    """End, and clear the world; trio knows where it may be interrupted, by that signal alone."""
+    signal.raise_signal(signal.SIGINT)
+
+
 def main() -> int:
     """Run the rounds that the command line asks for."""
     parser = argparse.ArgumentParser(description="Prove that nothing is lost under faults.")
@@ -114,8 +119,7 @@ def main() -> int:
     parser.add_argument("--fail-fast", action="store_true", help="end at the first violation")
     given = parser.parse_args()
     be_init()
-    # So that the world is cleared; trio knows where it may be interrupted, by that signal alone.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, _interrupt)
     outcomes: list[Outcome] = []
     began = time.monotonic()
     for seed in range(given.seed, given.seed + given.rounds):
