@@ -1,8 +1,9 @@
 """The keeper's watch over its pod's limits, beside the pod's own: nothing of the pod reaches it.
 
 Owns what is read and signalled for it: the pod's marks of its turns, the counts from `/proc`, the
-SIGCONT to a pod's process that was stopped. `limit_clocks` has the rules. Imported in keepers of
-pods with such a limit alone: every object that a keeper makes is memory in each of hundreds.
+SIGCONT to a pod's process that was stopped. `limit_clocks` has the rules. Made in keepers of pods
+with such a limit alone: every object that a keeper makes is memory in each of hundreds. Imported by
+the launcher, for them all.
 """
 
 from __future__ import annotations

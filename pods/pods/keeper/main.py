@@ -167,7 +167,7 @@ def _say(text: str) -> None:
 
 
 def _watch_limits(spec: PodSpec, told: socket.socket, pod: int) -> LimitWatch:
-    from pods.keeper.limit_watch import LimitWatch  # most keepers have nothing to watch
+    from pods.keeper.limit_watch import LimitWatch  # the launcher's image has it
 
     return LimitWatch(spec.limits, wall_until=spec.wall_until, told=told, pod=pod)
 

@@ -4,7 +4,7 @@ Owns the deadlines, and the look at `/proc` from time to time while a turn runs 
 memory or processes is set; an idle pod looks at nothing. Where this process does not act, stopped
 by a program of its own, say, its keeper does (`pods.keeper.limit_watch`). What the kernel refuses
 by itself (open files, the memory of one process) is set up by the keeper's room; what a turn writes
-and how many there are is counted by `server` and `turns`. Imported only by pods with such a limit.
+and how many there are is counted by `server` and `turns`. Made only in pods with such a limit.
 """
 
 from __future__ import annotations

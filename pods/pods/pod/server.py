@@ -65,7 +65,7 @@ def _limit_keeper(
         spec.wall_until is None
     ):
         return None
-    from pods.pod.limit_keeper import LimitKeeper  # imported by the pods that have some
+    from pods.pod.limit_keeper import LimitKeeper  # the image of most pods has it
 
     return LimitKeeper(limits, wall_until=spec.wall_until, cross=cross, is_idle=is_idle)
 
