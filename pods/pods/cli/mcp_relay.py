@@ -209,6 +209,7 @@ class Relay:
         self._idle: list[PlainClient] = []
         self._local = threading.local()
         self._toolset: BlockingToolset | None = None
+        self._when_absent: WhenAbsent = "start"
 
     def call(self, name: str, arguments: Any, running: RunningCall) -> ToolResult:
         """Call a tool; never raises for what a model did or a supervisor refused."""
@@ -229,6 +230,7 @@ class Relay:
         Args:
             shown: the host got what was sent to it, as far as can be known.
         """
+        self._when_absent = "fail"  # whoever ended the supervisor does not want another one
         if shown and self._toolset is not None and self._idle:
             self._local.running = RunningCall(FLUSH_SECONDS)
             with contextlib.suppress(PodsError), self._step:
@@ -304,7 +306,7 @@ class Relay:
     @contextlib.contextmanager
     def _connection(self) -> Generator[PlainClient]:
         """One of its own for the block. Kept for the next where no answer is outstanding."""
-        client = self._take() or self._open("start")
+        client = self._take() or self._open(self._when_absent)
         try:
             yield client
         except NotConnected:

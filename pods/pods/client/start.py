@@ -14,7 +14,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from typing import Final
@@ -129,7 +128,7 @@ def _start(places: SupervisorPlaces, environ: Mapping[str, str], timeout: float)
         logged = os.fstat(log).st_size
         try:
             process = subprocess.Popen(
-                [*supervisor_argv(places.name), "--ready-fd", str(said)],
+                [*supervisor_argv(places.name), "--ready-fd", str(said), "--detach"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -145,12 +144,13 @@ def _start(places: SupervisorPlaces, environ: Mapping[str, str], timeout: float)
     finally:
         os.close(ready)
     if heard == READY_LINE:
-        # A supervisor outlives this process as a rule. Where it does not, somebody must reap it.
-        threading.Thread(target=process.wait, name="pods-supervisor-reaper", daemon=True).start()
+        process.wait()  # it has forked the supervisor and gone
         return
     status = _put_down(process)
     detail = _tail(places.log, logged)
-    why = f"it ended with status {status}" if heard is not None else f"not ready in {timeout:g} s"
+    why = f"not ready in {timeout:g} s"
+    if heard is not None:
+        why = f"it ended with status {status}" if status else "it ended"
     raise StartFailed(
         f"cannot start the supervisor {places.name}: {why}; its log {places.log} ends:\n{detail}",
         step="supervisor",
@@ -176,7 +176,7 @@ def _hear(descriptor: int, deadline: float) -> bytes | None:
 
 
 def _put_down(process: subprocess.Popen[bytes]) -> int:
-    """End the process that did not come up, with what it started in its session."""
+    """End what did not come up, by the group of the process that was started; its exit status."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     return process.wait()

@@ -31,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--name", default="default")
     parser.add_argument("--ready-fd", type=int, metavar="FD", help="gets one line, `ready`")
     parser.add_argument(
+        "--detach", action="store_true", help="go on as nobody's child, once this is read"
+    )
+    parser.add_argument(
         "--idle-exit-seconds",
         type=float,
         default=DEFAULT_IDLE_EXIT_SECONDS,
@@ -40,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for flag in ("--max-depth", "--max-children", "--max-pods"):
         parser.add_argument(flag, type=int, help="overrides the configuration")
     given = parser.parse_args(arguments)
+    if given.detach and os.fork():
+        # Hosts of `pods mcp` end what they started with all that is below it (Copilot does).
+        os._exit(0)
     os.umask(0o077)
     open_files = _raise_open_files()
     try:

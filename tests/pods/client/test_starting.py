@@ -6,16 +6,16 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
+import psutil
 import pytest
 from filelock import FileLock
 
 from pods.client import start
 from pods.client.address import find_address, keeps_anything
 from pods_protocol.errors import InvalidName, StartFailed, TimedOut, UnsafeDirectory
-from supervisor_support import NOTHING, left_in, places_of, with_rooms
+from supervisor_support import NOTHING, left_in, places_of, processes_of, with_rooms
 
 
 def run_pods(environ: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
@@ -132,15 +132,33 @@ def test_a_supervisor_that_stays_silent_is_ended(
     assert "nothing was logged" in str(caught.value)
 
 
-def test_a_supervisor_that_is_ready_is_left_running_and_reaped(
-    pods_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    script = "import os, sys; os.write(int(sys.argv[2]), b'ready\\n')"
-    become(monkeypatch, script)
-    assert start.start_supervisor(places_of(pods_environ, "default"), pods_environ)
-    for thread in threading.enumerate():
-        if thread.name == "pods-supervisor-reaper":
-            thread.join()
+STARTER = """
+import os
+from pods.client.start import start_supervisor
+from pods.paths import places_from
+start_supervisor(places_from(os.environ, os.geteuid()).supervisor("default"), os.environ)
+print("started", flush=True)
+input()
+"""
+
+
+@pytest.mark.slow
+def test_a_supervisor_is_not_below_who_started_it(pods_environ: dict[str, str]) -> None:
+    """A host that ends its MCP server with all that is below that would end it and the launcher."""
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", STARTER],
+        env=with_rooms(pods_environ),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as starter:
+        assert starter.stdout is not None
+        assert starter.stdout.readline() == "started\n"
+        assert psutil.Process(starter.pid).children(recursive=True) == []
+        started = [line for line in processes_of(pods_environ) if "-m pods.supervisor" in line]
+        assert len(started) == 1
+    assert run_pods(pods_environ, "down").returncode == 0
+    assert left_in(pods_environ) == NOTHING
 
 
 def test_a_start_lock_that_is_held_too_long_times_out(pods_environ: dict[str, str]) -> None:
