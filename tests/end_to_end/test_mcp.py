@@ -20,6 +20,7 @@ from end_to_end_support import PODS, Door, code_of, open_door
 from mcp_support import Host
 from pods_protocol.bounds import PROTOCOL_VERSION
 from pods_tools import export
+from supervisor_support import processes_of
 
 pytestmark = pytest.mark.slow
 SCHEMAS = {tool["name"]: tool["outputSchema"] for tool in export("mcp")}
@@ -144,6 +145,16 @@ def test_pods_are_kept_or_stopped_when_the_host_goes_as_it_was_chosen(door: Door
     assert state_of(door, f"{name}-keep") == "stopped", "it was of the same session"
 
 
+def test_a_host_that_goes_after_everything_was_ended_starts_nothing() -> None:
+    """It has read something that it would tell a supervisor of; there is none any more."""
+    with open_door() as own:
+        with Host(own, "--session", "late") as host:
+            good(host, "SpawnPod", name="late", prompt="echo x")
+            good(host, "ReadPodOutput", pod="late")
+            own("down", "--stop-pods")
+        assert processes_of(own.environ) == []
+
+
 def test_a_cancelled_read_loses_nothing_and_others_are_served_meanwhile(door: Door) -> None:
     gate = f"{door.work}/gate"
     os.mkfifo(gate)
@@ -254,7 +265,7 @@ def test_every_configuration_starts_the_server_that_it_names(door: Door) -> None
     assert [*words] == [*PODS, "mcp", "--session", "s"]
 
 
-@pytest.mark.parametrize("name", ["codex", "gemini", "qwen"])
+@pytest.mark.parametrize("name", ["codex", "copilot", "gemini", "opencode", "qwen"])
 def test_installing_runs_the_hosts_own_command(door: Door, name: str) -> None:
     script = Path(door.directory, "bin", name)
     script.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\nexit 3\n')
@@ -279,8 +290,36 @@ def test_claude_is_installed_with_what_its_own_add_has_no_flag_for(door: Door) -
     script.unlink()
 
 
+CODEX = """#!/bin/sh
+[ "$1" = mcp ] && exit 0
+while read -r line; do
+  printf '%s\\n' "$line" >> heard
+  case $line in
+    *config/value/write*) printf '%s\\n' '{"method": "told"}' '{"id": 1, "ANSWER": {}}' ;;
+  esac
+done
+"""
+"""Stands for Codex: it adds whatever it is told, and answers a wish as a test wants it to."""
+
+
+def test_codex_is_installed_with_what_its_own_add_has_no_flag_for(door: Door) -> None:
+    script = Path(door.directory, "bin", "codex")
+    shown = tomllib.loads(door("mcp", "--config", "codex").out)["mcp_servers"]["pods"]
+    for answer in ("result", "error"):
+        script.write_text(CODEX.replace("ANSWER", answer))
+        script.chmod(0o755)
+        told = door("mcp", "--install", "codex").err
+        assert ("env_vars" in told) is (answer == "error"), told
+    wish = json.loads(Path(door.work, "heard").read_text().splitlines()[-1])["params"]
+    assert wish["keyPath"] == "mcp_servers.pods.env_vars"
+    assert wish["value"] == shown["env_vars"]
+    script.write_text('#!/bin/sh\n[ "$1" = mcp ]\n')
+    assert "pods mcp --config codex" in door("mcp", "--install", "codex").err
+    script.unlink()
+
+
 def test_a_host_without_a_command_or_that_is_not_there_is_told_what_to_do(door: Door) -> None:
-    for name, words in (("opencode", "has no command for it"), ("codex", "no `codex` on the PATH")):
+    for name, words in (("json", "has no command for it"), ("codex", "no `codex` on the PATH")):
         answer = door("mcp", "--install", name, code=1, environ={"PATH": f"{door.directory}/bin"})
         assert words in answer.err
         assert f"pods mcp --config {name}" in answer.err

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from pods.cli import render
 from pods_protocol.errors import NotSupported
 
 NAME: Final = "pods"
@@ -45,11 +46,14 @@ class Host(NamedTuple):
         place: where its configuration goes, for people.
         text: the configuration, from the command and its environment.
         add: the host's own command that writes it; None where it has none.
+        rest: writes, by other means of the host's, what its command has no flag for; from its
+            program and the environment. What to do by hand where that failed, else None.
     """
 
     place: str
     text: Callable[[Words, Environment], str]
     add: Callable[[Words, Environment], list[str]] | None = None
+    rest: Callable[[str, Environment], str | None] | None = None
 
 
 def command_of(supervisor: str | None, session: str | None, on_exit: str) -> list[str]:
@@ -77,7 +81,7 @@ def environment_of(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def install(name: str, host: Host, words: Words, environment: Environment) -> int:
-    """Run the host's own command; its exit code.
+    """Run the host's own command; its exit code. What is left to do by hand is a note.
 
     Raises:
         NotSupported: it has none, or is not installed.
@@ -92,7 +96,10 @@ def install(name: str, host: Host, words: Words, environment: Environment) -> in
     program = shutil.which(command[0])
     if program is None:
         raise NotSupported(f"cannot install into {name}: no `{command[0]}` on the PATH; {by_hand}")
-    return subprocess.run([program, *command[1:]], check=False).returncode
+    code = subprocess.run([program, *command[1:]], check=False).returncode
+    if code == 0 and host.rest is not None and (left := host.rest(program, environment)):
+        render.note(f"{left}; {by_hand}")
+    return code
 
 
 def _json(key: str, words: Words, environment: Environment, **more: Any) -> str:
@@ -134,13 +141,17 @@ def _codex(words: Words, environment: Environment) -> str:
         f"command = {json.dumps(words[0])}",
         f"args = {json.dumps(list(words[1:]))}",
     ]
-    forwarded = [name for name in POD_VARIABLES if name not in environment]
-    if forwarded:
+    if forwarded := _forwarded(environment):
         lines.append(f"env_vars = {json.dumps(forwarded)}")
     if environment:
         lines += ["", f"[mcp_servers.{NAME}.env]"]
         lines += [f"{name} = {json.dumps(value)}" for name, value in environment.items()]
     return "\n".join(lines)
+
+
+def _forwarded(environment: Environment) -> list[str]:
+    """Variables that Codex is to hand on where it runs in a pod itself."""
+    return [name for name in POD_VARIABLES if name not in environment]
 
 
 def _flags(flag: str, environment: Environment) -> list[str]:
@@ -152,8 +163,21 @@ def _add_claude(words: Words, environment: Environment) -> list[str]:
     return ["claude", "mcp", "add-json", "--scope", "user", NAME, entry]
 
 
-def _add_codex(words: Words, environment: Environment) -> list[str]:
-    return ["codex", "mcp", "add", NAME, *_flags("--env", environment), "--", *words]
+def _rest_codex(program: str, environment: Environment) -> str | None:
+    from pods.cli.codex_settings import write_setting
+
+    forwarded = _forwarded(environment)
+    key = f"mcp_servers.{NAME}.env_vars"
+    if not forwarded or write_setting(program, key, forwarded):
+        return None
+    return f"codex did not take `{key} = {json.dumps(forwarded)}`, which it needs in pods"
+
+
+def _add_plain(program: str) -> Callable[[Words, Environment], list[str]]:
+    def add(words: Words, environment: Environment) -> list[str]:
+        return [program, "mcp", "add", NAME, *_flags("--env", environment), "--", *words]
+
+    return add
 
 
 def _add_gemini(program: str) -> Callable[[Words, Environment], list[str]]:
@@ -167,11 +191,15 @@ def _add_gemini(program: str) -> Callable[[Words, Environment], list[str]]:
 
 HOSTS: Final[Mapping[str, Host]] = {
     "claude": Host(".mcp.json of a project, or a file for `--mcp-config`", _claude, _add_claude),
-    "codex": Host("~/.codex/config.toml", _codex, _add_codex),
-    "opencode": Host("opencode.json of a project, or ~/.config/opencode/opencode.json", _opencode),
+    "codex": Host("~/.codex/config.toml", _codex, _add_plain("codex"), _rest_codex),
+    "opencode": Host(
+        "opencode.json of a project, or ~/.config/opencode/opencode.json",
+        _opencode,
+        _add_plain("opencode"),
+    ),
     "gemini": Host("~/.gemini/settings.json", _plain, _add_gemini("gemini")),
     "qwen": Host("~/.qwen/settings.json", _plain, _add_gemini("qwen")),
-    "copilot": Host("~/.copilot/mcp-config.json", _copilot),
+    "copilot": Host("~/.copilot/mcp-config.json", _copilot, _add_plain("copilot")),
     "json": Host("the configuration of any host that knows `mcpServers`", _plain),
 }
 """Host -> how to tell it. `os.environ` and files of theirs are not looked at."""
