@@ -11,11 +11,17 @@ import pytest
 from end_to_end_support import open_door
 from model_endpoint import ModelEndpoint
 from pods.cli.mcp_hosts import HOSTS
-from vendors import VENDOR_SECONDS, VENDORS, Home
+from vendor_homes import Home
+from vendors import VENDOR_SECONDS, VENDORS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2 * VENDOR_SECONDS)]
 
 TASK = "Have a pod called worker write a file and show it to you."
+
+
+WRONG = {"tool": "SendToPod", "arguments": {"pod": "walker", "message": "echo lost"}}
+WHAT_NEXT = "Next: call `ListPods {}` and use a name that it shows"
+"""A call that names no pod of its own, and what its model hears of it."""
 
 
 def conversation(scope: str) -> list[dict[str, Any]]:
@@ -31,6 +37,7 @@ def conversation(scope: str) -> list[dict[str, Any]]:
             },
         },
         {"tool": "ReadPodOutput", "arguments": {"pod": "worker", "wait_seconds": 30}},
+        WRONG,
         {
             "tool": "SendToPod",
             "arguments": {"pod": "worker", "message": f"cat {scope}/made", "if_busy": "queue"},
@@ -49,16 +56,19 @@ def test_a_vendors_agent_drives_a_pod_by_all_five_tools(name: str, tmp_path: Pat
     with open_door() as door:
         scope = Path(door.work, "scope")
         scope.mkdir()
-        mcp = door("mcp", "--config", name).out
-        with ModelEndpoint([{"match": TASK, "steps": conversation(str(scope))}]) as endpoint:
+        mcp = door("mcp", "--config", vendor.host).out
+        steps = [vendor.ours(step) for step in conversation(str(scope))]
+        with ModelEndpoint([{"match": TASK, "steps": steps}]) as endpoint:
             told = vendor.prepare(Home(path=tmp_path, url=endpoint.url), mcp)
             # opencode works where PWD says, which would be the repository.
             environ = {**told.environ, "HOME": str(tmp_path), "PWD": door.work}
             done = door.run([program, *told.words, TASK], environ=environ, seconds=VENDOR_SECONDS)
             assert (endpoint.problems, endpoint.left) == ([], 0), done
-            heard = endpoint.asked[-1].everything
+            after_wrong, heard = endpoint.asked[3].everything, endpoint.asked[-1].everything
         assert done.code == 0
         assert "The worker is done." in done.out
+        assert "cannot find pod 'walker'" in after_wrong
+        assert WHAT_NEXT in after_wrong
         assert "it is written" in heard
         assert "from the worker" in heard
         assert (scope / "made").read_text() == "from the worker\n"

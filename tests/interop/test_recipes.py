@@ -11,7 +11,8 @@ import pytest
 
 from end_to_end_support import Door, open_door
 from model_endpoint import ModelEndpoint
-from vendors import VENDOR_SECONDS, VENDORS, Home
+from vendor_homes import Home
+from vendors import VENDOR_SECONDS, VENDORS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2 * VENDOR_SECONDS)]
 

@@ -12,11 +12,10 @@ import pytest
 
 from end_to_end_support import Door, open_door
 from model_endpoint import ModelEndpoint
-from vendors import CONTENT, VENDOR_SECONDS, VENDORS, Home
+from vendor_homes import Home
+from vendors import CONTENT, VENDOR_SECONDS, VENDORS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3 * VENDOR_SECONDS)]
-
-ASK_FOR_OUR_TOOLS = ("claude", "gemini")
 
 TASK = "Write where you may and where you may not."
 
@@ -53,6 +52,19 @@ def allow(door: Door, questions: int) -> None:
     door("wait", "api", seconds=VENDOR_SECONDS)
 
 
+STAYING = {"default", "default/ctl.sock", "default/launcher.sock", "default/owner.token"}
+"""Of a supervisor that is up and has no pods."""
+
+
+def left_of_pods(door: Door) -> tuple[list[str], list[str], list[str]]:
+    """Processes, files and leases that are there beside the supervisor's own."""
+    account = door.account()
+    own = ("-m pods.supervisor ", "-m pods.launcher ")
+    processes = [line for line in account.processes if not any(one in line for one in own)]
+    assert len(account.processes) - len(processes) == len(own)
+    return processes, [path for path in account.runtime if path not in STAYING], account.leases
+
+
 @pytest.mark.parametrize("name", VENDORS)
 def test_a_vendors_agent_works_in_a_pod_and_is_held_to_its_scope(name: str, tmp_path: Path) -> None:
     vendor = VENDORS[name]
@@ -72,7 +84,7 @@ def test_a_vendors_agent_works_in_a_pod_and_is_held_to_its_scope(name: str, tmp_
             {"text": "I was interrupted."},
         ]
         with pod_of(name, tmp_path, steps, door) as endpoint:
-            allow(door, 2 if vendor.asks else 0)
+            allow(door, vendor.asks)
             heard = endpoint.asked[2].everything
             assert made.read_text() == CONTENT
             assert not stray.exists()
@@ -93,11 +105,13 @@ def test_a_vendors_agent_works_in_a_pod_and_is_held_to_its_scope(name: str, tmp_
         assert ends == ["end_turn", "cancelled", "end_turn"]
         (stopped,) = door.ask("stop", "api")["stopped"]
         assert stopped["state"] == "stopped"
+        assert left_of_pods(door) == ([], [], [])
 
 
 @pytest.mark.parametrize("name", VENDORS)
 def test_a_vendors_agent_in_a_pod_has_a_pod_below_it(name: str, tmp_path: Path) -> None:
-    VENDORS[name].find_speaker()
+    vendor = VENDORS[name]
+    vendor.find_speaker()
     with open_door() as door:
         part = Path(door.work, "part")
         part.mkdir()
@@ -112,8 +126,9 @@ def test_a_vendors_agent_in_a_pod_has_a_pod_below_it(name: str, tmp_path: Path) 
             {"tool": "ReadPodOutput", "arguments": {"pod": "child", "wait_seconds": 30}},
             {"text": "My child has made it."},
         ]
-        with pod_of(name, tmp_path, steps, door, "--call-back") as endpoint:
-            allow(door, 2 if name in ASK_FOR_OUR_TOOLS else 0)
+        called = [vendor.ours(step) for step in steps]
+        with pod_of(name, tmp_path, called, door, "--call-back") as endpoint:
+            allow(door, vendor.asks_for_ours)
             assert "it is made" in endpoint.asked[-1].everything
         assert (part / "made").read_text() == "by a child\n"
         rows = {row["name"]: row for row in door.ask("ls")["pods"]}

@@ -173,7 +173,7 @@ class Door:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(line.partition(":")[0]), signal.SIGKILL)
         assert answer.code == 0, answer
-        assert left == NOTHING
+        assert left == NOTHING, left
 
 
 def _is_spare(line: str) -> bool:
