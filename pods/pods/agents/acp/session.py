@@ -73,7 +73,8 @@ class AcpSession:
         """
         if self.connection is not None and self.connection.alive:
             return self.connection, False
-        argv = self._settings.command(held=bool(turn.place().enforced))
+        held = bool(turn.place().enforced)
+        argv = self._settings.command(held=held, servers=servers(turn))
         connection = AcpConnection(argv, cwd=turn.cwd, env=turn.environment())
         self.connection = connection
         try:

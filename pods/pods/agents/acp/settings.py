@@ -8,8 +8,9 @@ the message alone: `options`, `not_installed`, `login_required`, `protocol_versi
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from pods.agents.acp.permissions import POLICIES, Policy
@@ -57,10 +58,19 @@ class Settings:
         self.policy: Policy = self._read_policy(options.get("permissions", "ask"))
         self.seconds = self._read_seconds(options.get("permission_seconds", PERMISSION_SECONDS))
 
-    def command(self, *, held: bool) -> list[str]:
-        """The program and its arguments; `held`: the kernel holds the pod to its scope."""
-        of_table = self.known is not None and self.argv == list(self.known.command)
-        return [*self.argv, *(self.known.held if self.known and of_table and held else ())]
+    def command(self, *, held: bool, servers: Sequence[Mapping[str, Any]] = ()) -> list[str]:
+        """The program and its arguments; a program of the user's own gets those given alone.
+
+        Args:
+            held: the kernel holds the pod to its scope.
+            servers: of our tools, as ACP has them. What becomes an argument has no secret in it.
+        """
+        if self.known is None or self.argv != list(self.known.command):
+            return list(self.argv)
+        words = [*self.argv, *(self.known.held if held else ())]
+        if self.known.tools_flag is not None and servers:
+            words += [self.known.tools_flag, json.dumps({"mcpServers": _by_name(servers)})]
+        return words
 
     @property
     def name(self) -> str:
@@ -127,3 +137,17 @@ class Settings:
 
     def _bad(self, detail: str, advice: str) -> AgentError:
         return self.problem("options", detail, advice)
+
+
+def _by_name(servers: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Servers as files of settings have them, from what ACP has."""
+    return {
+        server["name"]: {
+            "type": "local",
+            "command": server["command"],
+            "args": server["args"],
+            "env": {one["name"]: one["value"] for one in server["env"]},
+            "tools": ["*"],
+        }
+        for server in servers
+    }

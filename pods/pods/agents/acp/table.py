@@ -21,6 +21,8 @@ class KnownAgent(NamedTuple):
         command: the program, and the arguments that make it speak ACP.
         held: arguments beside those where the kernel holds the pod. An agent that puts its commands
             into a sandbox of its own cannot set that up within ours, and then runs none.
+        tools_flag: the argument before the one that is our tools' server as JSON, for an agent that
+            takes no servers with its session.
         install: the command that installs it.
         login: how a person logs in, once, outside of any pod.
         logins: files below the user's home that are copied into the pod's own: logins, and the
@@ -37,6 +39,7 @@ class KnownAgent(NamedTuple):
     install: str
     login: str
     held: tuple[str, ...] = ()
+    tools_flag: str | None = None
     logins: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
     environment: Mapping[str, str] = MappingProxyType({})
@@ -141,7 +144,9 @@ KNOWN: Final[Mapping[str, KnownAgent]] = MappingProxyType(
             login="`copilot` and then /login; or give GH_TOKEN",
             logins=(".copilot/config.json",),
             keys=("COPILOT_GITHUB_TOKEN", "GH_TOKEN", "GITHUB_TOKEN", "COPILOT_PROVIDER_API_KEY"),
-            quirks=("it offers no tools of ours in ACP sessions (tried with 1.0.102)",),
+            # It is not offered what `session/new` brings (tried with 1.0.102).
+            tools_flag="--additional-mcp-config",
+            environment={"COPILOT_AUTO_UPDATE": "false"},
         ),
         "vibe": KnownAgent(
             title="Mistral Vibe",
@@ -154,8 +159,8 @@ KNOWN: Final[Mapping[str, KnownAgent]] = MappingProxyType(
         ),
         "fast-agent": KnownAgent(
             title="fast-agent",
-            command=("fast-agent-acp",),
-            install="uv tool install fast-agent-acp",
+            command=("fast-agent-acp", "--shell"),  # else it runs no commands
+            install="uv tool install fast-agent-mcp",
             login="keys in fastagent.secrets.yaml beside the work; or give them with --env",
             keys=("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GENERIC_API_KEY"),
             quirks=("it starts in six seconds",),
