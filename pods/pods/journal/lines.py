@@ -69,7 +69,7 @@ def iterate_lines(descriptor: int, path: str, offset: int, end: int) -> Iterator
 
 
 def split_lines(piece: bytes) -> list[bytes]:
-    """As `piece.split(b"\\n")`, at a memory's speed where lines are long.
+    """As splitting at each newline, at a memory's speed where lines are long.
 
     `split` looks at every byte; `find` does not, and costs more a line.
     """
