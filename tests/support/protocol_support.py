@@ -1,6 +1,6 @@
-"""Helpers for tests of the wire: joined connections, an example of every message, strategies.
+"""Helpers for tests of the wire: joined connections, golden lines, strategies.
 
-Owns the golden lines' content: `python tests/support/protocol_support.py` writes the files again
+Owns the golden lines: `python tests/support/protocol_support.py` writes the files again
 after a message has changed, and the difference is then read before it is committed.
 """
 
@@ -17,10 +17,7 @@ from hypothesis import strategies as st
 
 from pods_protocol import codec
 from pods_protocol import pod_messages as pod
-from pods_protocol import process_messages as process
-from pods_protocol import supervisor_messages as supervisor
-from pods_protocol import values as v
-from pods_protocol.api import KEEPER_API, LAUNCHER_API, POD_API, Api
+from pods_protocol.api import POD_API, Api
 from pods_protocol.connection import (
     NEED_DATA,
     Connection,
@@ -29,8 +26,7 @@ from pods_protocol.connection import (
     RequestReceived,
     ResultReceived,
 )
-from pods_protocol.errors import AlreadyRunning, ParseError, PodsError, ScopeConflict
-from pods_protocol.events import Event
+from pods_protocol.errors import PodsError
 from pods_protocol.shapes import (
     Anything,
     Array,
@@ -42,11 +38,12 @@ from pods_protocol.shapes import (
     Table,
     fields_of,
 )
-from pods_protocol.supervisor_api import APIS, SUPERVISOR_API
+from pods_protocol.supervisor_api import APIS
+from protocol_examples import TOKEN as TOKEN
+from protocol_examples import hello_result as hello_result
+from protocol_exchanges import ERRORS, EXCHANGES, NOTIFICATIONS
 
 GOLDEN = Path(__file__).parents[1] / "protocol" / "golden"
-
-TOKEN = "t" * 43
 
 
 class Judge(Protocol):
@@ -123,468 +120,6 @@ class ConnectionPair:
         return self
 
 
-def hello_result(api: Api = POD_API) -> pod.HelloResult:
-    """An answer to `hello`."""
-    names: dict[str, Literal["pod", "supervisor", "keeper", "launcher"]] = {
-        "pod": "pod",
-        "supervisor": "supervisor",
-        "keeper": "keeper",
-        "launcher": "launcher",
-    }
-    return pod.HelloResult(
-        protocol=1, server=names[api.name], version="0.1.0", name="api", id="3f9c02d1a7be", pid=4242
-    )
-
-
-_RULE = v.ScopeRule(target="/srv/api", permission="write")
-_GRANT = v.ScopeGrant(
-    allow=(_RULE, v.ScopeRule(target="/srv/docs", permission="read", recursive=False)),
-    deny=(v.ScopeRule(target="/srv/api/.git", permission="write"),),
-    delegable=(v.ScopeRule(target="/srv/api/src", permission="write"),),
-)
-_LIMITS = v.Limits(turn_seconds=60.5, open_files=256, memory_bytes=2**30, turns=20)
-_ENFORCEMENT = v.Enforcement(
-    backend="landlock",
-    summary="landlock 7 + seccomp, 1 of 1 rules not exact",
-    gaps=("the network is open",),
-    reason="",
-    abi=7,
-    files="kernel",
-    rules=(
-        v.RuleEnforcement(
-            rule=_RULE,
-            asked="write /srv/api and all below, except write /srv/api/.git and all below",
-            got="write /srv/api and all below",
-            exact=False,
-        ),
-    ),
-    signals="kernel",
-    syscalls="seccomp",
-    warnings=("the write scope /srv/api holds a door",),
-    kill="landlock_domain",
-)
-_CAPACITY = v.Capacity(
-    depth=1, depth_limit=3, children=2, children_limit=8, pods=5, pods_limit=1000
-)
-_IDENTITY = v.ProcessIdentity(
-    pid=4242, start_ticks=123456789, boot_id="5f0c1a52-7a9e-4a1b-9f50-0d6c1e6e1f11"
-)
-_EXIT = v.ExitRecord(status=-9, reason="signalled", survivors_killed=2, time=1795262400.25)
-_TURN = v.TurnSummary(turn=2, stop_reason="end_turn", message="done", exit_status=0)
-_STATUS = v.PodStatus(
-    state="waiting",
-    turn=3,
-    turn_started=1795262400.5,
-    queue=(v.QueuedMessage(message_id="m4", input="next", position=1),),
-    questions=(
-        v.OpenQuestion(question_id="q1", prompt="Délete?", options=("yes", "no"), default="no"),
-    ),
-    last_seq=88,
-    last_turn=_TURN,
-)
-_EVENT = Event(
-    seq=1,
-    time=1795262400.5,
-    turn=1,
-    type="text_delta",
-    data={"text": 'zwölf "Boxkämpfer"\n\u2028🦜', "stream": "stdout"},
-)
-_ODD_EVENT = Event(seq=2, time=1795262401.0, turn=None, type="not_yet_known", data={"a": [1, None]})
-_INFO = v.PodInfo(
-    id="3f9c02d1a7be",
-    name="api",
-    agent="shell",
-    state="working",
-    parent="lead",
-    parent_id="0123456789ab",
-    depth=2,
-    children=1,
-    description="builds the API",
-    cwd="/srv/api",
-    scope=_GRANT,
-    enforcement=_ENFORCEMENT,
-    turn=3,
-    turn_started=1795262400.5,
-    queue_length=1,
-    waiting_for=None,
-    last_turn=_TURN,
-    last_seq=88,
-    unread=8,
-    pid=4242,
-    created=1795262000.0,
-    ended=None,
-    exit=_EXIT,
-    on_parent_exit="stop",
-    memory_bytes=9_000_000,
-    journal="/home/u/.local/state/pods/api/journal",
-)
-_RUN_RESULT = pod.RunResult(message_id="m1", state="queued", position=2)
-_SPAWNED = supervisor.SpawnPodResult(
-    pod=_INFO,
-    socket="/run/user/1000/pods/api.sock",
-    token=TOKEN,
-    message=_RUN_RESULT,
-    enforcement=_ENFORCEMENT,
-    capacity=_CAPACITY,
-)
-_OUTCOME = supervisor.WaitOutcome(pod="api", state="idle", last_turn=_TURN)
-_SPEC = process.PodSpec(
-    id="3f9c02d1a7be",
-    name="api",
-    agent="command",
-    options={"argv": ["cat", "-n"], "jsonl": False},
-    parent=None,
-    cwd="/srv/api",
-    env={"LANG": "C.UTF-8"},
-    limits=_LIMITS,
-    grant=_GRANT,
-    python="/usr/bin/python3.12",
-    call_back=True,
-    supervisor="default",
-    supervisor_socket="/run/user/1000/pods/supervisor.sock",
-    pod_socket="/run/user/1000/pods/api.sock",
-    keeper_socket="/run/user/1000/pods/api.keeper.sock",
-    state_directory="/home/u/.local/state/pods/api",
-    runtime_directory="/run/user/1000/pods/api",
-    token=TOKEN,
-    enforce="available",
-    owner_digest="ab" * 32,
-)
-
-_EXCHANGES: dict[str, list[tuple[pod.Request[Any], object]]] = {
-    "pod": [
-        (pod.Hello(token=TOKEN, protocol=1, client="pods 0.1.0"), hello_result(POD_API)),
-        (
-            pod.Run(input="grüß dich\n", if_busy="queue", message_id="m1"),
-            pod.RunResult(message_id="m1", state="started", turn=3),
-        ),
-        (
-            pod.Notify(message="the tests are red", wake=True, message_id="n1"),
-            pod.NotifyResult(message_id="n1", state="started", turn=4),
-        ),
-        (pod.Cancel(), pod.CancelResult(turn=3)),
-        (pod.Pause(whole=True), pod.Empty()),
-        (pod.Resume(), pod.Empty()),
-        (pod.AnswerQuestion(question_id="q1", answer="yes"), pod.Empty()),
-        (pod.GetStatus(), _STATUS),
-        (
-            pod.GetHistory(since=4, limit=10),
-            pod.GetHistoryResult(
-                entries=(pod.HistoryEntry(role="assistant", text="hi", turn=1, seq=5),), next=5
-            ),
-        ),
-        (
-            pod.ReadEvents(since=0, kinds=("text", "text_delta"), wait_seconds=2.5),
-            pod.ReadEventsResult(
-                events=(_EVENT, _ODD_EVENT),
-                next=2,
-                last_seq=88,
-                truncated=True,
-                state="idle",
-                last_turn=_TURN,
-            ),
-        ),
-        (pod.Subscribe(since=7, kinds=("turn_ended",)), pod.SubscribeResult(last_seq=88)),
-        (
-            pod.WaitFor(until="question", timeout_seconds=5.0),
-            pod.WaitForResult(reached=False, state="working", last_seq=88),
-        ),
-        (pod.Withdraw(message_id="m4"), pod.Empty()),
-        (pod.Shutdown(mode="now"), pod.Empty()),
-        (
-            pod.TellOfChild(
-                pod="api-tests",
-                id="77aa01f2c3d4",
-                seq=12,
-                type="turn_ended",
-                turn=2,
-                data={"stop_reason": "end_turn"},
-                since=7,
-                text="All 31 pass.\n",
-                omitted=120,
-                wake=True,
-            ),
-            pod.ToldOfChild(cursor=12),
-        ),
-        (pod.Ping(), pod.Empty()),
-    ],
-    "supervisor": [
-        (pod.Hello(token=TOKEN, protocol=1), hello_result(SUPERVISOR_API)),
-        (
-            supervisor.SpawnPod(
-                name="api",
-                agent="command",
-                options={"argv": ["cat"], "nested": {"deep": [1, 2.5, None, True]}},
-                prompt="begin",
-                allow=(_RULE,),
-                deny=_GRANT.deny,
-                delegable=(),
-                cwd="/srv/api",
-                env={"LANG": "C.UTF-8"},
-                limits=_LIMITS,
-                description="builds the API",
-                on_parent_exit="keep",
-                python="/usr/bin/python3.12",
-                call_back=True,
-                replace=True,
-                require_enforcement=True,
-                network="loopback",
-                unix_sockets="any",
-                pty=True,
-                message_id="s1",
-            ),
-            _SPAWNED,
-        ),
-        (
-            supervisor.StopPod(pod="api", mode="finish", grace_seconds=1.5, message_id="x1"),
-            supervisor.StopPodResult(
-                pod="api",
-                previous_state="working",
-                state="stopped",
-                step="terminate",
-                stopped_descendants=("api-tests",),
-                released=(_RULE,),
-                seconds=0.25,
-            ),
-        ),
-        (
-            supervisor.PausePod(pod="api"),
-            supervisor.PausePodResult(pod="api", state="paused", how="tree"),
-        ),
-        (
-            supervisor.ResumePod(pod="api"),
-            supervisor.ResumePodResult(pod="api", state="working"),
-        ),
-        (
-            supervisor.SendMessage(
-                pod="api", input="go on", if_busy="queue", message_id="m1", sender="pods"
-            ),
-            pod.RunResult(message_id="m1", state="queued", position=2),
-        ),
-        (
-            supervisor.NotifyPod(pod="api", message="by the way", wake=True, message_id="n1"),
-            pod.NotifyResult(message_id="n1", state="noted"),
-        ),
-        (supervisor.WithdrawMessage(pod="api", message_id="m1"), pod.Empty()),
-        (supervisor.AnswerPod(pod="api", question_id="q9", answer="allow"), pod.Empty()),
-        (
-            supervisor.ListPods(ended=False, reader="me"),
-            supervisor.ListPodsResult(pods=(_INFO,), capacity=_CAPACITY),
-        ),
-        (
-            supervisor.InspectPod(pod="api"),
-            supervisor.InspectPodResult(
-                pod=_INFO,
-                socket="/run/user/1000/pods/api.sock",
-                directory="/home/u/.local/state/pods/api",
-                keeper_pid=None,
-                queue=(
-                    v.QueuedMessage(
-                        message_id="m4", input="next", position=1, sender="pods", accepted=4.0
-                    ),
-                ),
-                notes=(v.QueuedMessage(message_id="m5", input="by the way", position=0),),
-                undelivered=(
-                    v.UndeliveredMessage(
-                        message_id="m3",
-                        input="too late",
-                        sender="pod lead",
-                        accepted=3.0,
-                        given_up=5.0,
-                    ),
-                ),
-                questions=("q1",),
-                options={"argv": ["cat"]},
-                limits=_LIMITS,
-                held_limits=(
-                    v.HeldLimit(
-                        name="open_files", value=256.0, by="kernel", how="RLIMIT_NOFILE of each"
-                    ),
-                ),
-                reason="",
-                python=None,
-            ),
-        ),
-        (
-            supervisor.ConnectPod(pod="api"),
-            supervisor.ConnectPodResult(
-                id="3f9c02d1a7be", name="api", socket="/run/user/1000/pods/api.sock", token=TOKEN
-            ),
-        ),
-        (
-            supervisor.ReadOutput(pod="api", since=3, reader="me", kinds=("text",)),
-            supervisor.ReadOutputResult(
-                pod="api",
-                id="3f9c02d1a7be",
-                events=(_EVENT,),
-                next=4,
-                last_seq=4,
-                truncated=False,
-                state="lost",
-                last_turn=None,
-            ),
-        ),
-        (supervisor.AdvanceCursor(pod="api", seq=4, reader="me"), pod.Empty()),
-        (
-            supervisor.WaitPods(pods=("api", "web"), mode="any", until="ended"),
-            supervisor.WaitPodsResult(ready=(_OUTCOME,), pending=(), timed_out=False),
-        ),
-        (supervisor.SubscribeLifecycle(since=3), pod.SubscribeResult(last_seq=9)),
-        (supervisor.RestorePod(pod="api"), _SPAWNED),
-        (
-            supervisor.RemovePod(pod="api"),
-            supervisor.RemovePodResult(pod="api", id="3f9c02d1a7be"),
-        ),
-        (
-            supervisor.PrunePods(older_than_seconds=86400.0, force=True),
-            supervisor.PrunePodsResult(removed=("old",), would_remove=(), uncertain=("odd",)),
-        ),
-        (
-            supervisor.ShowScopes(pod="api"),
-            supervisor.ShowScopesResult(
-                holders=(
-                    supervisor.ScopeHolder(
-                        pod="api",
-                        id="3f9c02d1a7be",
-                        supervisor="default",
-                        parent_id=None,
-                        grant=_GRANT,
-                        effective_write=(_RULE,),
-                        lent=(),
-                        pending=False,
-                    ),
-                )
-            ),
-        ),
-        (
-            supervisor.CheckScope(allow=(_RULE,)),
-            supervisor.CheckScopeResult(
-                granted=False,
-                normalised=(_RULE,),
-                code="scope_conflict",
-                message="cannot lend /srv/api",
-                owner="web",
-            ),
-        ),
-        (
-            supervisor.Doctor(),
-            supervisor.DoctorResult(
-                supervisor=supervisor.SupervisorInfo(
-                    pid=7,
-                    version="0.1.0",
-                    socket="/run/user/1000/pods/supervisor.sock",
-                    name="default",
-                    started=1795262000.0,
-                    launcher_pid=8,
-                    runtime_directory="/run/user/1000/pods",
-                    state_directory="/home/u/.local/state/pods",
-                ),
-                pods={"idle": 2, "stopped": 1},
-                scopes=2,
-                enforcement=_ENFORCEMENT,
-                doors={"network=none": "", "network=loopback": "no namespaces here"},
-                settings=supervisor.SettingsInForce(
-                    file="/c/config.toml",
-                    max_depth=3,
-                    max_children=8,
-                    max_pods=1000,
-                    max_queue_length=50,
-                    max_spawns=120,
-                    max_same_messages=20,
-                    longest_wait_seconds=3600.0,
-                    journal_max_bytes=None,
-                    journal_max_age_seconds=None,
-                    keep_ended_seconds=604800.0,
-                ),
-                problems=(supervisor.Problem(code="old", message="a is old", fix="prune"),),
-            ),
-        ),
-        (
-            supervisor.ShutdownSupervisor(stop_pods=True, grace_seconds=1.0),
-            supervisor.ShutdownSupervisorResult(stopped=("api",)),
-        ),
-        (pod.Ping(), pod.Empty()),
-    ],
-    "keeper": [
-        (pod.Hello(token=TOKEN, protocol=1), hello_result(KEEPER_API)),
-        (
-            process.GetKeeperStatus(),
-            process.KeeperStatus(
-                keeper=_IDENTITY,
-                pod=_IDENTITY,
-                processes=3,
-                exit=_EXIT,
-                enforcement=_ENFORCEMENT,
-                memory_bytes=1_048_576,
-            ),
-        ),
-        (process.SignalTree(signal="terminate"), process.SignalTreeResult(signalled=3)),
-    ],
-    "launcher": [
-        (pod.Hello(token=TOKEN, protocol=1), hello_result(LAUNCHER_API)),
-        (process.LaunchPod(spec=_SPEC), process.LaunchPodResult(keeper=_IDENTITY)),
-        (
-            process.ProbeEnforcement(
-                grant=_GRANT, python="/usr/bin/python3.12", doors=v.Doors(network="none")
-            ),
-            process.ProbeResult(enforcement=_ENFORCEMENT),
-        ),
-        (process.ListKeepers(), process.ListKeepersResult(keepers={"3f9c02d1a7be": 4241})),
-        (process.KillKeeper(pid=4241), pod.Empty()),
-        (process.ShutdownLauncher(), pod.Empty()),
-        (pod.Ping(), pod.Empty()),
-    ],
-}
-
-_NOTIFICATIONS: dict[str, list[tuple[str, object]]] = {
-    "pod": [("event", _EVENT)],
-    "supervisor": [
-        (
-            "event",
-            Event(
-                seq=1,
-                time=1795262400.5,
-                turn=None,
-                type="pod_ended",
-                data={"pod": "api", "id": "3f9c02d1a7be", "state": "stopped"},
-            ),
-        )
-    ],
-    "keeper": [],
-    "launcher": [
-        (
-            "keeper_ended",
-            process.KeeperEnded(pid=4241, id="3f9c02d1a7be", status=0, strays_killed=1),
-        )
-    ],
-}
-
-_ERRORS: list[tuple[str, int | None, PodsError]] = [
-    (
-        "already_running",
-        7,
-        AlreadyRunning(
-            "cannot run a message on api: turn 3 is running; wait for it, queue or interrupt",
-            turn=3,
-            since=1795262400.5,
-            queue_length=0,
-        ),
-    ),
-    (
-        "scope_conflict",
-        7,
-        ScopeConflict(
-            "cannot lend /srv/api: web holds it; stop web or choose another path",
-            owner="web",
-            owner_id="0123456789ab",
-            owner_rule={"target": "/srv", "permission": "write", "recursive": True},
-            requested={"target": "/srv/api", "permission": "write", "recursive": True},
-        ),
-    ),
-    ("parse_error", None, ParseError("cannot read a line: it is JSON but no object")),
-]
-
-
 @frozen(kw_only=True)
 class Golden:
     """One line of the wire as it is committed.
@@ -614,7 +149,7 @@ class Golden:
 
 def golden_lines() -> Iterator[Golden]:
     """Every golden line as the code makes it now."""
-    for name, exchanges in _EXCHANGES.items():
+    for name, exchanges in EXCHANGES.items():
         api = APIS[name]
         for request, result in exchanges:
             method = request.METHOD
@@ -636,7 +171,7 @@ def golden_lines() -> Iterator[Golden]:
                 request_id=7,
                 line=codec.encode_result(7, result),
             )
-        for method, params in _NOTIFICATIONS[name]:
+        for method, params in NOTIFICATIONS[name]:
             yield Golden(
                 name=f"{name}.{method}.notification",
                 api=api,
@@ -646,7 +181,7 @@ def golden_lines() -> Iterator[Golden]:
                 request_id=None,
                 line=codec.encode_notification(method, params),
             )
-    for code, request_id, error in _ERRORS:
+    for code, request_id, error in ERRORS:
         yield Golden(
             name=f"error.{code}",
             api=POD_API,
@@ -660,7 +195,7 @@ def golden_lines() -> Iterator[Golden]:
 
 def example_exchanges(api: Api) -> list[tuple[pod.Request[Any], Any]]:
     """A request and an answer of every method."""
-    return list(_EXCHANGES[api.name])
+    return list(EXCHANGES[api.name])
 
 
 def message_classes() -> list[type[Any]]:
