@@ -421,6 +421,8 @@ class LauncherLink:
                         await self.wait_ended(pod_id)  # dead, and not yet reaped
                     await rpc.request(ShutdownLauncher(), timeout_seconds=REQUEST_SECONDS)
                     await rpc.closed.wait()
+                    if self.identity is not None:  # it may be the child of an earlier supervisor
+                        await wait_process_gone(self.identity)
         except PodsError as error:
             self._log(f"the launcher does not end: {error.message}")
             return

@@ -20,6 +20,7 @@ from pods.journal.reader import read_events
 from pods.journal.segments import failed
 from pods.lifecycle import Life
 from pods.records.record import PodRecord
+from pods.supervisor.damaged import end_behind_damage
 from pods_protocol.bounds import DEFAULT_READ_LIMIT, MAX_READ_BYTES
 from pods_protocol.errors import NotConnected, PodEnded, PodsError, StorageFailed
 from pods_protocol.pod_messages import TellOfChild
@@ -189,8 +190,13 @@ class Relay:
             except StorageFailed as error:
                 if error.data.get("errno") is not None:
                     raise  # the system refuses to read it, and may not the next time
-                supervisor.log(f"cannot tell pod {parent.name} of {child.name}: {error}")
-                return True  # the rest of its journal is damaged: there is nothing to tell from
+                if not child.living:
+                    for event in end_behind_damage(supervisor.journal_of(child_id), since, child):
+                        if (told := teller.take(event)) is not None:
+                            await link.request(_message(child, parent.id, told))
+                else:  # its end will tell of it
+                    supervisor.log(f"cannot tell pod {parent.name} of {child.name}: {error}")
+                return True
             except OSError as error:
                 raise failed("read", supervisor.journal_of(child_id), error) from error
             told_any = False

@@ -100,6 +100,7 @@ async def _try_to_bury(
     live.tree_gone.set()
     live.ended.set()
     live.changed()
+    supervisor.relay.has_news(live.id)  # where its journal is damaged, nothing else says so
     if supervisor.options.config.keep_ended_seconds is not None:
         supervisor.nursery.start_soon(apply_retention, supervisor)
     return True
