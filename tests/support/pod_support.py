@@ -155,6 +155,7 @@ class PodFixture:
         directory: short and private.
         agent: an agent, or a coroutine function that takes a turn.
         retention: what its journal keeps.
+        tells: where it tells of its turns.
     """
 
     def __init__(
@@ -162,9 +163,11 @@ class PodFixture:
         directory: str,
         agent: Agent | TurnFunction,
         retention: Retention = KEEP_ALL,
+        tells: socket.socket | None = None,
         **spec: Any,
     ) -> None:
         self.retention = retention
+        self.tells = tells
         self.spec = make_spec(directory, **spec)
         os.makedirs(self.spec.state_directory, exist_ok=True)
         os.makedirs(self.spec.runtime_directory, exist_ok=True)
@@ -193,7 +196,7 @@ class PodFixture:
             ) as journal,
         ):
             self.journal = journal
-            self.server = PodServer(self.spec, journal, self.agent, self._note)
+            self.server = PodServer(self.spec, journal, self.agent, self._note, self.tells)
             commands = self.server.take_over()
 
             async def serve(nursery: trio.Nursery) -> None:

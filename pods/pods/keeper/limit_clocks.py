@@ -92,8 +92,8 @@ class LimitClocks:
         """No turn runs."""
         self._start("idle_seconds", self._limits.idle_seconds, now)
 
-    def nothing_known(self) -> None:
-        """Nobody tells of turns any more."""
+    def time_neither(self) -> None:
+        """Neither is a turn on its way nor is the pod idle, as far as anybody tells."""
         self._running = None
 
     def hold(self, now: float, *, held: bool) -> None:

@@ -18,7 +18,7 @@ from typing import Final
 
 from pods.keeper.limit_clocks import LimitClocks, Looks, Step
 from pods.pod.tally import MAX_COUNTED, anonymous_bytes, children_of, tree_below
-from pods.pod.turn_marks import BEGINS, GOES_ON, HELD, NONE
+from pods.pod.turn_marks import BEGINS, GOES_ON, HELD, NONE, OVER
 from pods_protocol.values import LimitName, Limits
 
 READ_BYTES: Final = 4096
@@ -66,10 +66,14 @@ class LimitWatch:
                 self._turn = mark in BEGINS
                 (self._clocks.turn_begins if self._turn else self._clocks.no_turn)(now)
                 self._looks.look_on(now, turn=self._turn)
+            elif mark in OVER:
+                self._turn = False
+                self._clocks.time_neither()
+                self._looks.look_on(now, turn=False)
             elif mark in HELD + GOES_ON:
                 self._hold("pod", held=mark in HELD)
         if not marks:
-            self._clocks.nothing_known()
+            self._clocks.time_neither()
             self._looks.look_on(now, turn=True)
         return bool(marks)
 

@@ -251,6 +251,8 @@ class PodServer:
                 running, partial(running.run, self._agent, self._host)
             )
         self._running = None
+        if self._marks is not None:
+            self._marks.turn_over()  # a disk that refuses its end is no fault of the turn
         while True:
             try:
                 self._apply(finished)

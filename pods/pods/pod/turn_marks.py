@@ -13,8 +13,11 @@ from typing import Final
 BEGINS: Final = b"b"
 """A turn begins; the one before it is over."""
 
+OVER: Final = b"o"
+"""The agent is out of its turn, the end of which is still to be written."""
+
 NONE: Final = b"n"
-"""No turn runs."""
+"""No turn runs, and none follows."""
 
 HELD: Final = b"h"
 """The pod is paused, and its clocks stand still."""
@@ -37,8 +40,12 @@ class TurnMarks:
         """A turn begins."""
         self._tell(BEGINS)
 
+    def turn_over(self) -> None:
+        """The agent is out of its turn."""
+        self._tell(OVER)
+
     def no_turn(self) -> None:
-        """No turn runs."""
+        """No turn runs, and none follows."""
         self._tell(NONE)
 
     def hold(self, *, held: bool) -> None:

@@ -98,7 +98,7 @@ def test_an_idle_pod_that_was_paused_is_idle_from_then_on() -> None:
 def test_where_nobody_tells_of_turns_only_the_time_of_the_pod_counts() -> None:
     clocks = LimitClocks(Limits(turn_seconds=2), 50)
     clocks.turn_begins(0)
-    clocks.nothing_known()
+    clocks.time_neither()
     assert clocks.due() == 50
     clocks.hold(1, held=True)
     clocks.hold(2, held=False)
