@@ -140,9 +140,11 @@ def must_stay(supervisor: Supervisor, record: PodRecord) -> bool:
 def may_live(record: PodRecord) -> bool:
     """Whether something of a pod whose end is recorded may still be alive.
 
-    `lost` is a judgement without a witness, and sure only once the machine was started anew.
+    `lost` says that nobody saw how it ended. That nothing of it is left is sure where the launcher
+    said so (its record has a time then), or once the machine was started anew.
     """
     keeper = record.keeper
     if keeper is not None and keeper.boot_id != boot_id():
         return False
-    return record.state == "lost" or (keeper is not None and is_alive(keeper))
+    unproven = record.state == "lost" and (record.exit is None or not record.exit.time)
+    return unproven or (keeper is not None and is_alive(keeper))

@@ -7,6 +7,7 @@ adoption in the supervisor's nursery; ends with the pod.
 
 from __future__ import annotations
 
+import time
 import traceback
 from contextlib import suppress
 from typing import Final
@@ -130,7 +131,10 @@ async def wait_tree_gone(supervisor: Supervisor, live: LivePod) -> ExitRecord:
     if not witnessed:
         await wait_nothing_left(supervisor, live.id)
     # A keeper that was asked ends once it has answered, which may be heard before the answer is.
-    return read_record(live.directory) or live.last_word or LOST
+    said = read_record(live.directory) or live.last_word
+    if said is not None:
+        return said
+    return evolve(LOST, time=time.time()) if witnessed else LOST
 
 
 async def _launcher_has_it(supervisor: Supervisor, live: LivePod) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from pods.client import aio
 from pods.config import Config
 from pods.lifecycle import Life
 from pods.records.events import POD_RESERVED
+from pods.supervisor.acts import LOST
 from pods.supervisor.core import Supervisor
 from pods.supervisor.remove import may_live
 from pods_protocol.errors import NotAuthorized, PodRunning, QueueFull, StorageFailed
@@ -140,9 +142,28 @@ async def test_only_what_is_surely_dead_is_forgotten_unasked(pods_environ: dict[
             assert record.keeper is not None
             assert not may_live(record)
             assert may_live(evolve(record, keeper=me()))
-            assert may_live(evolve(record, state="lost"))
+            assert may_live(evolve(record, state="lost", exit=None))
+            assert may_live(evolve(record, state="lost", exit=LOST))
+            assert not may_live(evolve(record, state="lost", exit=evolve(LOST, time=1.0)))
             rebooted = evolve(record.keeper, boot_id="the boot before")
-            assert not may_live(evolve(record, state="lost", keeper=rebooted))
+            assert not may_live(evolve(record, state="lost", exit=LOST, keeper=rebooted))
+
+
+async def test_a_lost_pod_is_forgotten_unasked_where_its_launcher_has_cleared_what_it_left(
+    pods_environ: dict[str, str],
+) -> None:
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        with trio.fail_after(WAIT_SECONDS):
+            await client.spawn("one", agent="echo")
+            keeper = (await client.inspect("one")).keeper_pid
+            assert keeper is not None
+            os.kill(keeper, signal.SIGKILL)
+            await client.wait("one", until="ended")
+            record = supervisor.table.named("one")
+            assert record is not None
+            assert (record.state, record.exit is not None) == ("lost", True)
+            assert (await client.prune(0.0, force=True)).removed == ("one",)
+    assert left_in(pods_environ) == NOTHING
 
 
 async def test_a_roll_back_that_the_disk_refuses_is_done_once_there_is_room(
