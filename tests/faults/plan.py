@@ -185,7 +185,9 @@ class _Draw:
         role = kind
         if kind in ("keeper", "pod"):
             # A name is surely meant, and a star surely met; a spare has no name yet.
-            name = self.random.choices(("*", self.random.choice(names), ""), (65, 30, 5))[0]
+            name = self.random.choices(("*", self.random.choice(names), ""), (67, 30, 3))[0]
+            if place.endswith("@keeper.spare"):
+                name = ""
             role = f"{kind}:{name}"
         return armed(
             role,
@@ -247,7 +249,7 @@ class _Draw:
         return Phase(roots, calm, faults, tuple(map(tuple, scripts)))
 
     def farewell(self) -> tuple[Slot, ...]:
-        needs: set[Need] = {"always", "end"}
+        needs: set[Need] = {"always", "end", "leave"}
         count = self.random.choice((0, 1, 2, 3))
         return tuple(self.fault(needs, [place + "c" for place in PLACES]) for _ in range(count))
 

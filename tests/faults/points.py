@@ -24,10 +24,11 @@ Need: TypeAlias = Literal[
     "rotate",
     "trim",
     "doctor",
+    "leave",
 ]
 """What a phase must hold for a point to come: a spawn, a supervisor's or a launcher's start, a
 pod's end, a pod with a parent, a pod that is started again, a keeper without its launcher, journals
-that are full soon, and kept in part, a look at the kernel."""
+that are full soon, and kept in part, a look at the kernel, a supervisor that ends by itself."""
 
 DISK: Final = ("kill_before", "kill_after", "enospc", "eio", "stop", "stop_after")
 ENDS: Final = ("kill_before", "kill_after", "stop", "stop_after")
@@ -79,7 +80,7 @@ POINTS: Final[dict[str, dict[str, Point]]] = {
         "create@scope.storage": Point(6, "spawn"),
         "create@supervisor.head_start": Point(1, "start"),
         "create@supervisor.launcher_process": Point(1, "launcher"),
-        "create@supervisor.log": Point(1),
+        "create@supervisor.log": Point(1, "crash"),
         "create@supervisor.records": Point(6, "spawn"),
         "create@supervisor.service": Point(1, "start"),
         "fdatasync@journal.keeping": Point(1, "rotate"),
@@ -96,13 +97,12 @@ POINTS: Final[dict[str, dict[str, Point]]] = {
         "rename@scope.storage": Point(8, "spawn"),
         "replace@scope.lending": Point(1, "child"),
         "rmdir@supervisor.removal": Point(2, "end"),
-        "rmdir@supervisor.service": Point(1, "start"),
+        "rmdir@supervisor.service": Point(1, "leave"),
         "send@rpc.stream": Point(24),
-        "send@supervisor.daemon": Point(1, "start"),
         "unlink@journal.keeping": Point(1, "trim"),
         "unlink@scope.lending": Point(1, "child"),
         "unlink@supervisor.bring_up": Point(4, "crash"),
-        "unlink@supervisor.launcher_link": Point(1, "launcher"),
+        "unlink@supervisor.launcher_link": Point(1, "leave"),
         "unlink@supervisor.removal": Point(4, "end"),
         "unlink@supervisor.service": Point(2, "start"),
         "write@journal.snapshots": Point(1, "rotate"),
@@ -111,7 +111,7 @@ POINTS: Final[dict[str, dict[str, Point]]] = {
         "write@scope.lending": Point(1, "child"),
         "write@scope.storage": Point(6, "spawn"),
         "write@supervisor.daemon": Point(1, "start"),
-        "write@supervisor.log": Point(1),
+        "write@supervisor.log": Point(1, "crash"),
         "write@supervisor.records": Point(4, "spawn"),
     },
     "launcher": {
@@ -192,6 +192,7 @@ LEFT_ALONE: Final[dict[tuple[str, str], str]] = {
     ("keeper", "rmdir@keeper.spare"): "as above: its directory, once the pod is there",
     ("keeper", "unlink@keeper.spare"): "as above",
     ("launcher", "unlink@keeper.spare"): "as above",
+    ("supervisor", "send@supervisor.daemon"): "trio waking its own loop",
     ("pod", "send@agents.held"): "one byte to a thread of its own",
     ("pod", "create@keeper.main"): "its `stderr.log`; refused, it has none",
     ("supervisor", "create@scope.locking"): "empty files that stay",

@@ -58,6 +58,9 @@ if _PATH:
     }
     """Module that forks -> what it forks; others are not to be hurt."""
 
+    _REHEARSING = ("pods.pod.rehearsal", "pods.launcher.preload")
+    """What these name is no pod."""
+
     def _caller() -> tuple[str, FrameType] | None:
         """The module of ours, and its frame, that makes the call which is wrapped."""
         frame = inspect.currentframe()
@@ -185,16 +188,16 @@ if _PATH:
 
     def _role(frame: FrameType | None) -> str:
         """What this process is at the moment."""
-        if _kind == "pod":
-            return f"pod:{os.environ.get('PODS_NAME', '')}"
-        if _kind != "keeper":
+        if _kind not in ("keeper", "pod"):
             return _kind
-        while frame is not None:
+        name = os.environ.get("PODS_NAME", "") if _kind == "pod" else ""
+        while frame is not None and not name:
+            if frame.f_globals.get("__name__") in _REHEARSING:
+                break
             spec = frame.f_locals.get("spec") or getattr(frame.f_locals.get("self"), "_spec", None)
-            if spec is not None:
-                return f"keeper:{spec.name}"
+            name = "" if spec is None else spec.name
             frame = frame.f_back
-        return "keeper:"
+        return f"{_kind}:{name}"
 
     def _sending(self: socket.socket, data: Any, *flags: int) -> int:
         found = _caller() if _kind else None
