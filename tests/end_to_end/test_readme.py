@@ -30,6 +30,7 @@ SHOWN = {
     "pods stop api web": r"^api stopped(.|\n)*^web stopped",
     "pods read api --since 0": r"^greeting\n$",
     "pods rm api web": r"^api removed\nweb removed\n$",
+    "pods run": r"^api\nweb\n$",
     "pods doctor": r"^supervisor +default, pid(.|\n)*^problems +none$",
 }
 """How a line begins -> what it must print."""
