@@ -245,12 +245,13 @@ class UndeliveredMessage:
 
 @frozen(kw_only=True)
 class OpenQuestion:
-    """A question that the agent waits on."""
+    """A question that the agent waits on; `default` holds at `deadline` (seconds since 1970)."""
 
     question_id: str
     prompt: str
     options: tuple[str, ...] = ()
     default: str | None = None
+    deadline: float | None = None
 
 
 @frozen(kw_only=True)

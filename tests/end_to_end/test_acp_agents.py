@@ -93,7 +93,10 @@ def test_its_question_waits_for_whoever_answers_it(door: Door) -> None:
     assert row["state"] == "waiting"
     (question,) = door.ask("inspect", "api")["open_questions"]
     assert question["options"] == ["allow", "deny", "allow-always"]
-    assert f"{question['question_id']}: " in door("inspect", "api").out
+    assert "Unanswered it is deny after 600 s." in question["prompt"]
+    shown = door("inspect", "api").out
+    assert f"{question['question_id']}: " in shown
+    assert "m the answer is deny" in shown
     assert "perhaps" in door("answer", "api", "perhaps", code=2).err
     assert "not open" in door("answer", "api", "q1", "allow", code=1).err
     assert door("answer", "api", "allow").out == (

@@ -69,7 +69,13 @@ STATUS = v.PodStatus(
     turn_started=1795262400.5,
     queue=(v.QueuedMessage(message_id="m4", input="next", position=1),),
     questions=(
-        v.OpenQuestion(question_id="q1", prompt="Délete?", options=("yes", "no"), default="no"),
+        v.OpenQuestion(
+            question_id="q1",
+            prompt="Délete?",
+            options=("yes", "no"),
+            default="no",
+            deadline=1795262400.5,
+        ),
     ),
     last_seq=88,
     last_turn=TURN,

@@ -57,8 +57,12 @@ def _limit(held: dict[str, Any]) -> str:
 
 
 def _question(question: dict[str, Any]) -> str:
-    """What it asks: the id, the words, the answers that are taken."""
+    """What it asks: the id, the words, the answers that are taken, what holds if none comes."""
     options = f" ({', '.join(question['options'])})" if question["options"] else ""
+    if (deadline := question.get("deadline")) is not None:
+        default = question["default"]
+        end = "the turn fails" if default is None else f"the answer is {default}"
+        options += f"; in {render.age(max(0.0, deadline - time.time()))} {end}"
     return render.clean(f"{question['question_id']}: {question['prompt']}{options}")
 
 

@@ -201,6 +201,7 @@ class PodFold:
     def _question(self, event: Event) -> None:
         data = event.data
         options, default = data.get("options"), data.get("default")
+        deadline = data.get("deadline")
         question_id = word_of(data, "question_id")
         self._questions[question_id] = OpenQuestion(
             question_id=question_id,
@@ -209,6 +210,7 @@ class PodFold:
             if isinstance(options, list | tuple)
             else (),
             default=default if isinstance(default, str) else None,
+            deadline=float(deadline) if isinstance(deadline, int | float) else None,
         )
 
     def _answer(self, event: Event) -> None:

@@ -136,11 +136,14 @@ def test_a_stop_reason_of_a_newer_version_is_not_taken_for_a_success(story: Stor
 
 def test_questions_make_a_turn_wait_until_all_are_answered(story: Story) -> None:
     story.start(1)
-    story.tell("question", 1, question_id="q1", prompt="sure?", options=["y", "n"], default="n")
+    story.tell("question", 1, question_id="q1", prompt="sure?", options=["y", "n"], default="n",
+               deadline=1795262400)  # fmt: skip
     story.tell("question", 1, question_id="q2", prompt="why?", options=None, default=None)
     assert story.state() == "waiting"
     assert story.questions() == [
-        OpenQuestion(question_id="q1", prompt="sure?", options=("y", "n"), default="n"),
+        OpenQuestion(
+            question_id="q1", prompt="sure?", options=("y", "n"), default="n", deadline=1795262400.0
+        ),
         OpenQuestion(question_id="q2", prompt="why?"),
     ]
     story.tell("answer", 1, question_id="q1", answer="y", by="client")

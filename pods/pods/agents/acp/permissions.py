@@ -156,8 +156,10 @@ def outcome(option_id: str | None) -> Json:
     return {"outcome": {"outcome": "selected", "optionId": option_id}}
 
 
-def describe(agent: str, call: ToolCall, choices: Sequence[Choice], pod: str) -> str:
-    """The question in words."""
+def describe(
+    agent: str, call: ToolCall, choices: Sequence[Choice], *, pod: str, seconds: float
+) -> str:
+    """The question in words; `seconds` after it was asked the answer is no."""
     title = _shown(call.title or call.kind, MAX_TITLE_BYTES)
     lines = [f"{agent} asks for permission: {title} ({_shown(call.kind, MAX_NAME_BYTES)})"]
     if call.locations:
@@ -169,7 +171,10 @@ def describe(agent: str, call: ToolCall, choices: Sequence[Choice], pod: str) ->
         for choice in choices
         if choice.word != choice.name.lower()
     )
-    lines.append(f"Answer with one of {', '.join(offered(choices))}: `pods answer {pod} WORD`.")
+    lines.append(
+        f"Answer with one of {', '.join(offered(choices))}: `pods answer {pod} WORD`. "
+        f"Unanswered it is {DENY} after {seconds:g} s."
+    )
     return "\n".join(lines)
 
 

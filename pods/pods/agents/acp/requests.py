@@ -155,7 +155,9 @@ class TurnRequests:
         rules = self._rules
         try:
             return await self._turn.ask(
-                permissions.describe(rules.agent, call, choices, self._turn.name),
+                permissions.describe(
+                    rules.agent, call, choices, pod=self._turn.name, seconds=rules.seconds
+                ),
                 options=permissions.offered(choices),
                 default=permissions.DENY,
                 timeout_seconds=rules.seconds,

@@ -129,11 +129,18 @@ class Settings:
         return float(value)
 
     def _not_installed(self, program: str) -> AgentError:
-        advice = "install it, or give its absolute path"
-        if self.known is not None and program == self.known.command[0]:
-            advice = f"`{self.known.install}` installs it; `pods agents` lists what is there"
-        detail = f"there is no program {program!r} on the PATH"
-        return self.problem("not_installed", detail, advice)
+        if os.sep in program:
+            detail = f"there is no program {program!r}"
+            return self.problem("not_installed", detail, "install it, or correct the path")
+        detail = f"there is no program {program!r} on the PATH that the supervisor was started with"
+        known = self.known is not None and program == self.known.command[0]
+        install = f"`{self.known.install}` installs it" if self.known and known else "install it"
+        return self.problem(
+            "not_installed",
+            detail,
+            f"{install}; where your own PATH has it (`pods agents` looks there), end the "
+            "supervisor with `pods down` and spawn again, or give its absolute path",
+        )
 
     def _bad(self, detail: str, advice: str) -> AgentError:
         return self.problem("options", detail, advice)

@@ -346,6 +346,8 @@ def test_options_that_are_none_and_programs_that_are_not_there_say_what_to_do() 
     with pytest.raises(AgentError) as caught:
         load_agent("vibe", {}, cwd="/")
     assert "`uv tool install mistral-vibe` installs it" in caught.value.message
+    assert "on the PATH that the supervisor was started with" in caught.value.message
+    assert "`pods down`" in caught.value.message
     assert caught.value.data["problem"] == "not_installed"
     assert isinstance(load_agent("claude", {"argv": ["sh"]}, cwd="/"), AcpAgent)
 

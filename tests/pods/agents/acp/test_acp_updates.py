@@ -230,11 +230,13 @@ def test_every_option_has_a_word_of_its_own_and_deny_is_always_one() -> None:
 def test_the_question_says_what_is_to_be_done_and_how_to_answer() -> None:
     call_of = asked("execute", "/w/a")
     call_of.take({"title": "Run tests", "rawInput": {"command": "make test"}})
-    words = permissions.describe("Codex", call_of, choices_of({"options": []}), "api")
+    words = permissions.describe(
+        "Codex", call_of, choices_of({"options": []}), pod="api", seconds=600
+    )
     assert words == (
         "Codex asks for permission: Run tests (execute)\nfiles: /w/a:3\n"
         'arguments: {"command": "make test"}\n'
-        "Answer with one of deny: `pods answer api WORD`."
+        "Answer with one of deny: `pods answer api WORD`. Unanswered it is deny after 600 s."
     )
 
 
@@ -267,9 +269,11 @@ def test_a_question_shows_the_arguments_and_how_to_answer_whatever_its_title_is(
     options = [
         {"optionId": f"o{at}", "name": "n\n" * 900, "kind": "allow_once"} for at in range(20)
     ]
-    words = permissions.describe("Agent", call, choices_of({"options": options}), "p" * 64)
+    words = permissions.describe(
+        "Agent", call, choices_of({"options": options}), pod="p" * 64, seconds=600
+    )
     assert len(words.encode()) <= MAX_PROMPT_BYTES
     assert "rm -rf x" in words
-    assert words.endswith("WORD`.")
+    assert words.endswith("WORD`. Unanswered it is deny after 600 s.")
     assert words.replace("\n", "").isprintable()
     assert "\nAnswer with allow" not in words
