@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pods.scope.leases import Lease
 from pods.scope.recovery import Recorded, RecordedLease, recovered
@@ -194,3 +196,92 @@ def test_only_pods_of_supervisors_whose_records_were_read_are_taken_for_ended() 
     assert recovered(table, Recorded(), is_gone) == table
     read = Recorded(supervisors=frozenset({"default"}))
     assert list(recovered(table, read, is_gone).leases) == ["alive"]
+
+
+# --- any history ----------------------------------------------------------------------------------
+
+PLACES = {"boss": None, "kid": "boss", "grandkid": "kid", "twin": "boss", "rival": None}
+"""Pods by their parents; `rival` wants what `boss` has, `twin` what `kid` has."""
+
+
+def wanted(pod_id: str, process: ProcessIdentity) -> Lease:
+    place = {"boss": "/p", "rival": "/p", "kid": "/p/a", "twin": "/p/a", "grandkid": "/p/a/b"}
+    return lease(
+        pod_id,
+        [f"w {place[pod_id]}/**"],
+        deny=[f"w {place[pod_id]}/keys/**"],
+        delegable=[f"w {place[pod_id]}/**"],
+        parent=PLACES[pod_id],
+        holder=process,
+    )
+
+
+class History:
+    """What several supervisors did, one write after the other, and what they have on record."""
+
+    def __init__(self) -> None:
+        self.tables = [Table()]
+        self.recorded: dict[str, Lease] = {}
+        self.processes = 0
+        self.dead: set[ProcessIdentity] = set()
+
+    def spawn(self, pod_id: str) -> None:
+        """Take and adopt, in two writes, then put it on record; what is refused never was."""
+        table = self.tables[-1]
+        parent = PLACES[pod_id]
+        if pod_id in table.leases or (parent is not None and parent not in table.leases):
+            return
+        self.processes += 1
+        process = evolve(me(), pid=self.processes)
+        asked = wanted(pod_id, process)
+        taken = evolve(asked, holder=None, pending_nonce="n", pending_deadline=1.0)
+        try:
+            lent = table.lend(taken)
+        except ScopeConflict:
+            return
+        self.tables += [lent, lent.adopt(pod_id, "n", process)]
+        self.recorded[pod_id] = asked
+
+    def end(self, pod_id: str) -> None:
+        """Its tree is gone, its lease is released, its children are its parent's, and on record."""
+        gone = self.recorded.pop(pod_id, None)
+        if gone is None:
+            return
+        assert gone.holder is not None
+        self.dead.add(gone.holder)
+        self.tables.append(self.tables[-1].release(pod_id))
+        for other, held in self.recorded.items():
+            if held.parent_id == pod_id:
+                self.recorded[other] = evolve(held, parent_id=gone.parent_id)
+
+    def on_record(self) -> Recorded:
+        """As the journals have it: parents first."""
+        order = [one for one in PLACES if one in self.recorded]
+        leases = [RecordedLease(lease=self.recorded[one]) for one in order]
+        return Recorded(
+            leases=leases,
+            living=frozenset(self.recorded),
+            supervisors=frozenset({"default"}),
+        )
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(["spawn", "end"]), st.sampled_from(sorted(PLACES)))),
+    st.integers(1, 4),
+)
+def test_whatever_was_lost_every_living_pod_has_its_own_and_nobody_elses(
+    acts: list[tuple[str, str]], lost: int
+) -> None:
+    history = History()
+    for act, pod_id in acts:
+        (history.spawn if act == "spawn" else history.end)(pod_id)
+    current = history.tables[-1]
+    for before in (history.tables[max(0, len(history.tables) - 1 - lost)], Table()):
+        found = recovered(before, history.on_record(), history.dead.__contains__)
+        assert set(found.leases) == set(current.leases)
+        for pod_id, held in current.leases.items():
+            again = found.leases[pod_id]
+            assert (again.holder, again.parent_id) == (held.holder, held.parent_id)
+            assert again.grant.allow == held.grant.allow
+            assert set(again.grant.deny) >= set(history.recorded[pod_id].grant.deny)
