@@ -43,6 +43,7 @@ class RegistryLock:
         self._threads = threading.Lock()
         self._lock: FileLock | None = None
         self._lock_pid = 0
+        self._names: tuple[str, ...] = ()
 
     @contextlib.contextmanager
     def held(self) -> Generator[None]:
@@ -79,9 +80,15 @@ class RegistryLock:
     def _file_lock(self) -> FileLock:
         # A filelock belongs to the process that made it; a forked child makes its own.
         if self._lock is None or self._lock_pid != os.getpid():
+            from pathlib import PurePath
+
             from filelock import FileLock  # 20 ms that a program without leases need not pay
 
             self._lock = FileLock(self.path, mode=0o600)
+            # filelock makes a Path at each turn, and Python interns the parts of each: held here
+            # they are found. Else they come and go in the one table of all interned strings, which
+            # is made anew (a megabyte) every few thousand turns, beside the hole of the last one.
+            self._names = PurePath(self.path).parts
             self._lock_pid = os.getpid()
         return self._lock
 
