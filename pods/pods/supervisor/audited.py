@@ -16,7 +16,6 @@ from pods.lifecycle import Life
 from pods.records.record import PodRecord
 from pods.rpc.server import Session
 from pods.scope.leases import Lease
-from pods.scope.registry import ScopeRegistry
 from pods.supervisor.audit import Audit
 from pods.supervisor.authority import Caller
 from pods.supervisor.core import Supervisor
@@ -151,16 +150,11 @@ def reclaimed(supervisor: Supervisor, leases: Iterable[Lease]) -> None:
         )
 
 
-def reclaimed_in_passing(audit: Audit, registry: ScopeRegistry) -> None:
-    """Scopes whose pods and whoever answers for them are dead, which an act of ours made free.
-
-    Also those of this supervisor's own pods: whoever buries those finds nothing to give back.
-    """
-    reclaimed_from_the_dead(audit, registry.take_reclaimed())
-
-
 def reclaimed_from_the_dead(audit: Audit, leases: Iterable[Lease]) -> None:
-    """Scopes that nobody gave back, whoever's they were."""
+    """Scopes whose pods and whoever answers for them are dead, which an act made free.
+
+    Also those of a supervisor's own pods: whoever buries those finds nothing to give back.
+    """
     for lease in leases:
         if lease.grant.allow:
             audit.note(

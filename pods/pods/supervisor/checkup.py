@@ -29,7 +29,7 @@ from pods.scope.leases import Lease
 from pods.scope.locking import holder_of
 from pods.scope.registry import ScopeRegistry
 from pods.supervisor.on_record import leases_on_record
-from pods.supervisor.orphans import end_keeper
+from pods.supervisor.orphans import end_and_say
 from pods.supervisor.probes import (
     POD_ID,
     answers,
@@ -48,6 +48,7 @@ from pods.supervisor.strays import (
     end_carriers,
     find_carriers,
     fix_for_strays,
+    release_leases,
 )
 from pods_protocol.errors import InvalidParams, PodsError, RegistryBroken
 from pods_protocol.supervisor_messages import Problem
@@ -242,7 +243,7 @@ class Checkup:
             "orphaned_process",
             f"process {keeper.pid} is the keeper of pod {name}, which is not a living pod",
             f"end it: kill {keeper.pid}, twice if need be",
-            lambda: _end(keeper),
+            lambda: end_and_say(keeper),
         )
 
     # -- what all supervisors share --------------------------------------------------------------
@@ -275,7 +276,7 @@ class Checkup:
                 "dead_lease",
                 f"{len(over)} leases have no living pod: {names}",
                 "the next spawn reclaims them",
-                lambda: _tidy(registry, f"released {len(over)} leases"),
+                partial(release_leases, registry, self.places, over),
             )
         if not whole:
             self._add(
@@ -376,12 +377,6 @@ class Checkup:
                 return None
             tables.append(seen.table)
         return tables
-
-
-def _end(keeper: ProcessIdentity) -> str:
-    if not end_keeper(keeper):
-        raise TimeoutError(f"process {keeper.pid} does not go")
-    return f"ended process {keeper.pid} and what was below it"
 
 
 def _close_to_others(path: str) -> str:

@@ -52,3 +52,14 @@ def end_keeper(identity: ProcessIdentity) -> bool:
         return False
     finally:
         os.close(descriptor)
+
+
+def end_and_say(identity: ProcessIdentity) -> str:
+    """As `end_keeper`; says what was done.
+
+    Raises:
+        TimeoutError: it does not go.
+    """
+    if not end_keeper(identity):
+        raise TimeoutError(f"process {identity.pid} does not go")
+    return f"ended process {identity.pid} and what was below it"

@@ -52,6 +52,7 @@ from pods.supervisor.scopes import check, show
 from pods.supervisor.shutdown import ping, shutdown, stop_everything
 from pods.supervisor.spawn import spawn
 from pods.supervisor.stop import stop
+from pods.supervisor.strays import end_after_leases
 from pods.supervisor.subscribe import subscribe
 from pods.supervisor.wait import wait
 from pods_protocol.errors import PodRunning, StartFailed, StorageFailed
@@ -155,8 +156,13 @@ async def _serve_locked(
             places.places.registry,
             on_record=partial(leases_on_record, places.places, places),
         )
-        reclaimed = partial(audited.reclaimed_in_passing, audit, registry)
-        worker = RegistryWorker(registry, after=reclaimed)
+
+        def after_an_act() -> None:
+            reclaimed = registry.take_reclaimed()
+            audited.reclaimed_from_the_dead(audit, reclaimed)
+            end_after_leases(registry, places.places, reclaimed, log)
+
+        worker = RegistryWorker(registry, after=after_an_act)
         launcher = LauncherLink(options, token, log, head_start)
         async with trio.open_nursery() as base:
             await base.start(worker.run)

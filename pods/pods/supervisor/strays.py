@@ -16,7 +16,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -24,8 +24,11 @@ from attrs import frozen
 
 from pods.paths import Places
 from pods.scope.identity import identify, is_alive
+from pods.scope.leases import Lease
+from pods.scope.registry import ScopeRegistry
 from pods.supervisor.probes import POD_ID
 from pods.supervisor.processes import signal_process, wait_process_gone
+from pods_protocol.errors import PodsError
 from pods_protocol.values import ProcessIdentity
 
 if TYPE_CHECKING:
@@ -36,6 +39,11 @@ MAX_ENVIRON_BYTES: Final = 1024 * 1024
 
 MAX_NAMED: Final = 10
 """Processes that one problem names."""
+
+LOOKS: Final = 2
+EXEC_SECONDS: Final = 0.01
+"""Looks in a row that find nothing, and the pause after each: a process that is just replacing its
+program has no environment for some microseconds."""
 
 KILL_SECONDS: Final = 5.0
 """SIGKILL to gone: a few milliseconds, but for processes in uninterruptible sleep."""
@@ -127,13 +135,55 @@ def _gone_by(process: ProcessIdentity, deadline: float) -> bool:
         os.close(descriptor)
 
 
+def end_after_leases(
+    registry: ScopeRegistry, places: Places, leases: Iterable[Lease], say: Callable[[str], None]
+) -> None:
+    """End what is left of pods whose leases were given up because nobody answers for them.
+
+    Whoever takes such a scope next shall have it alone. A pod that has a lease again was started
+    again meanwhile, and what was seen may be of its new life.
+
+    Args:
+        registry: which has just dropped the leases, or is about to.
+        places: of the user.
+        leases: what it drops.
+        say: told of what was ended, and of what does not go.
+    """
+    dropped = {lease.pod_id: lease for lease in leases if not lease.is_pending}
+    seen = [one for one in find_carriers(places) if one.pod_id in dropped] if dropped else []
+    if not seen:
+        return
+    try:
+        held = registry.read().leases
+        left = [one for one in seen if held.get(one.pod_id) in (None, dropped[one.pod_id])]
+        if left:
+            say(f"{end_carriers(places, left)}, which a dead pod had left")
+    except (PodsError, OSError) as error:
+        say(f"cannot end what a dead pod has left: {error}")
+
+
+def release_leases(registry: ScopeRegistry, places: Places, over: Sequence[Lease]) -> str:
+    """Drop leases of the dead, once what their pods have left is ended; says so.
+
+    Raises:
+        PodsError: the registry refuses.
+    """
+    done: list[str] = []
+    end_after_leases(registry, places, over, done.append)
+    registry.tidy()
+    return "; ".join([*done, f"released {len(over)} leases"])
+
+
 async def end_strays(supervisor: Supervisor, pod_id: str) -> int:
     """End all that carries a dead pod's id, and wait until it is gone; returns how many there were.
 
     However long that takes: who calls has a lease to give back.
     """
-    places, ended = supervisor.places.places, 0
-    while found := await trio.to_thread.run_sync(carriers_of, places, pod_id):
+    places, ended, clear = supervisor.places.places, 0, 0
+    while clear < LOOKS:
+        found = await trio.to_thread.run_sync(carriers_of, places, pod_id)
+        clear = 0 if found else clear + 1
+        await trio.sleep(0 if found else EXEC_SECONDS)
         for one in found:
             if kill_carrier(places, one):
                 ended += 1

@@ -16,12 +16,23 @@ from leftover_support import places_in, plant_row
 from pods.client import aio
 from pods.paths import Places
 from pods.scope.identity import identify, is_alive
+from pods.scope.leases import Lease
+from pods.scope.registry import ScopeRegistry
 from pods.supervisor import processes, strays
 from pods.supervisor.checkup import Checkup
 from pods.supervisor.processes import wait_process_gone
-from pods.supervisor.strays import Carrier, carriers_of, end_carriers, find_carriers, kill_carrier
+from pods.supervisor.strays import (
+    Carrier,
+    carriers_of,
+    end_after_leases,
+    end_carriers,
+    find_carriers,
+    kill_carrier,
+)
 from pods_protocol.supervisor_messages import Problem
 from pods_protocol.values import ProcessIdentity, RestartPolicy
+from process_support import wait_for
+from scope_support import lease, lend, me
 from supervisor_support import (
     NOTHING,
     WAIT_SECONDS,
@@ -57,10 +68,17 @@ def carrying(places: Places, **changes: str) -> Generator[ProcessIdentity]:
     }
     process = subprocess.Popen(["/bin/sleep", "1000"], env=environ)
     try:
+        # The kernel lets Popen go on before it has put the environment where it is read.
+        wait_for(lambda: _environ(process.pid), "it has no environment")
         yield identify(process.pid)
     finally:
         process.kill()
         process.wait()
+
+
+def _environ(pid: int) -> bytes:
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        return file.read()
 
 
 def look(places: Places, *, fix: bool = False) -> dict[str, Problem]:
@@ -247,3 +265,44 @@ async def test_a_signal_reaches_nobody_whose_number_was_used_anew(places: Places
         assert processes.signal_process(process, signal.SIGKILL)
         await wait_process_gone(process)
     assert not processes.signal_process(process, signal.SIGKILL)
+
+
+def _abandoned(pod_id: str, path: str) -> Lease:
+    """The lease of a pod whose keeper and whose launcher were killed."""
+    dead = evolve(me(), start_ticks=1)
+    return evolve(lease(pod_id, [f"w {path}/**"], holder=dead), guardian=dead)
+
+
+async def test_who_takes_the_scope_of_a_dead_pod_finds_nothing_of_it_at_work_there(
+    pods_environ: dict[str, str], places: Places, short_dir: str
+) -> None:
+    os.mkdir(f"{short_dir}/w")
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        with trio.fail_after(WAIT_SECONDS), carrying(places) as stray:
+            supervisor.registry.transact(lend(_abandoned(POD, f"{short_dir}/w")))
+            await client.spawn("q", agent="echo", cwd=short_dir, write=[f"{short_dir}/w"])
+            assert not is_alive(stray)
+    assert left_in(pods_environ) == NOTHING
+
+
+def test_doctor_ends_what_is_left_before_it_gives_the_scope_back(
+    places: Places, short_dir: str
+) -> None:
+    registry = ScopeRegistry(places.registry)
+    registry.transact(lend(_abandoned(POD, short_dir)))
+    with carrying(places) as stray:
+        assert "dead_lease" in look(places)
+        assert is_alive(stray)
+        mended = look(places, fix=True)["dead_lease"]
+        assert (mended.fixed, is_alive(stray)) == (True, False)
+        assert f"ended process {stray.pid}" in mended.fix
+
+
+def test_a_pod_that_has_a_lease_again_is_left_alone(places: Places, short_dir: str) -> None:
+    registry, said = ScopeRegistry(places.registry), list[str]()
+    dropped = _abandoned(POD, short_dir)
+    registry.transact(lend(evolve(dropped, holder=me(), guardian=None)))
+    with carrying(places) as process:
+        end_after_leases(registry, places, [dropped], said.append)
+        assert is_alive(process)
+    assert said == []
