@@ -270,7 +270,7 @@ async def test_nothing_of_a_living_pod_is_touched(
     def refuse(*_: object) -> str:
         raise AssertionError("nothing is to be ended or removed")
 
-    for name in ("end_keeper", "remove", "_tidy", "_start_anew"):
+    for name in ("end_and_say", "release_leases", "remove", "_tidy", "_start_anew"):
         monkeypatch.setattr(checkup, name, refuse)
     async with supervisor_and_client(pods_environ) as (_, client):
         with trio.fail_after(WAIT_SECONDS):
