@@ -42,12 +42,14 @@ def test_it_takes_what_spawn_takes(door: Door) -> None:
     os.makedirs(f"{door.work}/w")
     assert door("run", "echo hi > w/file && cat w/file", "--write", "w").out == "hi\n"
     assert door("run", "-", "--", "cat", stdin="by pipe\n").out == "by pipe\n"
+    assert door("run", "--", "echo", "no message").out == "no message\n"
     document = door.ask("run", "hi", "--agent", "echo")
     assert (document["text"], document["stop_reason"]) == ("hi", "end_turn")
 
 
 def test_what_spawn_refuses_it_refuses(door: Door) -> None:
     assert "does not exist" in door("run", "x", "--write", "not/there", code=2).err
+    assert "give one, or a command" in door("run", code=2).err
     assert "has that name" in door("run", "x", "--name", "stays", code=5).err
 
 

@@ -20,7 +20,7 @@ from pods.cli.turn_output import wait_for_turn
 from pods.client.open import open_plain
 from pods.client.plain import ANSWER_SECONDS, Json, PlainClient
 from pods_protocol.bounds import DEFAULT_GRACE_SECONDS
-from pods_protocol.errors import ExitCode, TimedOut
+from pods_protocol.errors import ExitCode, InvalidParams, TimedOut
 
 ENDINGS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, a polite kill, a terminal that was closed: each is a reason to stop the pod and go."""
@@ -29,10 +29,15 @@ ENDINGS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     parser.usage = (
-        "pods run MESSAGE|- [--write PATH] [--read PATH] [--agent KIND] [--timeout SECONDS]\n"
+        "pods run [MESSAGE|-] [--write PATH] [--read PATH] [--agent KIND] [--timeout SECONDS]\n"
         "                [more options, as of `pods spawn`] [-- COMMAND ARGUMENT...]"
     )
-    parser.add_argument("message", metavar="MESSAGE", help="`-` reads it from standard input")
+    parser.add_argument(
+        "message",
+        metavar="MESSAGE",
+        nargs="?",
+        help="`-` reads it from standard input; a COMMAND may do without",
+    )
     parser.add_argument(
         "--name",
         metavar="NAME",
@@ -54,11 +59,16 @@ def run(args: argparse.Namespace) -> int:
     """Spawn, follow the turn, stop and forget; the exit code is the turn's.
 
     Raises:
+        InvalidParams: neither a message nor a command.
         TimedOut: the turn took longer than `--timeout`; the pod is stopped.
         PodsError: as the supervisor refuses it.
     """
+    if args.message is None and args.argv is None:
+        raise InvalidParams(
+            "cannot run a turn without a message: give one, or a command after `--`", path="prompt"
+        )
     args.name = args.name or f"run-{os.urandom(4).hex()}"
-    args.prompt = args.message
+    args.prompt = args.message or ""
     params = spawn.params_of(args)
     spawned: list[Json] = []
 
