@@ -367,6 +367,8 @@ class Actors(Clients):
                 result = await rpc.request(
                     ReadEvents(since=since, limit=page), timeout_seconds=REQUEST_SECONDS
                 )
+            if pod_id in self.ledger.removals:
+                return  # it may have nothing any more
             got = Page(since, [to_json(one) for one in result.events], result.next,
                        result.truncated)  # fmt: skip
             self.ledger.pages.setdefault(pod_id, []).append(got)
