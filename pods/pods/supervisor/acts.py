@@ -56,9 +56,10 @@ LOST = ExitRecord(status=None, reason="lost")
 
 
 FIRST_RELEASE_RETRY_SECONDS: Final = 0.5
-LAST_RELEASE_RETRY_SECONDS: Final = 60.0
-"""Between attempts to write to a registry that refuses, each twice the one before: a disk is full
-for seconds or for hours."""
+LAST_RELEASE_RETRY_SECONDS: Final = 5.0
+"""Between attempts to write to a registry that refuses, each twice the one before. Once there is
+space again, others are refused the ground of the dead for no longer than the last; an attempt is
+one small write."""
 
 
 @frozen(kw_only=True)
@@ -308,32 +309,45 @@ async def release_lease(supervisor: Supervisor, record: PodRecord) -> None:
 
 
 async def release_leases(supervisor: Supervisor, pod_ids: Sequence[str]) -> None:
-    """Give these leases back in one write; those that are gone are fine.
+    """Give these leases back in one write, and those that it would not take before.
+
+    Those that are gone are fine.
 
     Raises:
         PodsError: the registry cannot be written.
     """
 
+    waiting = tuple(supervisor.unreleased)
+    # One that was restored meanwhile holds its lease again.
+    living = {one.id for one in supervisor.table.living()}
+    over = tuple(dict.fromkeys([*pod_ids, *(one for one in waiting if one not in living)]))
+
     def release(table: Table) -> tuple[Table, list[Lease]]:
-        held = [table.leases[pod_id] for pod_id in pod_ids if pod_id in table.leases]
-        return table.reclaim(pod_ids), held
+        held = [table.leases[pod_id] for pod_id in over if pod_id in table.leases]
+        return table.reclaim(over), held
 
     # A spawn that was refused its scope gives nothing back, nor does one whose lease has lapsed.
     audited.reclaimed(supervisor, await supervisor.registry_worker.submit(release))
-    over = (supervisor.table.get(pod_id) for pod_id in pod_ids)
-    tell_lent(supervisor, (record.parent_id for record in over if record is not None))
+    supervisor.unreleased.difference_update(waiting)
+    records = map(supervisor.table.get, over)
+    tell_lent(supervisor, (record.parent_id for record in records if record is not None))
 
 
 async def release_later(supervisor: Supervisor, pod_ids: Sequence[str]) -> None:
-    """Try until the registry takes it: launchers live, so the leases would stand for ever."""
+    """Try until the registry takes them: launchers live, so the leases would stand for ever.
+
+    One task tries for all; whoever comes while it does leaves his to it.
+    """
+    under_way = bool(supervisor.unreleased)
+    supervisor.unreleased.update(pod_ids)
+    if under_way:
+        return
     pause = FIRST_RELEASE_RETRY_SECONDS
-    while True:
+    while supervisor.unreleased:
         await trio.sleep(pause)
-        # One that was restored meanwhile holds its lease again.
-        living = {one.id for one in supervisor.table.living()}
-        with suppress(PodsError):
-            over = [pod_id for pod_id in pod_ids if pod_id not in living]
-            return await release_leases(supervisor, over)
+        if supervisor.unreleased:
+            with suppress(PodsError):
+                await release_leases(supervisor, ())
         pause = min(pause * 2, LAST_RELEASE_RETRY_SECONDS)
 
 

@@ -40,6 +40,7 @@ class Supervisor:
         table: what its journal says of every pod.
         pods: the living ones and those being buried, by id.
         nursery: where the tasks of pods live; outlives the connections of clients.
+        unreleased: ended ones whose leases the registry would not take back yet.
         leaving: set once it is to end.
         closed_to_spawns: it is stopping every pod, and takes no new ones.
         activity: changed whenever a connection or a pod comes or goes.
@@ -79,6 +80,7 @@ class Supervisor:
         self.callers: dict[bytes, str] = {}
         self.spawns_under_way: dict[tuple[str | None, str], trio.Event] = {}
         self.removing: set[str] = set()
+        self.unreleased: set[str] = set()
         self.spawn_brake = Brake(options.config.max_spawns)
         self.connections = 0
         self.activity = trio.Event()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, cast
@@ -30,7 +31,7 @@ class Registry:
         known: its table.
     """
 
-    failing: int
+    failing: float
     times: list[float] = field(factory=list[float])
     known: Table = field(factory=Table)
 
@@ -43,7 +44,7 @@ class Registry:
         return result
 
 
-def give(supervisor: Supervisor, *holders: str, failing: int) -> Registry:
+def give(supervisor: Supervisor, *holders: str, failing: float) -> Registry:
     """Let it have a registry in which these pods hold something."""
     leases = [
         Lease(
@@ -69,6 +70,37 @@ async def test_a_release_is_tried_after_pauses_that_double_up_to_the_longest(
             [acts.FIRST_RELEASE_RETRY_SECONDS * 2, acts.FIRST_RELEASE_RETRY_SECONDS * 4]
         )
         assert max(waited) == waited[-1] == acts.LAST_RELEASE_RETRY_SECONDS
+
+
+async def test_where_there_is_space_again_ground_is_free_soon_however_long_there_was_none(
+    short_dir: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with supervisor_on_clock(short_dir) as supervisor:
+        registry = give(supervisor, "gone", failing=math.inf)
+        supervisor.nursery.start_soon(acts.release_later, supervisor, ("gone",))
+        await trio.sleep(3600.0)
+        registry.failing = 0
+        await trio.sleep(acts.LAST_RELEASE_RETRY_SECONDS)
+        assert not registry.known.leases
+        assert acts.LAST_RELEASE_RETRY_SECONDS <= 5.0, "for so long others are refused it"
+
+
+async def test_one_task_tries_for_all_and_whose_end_comes_later_takes_them_along(
+    short_dir: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with supervisor_on_clock(short_dir) as supervisor:
+        registry = give(supervisor, "one", "two", "three", failing=math.inf)
+        for _ in range(10):  # as each attempt to bury it does
+            supervisor.nursery.start_soon(acts.release_later, supervisor, ("one",))
+        supervisor.nursery.start_soon(acts.release_later, supervisor, ("two",))
+        await trio.sleep(acts.FIRST_RELEASE_RETRY_SECONDS * 2)
+        assert len(registry.times) == 1
+        registry.failing = 0
+        await acts.release_leases(supervisor, ("three",))
+        assert not registry.known.leases
+        asked = len(registry.times)
+        await trio.sleep(3600.0)
+        assert len(registry.times) == asked, "nothing is left to try"
 
 
 async def test_a_pod_that_came_back_meanwhile_keeps_its_lease(
