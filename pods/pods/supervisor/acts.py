@@ -316,7 +316,6 @@ async def release_leases(supervisor: Supervisor, pod_ids: Sequence[str]) -> None
     Raises:
         PodsError: the registry cannot be written.
     """
-
     waiting = tuple(supervisor.unreleased)
     # One that was restored meanwhile holds its lease again.
     living = {one.id for one in supervisor.table.living()}
