@@ -119,6 +119,8 @@ def main() -> int:
     parser.add_argument("--fail-fast", action="store_true", help="end at the first violation")
     given = parser.parse_args()
     be_init()
+    # Who is started in the background of a shell ignores this one, and could not be ended.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _interrupt)
     outcomes: list[Outcome] = []
     began = time.monotonic()
