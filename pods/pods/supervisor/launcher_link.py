@@ -1,8 +1,9 @@
 """The supervisor's way to its launcher: found alive or started, asked, listened to.
 
-Owns the one connection to the launcher, the process where this supervisor started it, and the
-launcher's word on which keepers have ended: the only proof that a pod whose keeper was killed has
-left nothing. Knows nothing of pods beyond their ids. Used by spawn, rollback, stop, adoption.
+Owns the one connection to the launcher and the launcher's word on which keepers have ended: the
+only proof that a pod whose keeper was killed has left nothing. `own_launcher` has the process,
+where this supervisor started it. Knows nothing of pods beyond their ids. Used by spawn, rollback,
+stop, adoption.
 """
 
 from __future__ import annotations
@@ -20,11 +21,10 @@ from pods.rpc.stream import UnixStream
 from pods.scope.doors import OPEN
 from pods.scope.identity import identify
 from pods.supervisor.head_start import HeadStart
-from pods.supervisor.launcher_process import LauncherProcess, start_launcher
 from pods.supervisor.log import Log
 from pods.supervisor.options import Options
+from pods.supervisor.own_launcher import OwnLauncher
 from pods.supervisor.processes import signal_process, wait_process_gone
-from pods.supervisor.records import error_tail
 from pods_protocol.api import LAUNCHER_API
 from pods_protocol.bounds import HELLO_SECONDS
 from pods_protocol.errors import NotConnected, PodRunning, PodsError, StartFailed, TimedOut
@@ -38,10 +38,6 @@ from pods_protocol.process_messages import (
     ShutdownLauncher,
 )
 from pods_protocol.values import Doors, Enforcement, ProcessIdentity, ScopeGrant
-
-START_SECONDS: Final = 20.0
-"""A launcher imports trio, attrs and the pod runtime: a quarter of a second, on a machine that is
-very busy a good deal more."""
 
 REQUEST_SECONDS: Final = 10.0
 """The launcher answers between two forks of a few milliseconds each."""
@@ -86,14 +82,12 @@ class LauncherLink:
         log: Log,
         head_start: HeadStart | None = None,
     ) -> None:
-        self._options = options
         self._places = options.places
         self._token = token
         self._log = log
         self._rpc: RpcClient | None = None
         self._nursery: trio.Nursery | None = None
-        self._process: LauncherProcess | None = None
-        self._head_start = HeadStart() if head_start is None else head_start
+        self._own = OwnLauncher(options, HeadStart() if head_start is None else head_start)
         self._ends: dict[str, KeeperEnded] = {}
         self._expected: dict[str, trio.Event] = {}
         self._making = trio.Lock()
@@ -154,7 +148,7 @@ class LauncherLink:
                 return self._rpc
             # Where one is on its way none was there; to find it already listening would be to miss
             # that it is ours to wait for.
-            found = None if self._head_start.begun else await self._find()
+            found = None if self._own.begun else await self._find()
             if found is not None:
                 return found
             if self._ending:
@@ -165,7 +159,7 @@ class LauncherLink:
                     detail="ending",
                 )
             try:
-                await self._start()
+                await self._own.start()
             except StartFailed:
                 # A supervisor that was killed may have started one, too, and that was faster.
                 found = await self._find()
@@ -229,61 +223,6 @@ class LauncherLink:
         self.changed.set()
         self.changed = trio.Event()
         return rpc
-
-    async def _start(self) -> None:
-        process = self._head_start.take_launcher()
-        if process is None:
-            await self._reap()  # the one before ended; it is a zombie until it is waited for
-            try:
-                process = await trio.to_thread.run_sync(
-                    start_launcher, self._places, self._options.environ, self._options.open_files
-                )
-            except OSError as error:
-                raise StartFailed(
-                    f"cannot start the launcher: {error.strerror or error}; free some memory, "
-                    "files or processes, then try again",
-                    step="launcher",
-                    detail=str(error),
-                ) from error
-        self._process = process
-        try:
-            await self._wait_ready(process.ready)
-        except BaseException:
-            process.kill()
-            with trio.CancelScope(shield=True):
-                await self._reap()
-            raise
-
-    async def _reap(self) -> None:
-        """Wait until the launcher that this process started, if any, has ended."""
-        process, ended = self._process, None
-        if process is not None:
-            ended = process.end_descriptor()
-        if process is not None and ended is not None:
-            try:
-                await trio.lowlevel.wait_readable(ended)
-            finally:
-                os.close(ended)
-            process.wait()
-        self._process = None
-
-    async def _wait_ready(self, reader: int) -> None:
-        line = b""
-        async with trio.lowlevel.FdStream(reader) as pipe:
-            with trio.move_on_after(START_SECONDS):
-                while not line.endswith(b"\n"):
-                    piece = await pipe.receive_some(64)
-                    if not piece:
-                        break
-                    line += piece
-        if line != b"ready\n":
-            raise StartFailed(
-                "cannot start the launcher: it ended or said nothing within "
-                f"{START_SECONDS:g} s; the log {self._places.log} ends: "
-                f"{error_tail(self._places.log)}",
-                step="launcher",
-                detail=line.decode("utf-8", "replace"),
-            )
 
     def _notified(self, method: str, params: Any) -> None:
         if method != "keeper_ended" or not isinstance(params, KeeperEnded):
@@ -426,7 +365,7 @@ class LauncherLink:
         except PodsError as error:
             self._log(f"the launcher does not end: {error.message}")
             return
-        await self._reap()
+        await self._own.reap()
         with suppress(FileNotFoundError):
             os.unlink(self._places.launcher_socket)
 

@@ -21,7 +21,7 @@ from pods.scope.identity import identify, is_alive
 from pods.scope.landlock import abi_version
 from pods.scope.leases import Lease
 from pods.scope.registry import ScopeRegistry
-from pods.supervisor import kill, launcher_link, spawn, watch
+from pods.supervisor import kill, own_launcher, spawn, watch
 from pods.supervisor.core import Supervisor
 from pods.supervisor.launcher_process import LauncherProcess, start_launcher
 from pods.supervisor.live import LivePod
@@ -289,7 +289,7 @@ async def test_a_launcher_that_a_killed_supervisor_had_just_started_is_taken_ove
                 assert ready.readline() == b"ready\n"
         return start_launcher(*given)
 
-    monkeypatch.setattr(launcher_link, "start_launcher", beaten)
+    monkeypatch.setattr(own_launcher, "start_launcher", beaten)
     with trio.fail_after(WAIT_SECONDS):
         async with supervisor_and_client(pods_environ) as (supervisor, client):
             assert supervisor.launcher.pid == others[0].pid
@@ -309,7 +309,7 @@ async def test_a_launcher_that_comes_up_while_its_supervisor_leaves_ends_with_it
             trio.from_thread.run_sync(starting.set)
             return process
 
-        monkeypatch.setattr(launcher_link, "start_launcher", noted)
+        monkeypatch.setattr(own_launcher, "start_launcher", noted)
         assert launcher is not None
         os.kill(launcher, signal.SIGKILL)
         with trio.fail_after(WAIT_SECONDS):
