@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import pytest
 
+from pods.cli import mcp_stdio
 from pods.cli.mcp_relay import Relay, RunningCall, Session, default_session
 from pods.cli.mcp_stdio import Bridge
 from pods.paths import check_name, places_from
@@ -21,15 +22,18 @@ from pods_tools.result import ToolResult
 
 
 class FakeRelay:
-    """Answers at once, `Last` after all others; keeps what never got to the host."""
+    """Answers at once, `Last` after all others, `Long` when told to; keeps what was never shown."""
 
     def __init__(self) -> None:
+        self.enough = threading.Event()
         self.lost: list[str] = []
         self.first: queue.SimpleQueue[threading.Thread] = queue.SimpleQueue()
 
     def call(self, name: str, _arguments: Any, _running: RunningCall) -> ToolResult:
         if name == "Last":
             self.first.get(timeout=5).join()
+        elif name == "Long":
+            assert self.enough.wait(5)
         else:
             self.first.put(threading.current_thread())
         return ToolResult(summary=name)
@@ -97,6 +101,35 @@ def test_a_result_that_a_cancellation_overtook_counts_as_never_shown(pipes: Pipe
 def test_a_host_that_does_not_read_any_more_ends_it(pipes: Pipes) -> None:
     pipes.close(pipes.host_reads)
     assert not pipes.serve(HELLO)
+
+
+def test_a_long_call_tells_again_and_again_that_it_is_under_way(
+    pipes: Pipes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends once its host has been told three times."""
+    monkeypatch.setattr(mcp_stdio, "PROGRESS_SECONDS", 0.001)
+    heard: list[Any] = []
+
+    def listen() -> None:
+        with open(pipes.host_reads, closefd=False) as file:
+            for line in file:
+                heard.append(json.loads(line))
+                if sum("method" in one for one in heard) == 3:
+                    pipes.relay.enough.set()
+
+    host = threading.Thread(target=listen)
+    host.start()
+    meta = {"name": "Long", "_meta": {"progressToken": "t"}}
+    assert pipes.serve(HELLO, {**CALL, "params": meta})
+    pipes.close(pipes.writing)
+    host.join()
+    told = [one["params"] for one in heard if "method" in one]
+    assert {one["method"] for one in heard if "method" in one} == {"notifications/progress"}
+    assert all(
+        one["progressToken"] == "t" and "Long is under way" in one["message"] for one in told
+    )
+    assert [one["progress"] for one in told] == sorted(one["progress"] for one in told)
+    assert heard[-1]["id"] == 1
 
 
 def test_a_call_that_was_cancelled_asks_for_nothing_more() -> None:
