@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,10 @@ def test_what_is_installed_by_a_vendors_own_command_is_used(name: str, tmp_path:
             path = f"{os.path.dirname(program)}:{door.environ['PATH']}"
             environ = {**told.environ, "HOME": str(tmp_path), "PATH": path}
             door("mcp", "--install", name, environ=environ)
+            if name == "codex":
+                printed = tomllib.loads(door("mcp", "--config", name).out)
+                written = tomllib.loads((tmp_path / ".codex" / "config.toml").read_text())
+                assert written["mcp_servers"] == printed["mcp_servers"]
             done = door.run([program, *told.words, TASK], environ=environ, seconds=VENDOR_SECONDS)
             assert (endpoint.problems, endpoint.left) == ([], 0), done
         assert done.code == 0
