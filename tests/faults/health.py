@@ -93,6 +93,7 @@ class Health:
     async def _look(self) -> list[str]:
         """What is not as it should be between two phases."""
         ask = self._actors.ask
+        self._world.wake_all()  # whom a fault stopped in the moment in which it was disarmed
         try:
             rows = (await ask(ListPods())).pods
             for row in rows:
@@ -183,19 +184,23 @@ class Health:
                     wrong.append(f"pod {name} has {found.get(one, 0)} processes of kind {kind}")
         return wrong
 
+    async def _ask_doctor(self) -> list[str]:
+        mended = (await self._actors.ask(Doctor(fix=True))).problems
+        found = (await self._actors.ask(Doctor())).problems
+        return [
+            f"the doctor finds {one.code}: {one.message}; before that {mended}; leases: "
+            f"{sorted(self._world.leases(void=True).values(), key=str)}"
+            for one in found
+            if one.code not in NO_HARM
+        ]
+
     async def _works(self) -> list[str]:
         """The doctor finds nothing, and every living root takes a message and is done with it."""
         wrong: list[str] = []
         names = [name for name in self._actors.living() if name.startswith("p")]
         try:
-            mended = (await self._actors.ask(Doctor(fix=True))).problems
-            found = (await self._actors.ask(Doctor())).problems
-            wrong += [
-                f"the doctor finds {one.code}: {one.message}; before that {mended}; leases: "
-                f"{sorted(self._world.leases(void=True).values(), key=str)}"
-                for one in found
-                if one.code not in NO_HARM
-            ]
+            # What a full disk refused of an end is tried again twice a second.
+            wrong += await in_time(self._ask_doctor, SLOW_SECONDS, self.slow.append)
             for name in names:
                 self._asked += 1
                 message_id = f"healed-{self._asked}"

@@ -180,6 +180,7 @@ class Round:
         """Stop what there is, unless that is done; what is left after it."""
 
         async def stop_again() -> list[str]:
+            self.world.wake_all()  # whom a fault stopped in the moment in which it was disarmed
             try:
                 stop = ShutdownSupervisor(stop_pods=True, grace_seconds=0.5)
                 await self.actors.ask(stop, seconds=20.0)
