@@ -125,7 +125,10 @@ KNOWN: Final[Mapping[str, KnownAgent]] = MappingProxyType(
                 "OPENCODE_DISABLE_MODELS_FETCH": "1",
                 "OPENCODE_DISABLE_AUTOUPDATE": "1",
             },
-            quirks=("it asks for no permission unless its settings say so: the kernel holds it",),
+            quirks=(
+                "it asks for no permission unless its settings say so: the kernel holds it",
+                "at its first start in a home it installs a package of its own by npm, if it can",
+            ),
         ),
         "qwen": KnownAgent(
             title="Qwen Code",
