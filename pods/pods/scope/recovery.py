@@ -43,13 +43,13 @@ class Recorded:
         leases: of the pods that live, parents before children.
         living: the ids of all pods that are not recorded as ended.
         supervisors: whose records were read. Of the others nothing is known.
-        whole: there are no others.
+        unread: where the records of the others are, which cannot be read.
     """
 
     leases: Sequence[RecordedLease] = ()
     living: frozenset[str] = frozenset()
     supervisors: frozenset[str] = frozenset()
-    whole: bool = True
+    unread: Sequence[str] = ()
 
 
 def recovered(

@@ -24,6 +24,8 @@ So nobody is ever refused for the sake of the proven dead.
 Nor does anybody who lives lose a lease because a write was lost. Where the file cannot be read, is
 gone, was emptied or is older than what was read of it before, and before a pending lease lapses,
 the act asks what the supervisors have on record of their pods (`recovery`), and goes on from that.
+Where the file may be behind and a supervisor's records cannot be read either, nobody knows what its
+pods hold, and the act is refused.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ from pods.scope.normalise import normalise_rules
 from pods.scope.recovery import Recorded, recovered
 from pods.scope.table import Table
 from pods.scope.worker import RegistryWorker
-from pods_protocol.errors import InternalError, PodsError
+from pods_protocol.errors import InternalError, PodsError, RegistryBroken
 from pods_protocol.values import ProcessIdentity
 
 __all__ = [
@@ -118,7 +120,8 @@ class ScopeRegistry:
 
         Raises:
             TimedOut: the lock was not free in time.
-            RegistryBroken: the file can neither be read nor repaired.
+            RegistryBroken: the file can neither be read nor repaired, or may be behind, and what
+                a supervisor has on record cannot be read.
             StorageFailed, UnsafeDirectory: the system or the directory refuses.
             Exception: whatever the operation raises; nothing is changed then.
         """
@@ -240,13 +243,13 @@ class ScopeRegistry:
         """The table of a generation; where that may be behind, with what is on record beside it.
 
         Raises:
-            RegistryBroken: neither generation can be read, nor what is to know of it elsewhere.
+            RegistryBroken: it may be behind, and not all that is on record can be read.
         """
         if base.whole and 0 < base.generation >= known.generation:
             return base.table
         recorded = Recorded() if self._on_record is None else self._on_record()
-        if not base.whole and not base.generation and not recorded.whole:
-            storage.load(self.path, storage.EMPTY)  # says what is wrong with it
+        if recorded.unread:
+            raise _unknown(self.path, base, recorded.unread)
         return recovered(base.table, recorded, _is_dead)
 
     def _without(self, table: Table, over: Sequence[Lease]) -> tuple[Table, list[Lease]]:
@@ -279,6 +282,20 @@ class ScopeRegistry:
             self._turn = start + THOROUGH_CHECKS
             over += _over(leases[start : start + THOROUGH_CHECKS], thorough=True)
         return over
+
+
+def _unknown(path: str, base: storage.Snapshot, unread: Sequence[str]) -> RegistryBroken:
+    fault = base.fault or (
+        "it is older than what was read of it" if base.generation else "it is missing or empty"
+    )
+    return RegistryBroken(
+        f"cannot tell from the scope registry {path} who holds what: {fault}, and what would "
+        f"complete it cannot be read: {', '.join(unread)}; end the pods of that supervisor (each "
+        "has a process `pods-keeper`), move this directory away, and try again; `pods doctor` says "
+        "what is wrong with it",
+        path=path,
+        detail=fault,
+    )
 
 
 def _attempt(operation: Operation[Any], table: Table) -> tuple[Table, Any]:

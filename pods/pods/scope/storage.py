@@ -37,14 +37,18 @@ class Snapshot:
             generation was repaired to.
         identity: inode, size and time of the file, against editors that leave the head alone.
         contents: what it says.
-        whole: whether the file itself was read; false when this is the previous generation, or
-            none at all.
+        fault: what is wrong with the file, where this is the previous generation, or none at all.
     """
 
     head: bytes
     identity: tuple[int, int, int]
     contents: Contents = field(repr=False)
-    whole: bool = True
+    fault: str = ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the file itself was read."""
+        return not self.fault
 
     @property
     def generation(self) -> int:
@@ -126,10 +130,11 @@ def load(path: str, known: Snapshot, *, or_nothing: bool = False) -> Snapshot:
         elif not or_nothing:
             raise _broken(path, why)
     except Damaged as damage:
+        why = f"{why}; and the generation kept beside it: {damage}"
         if not or_nothing:
-            raise _broken(path, f"{why}; and the generation kept beside it: {damage}") from None
+            raise _broken(path, why) from None
     # No file has this head: the next reading looks again.
-    return Snapshot(head=b"", identity=(0, 0, 0), contents=contents, whole=False)
+    return Snapshot(head=b"", identity=(0, 0, 0), contents=contents, fault=why)
 
 
 def write(path: str, table: Table, base: Snapshot) -> Snapshot:
@@ -304,8 +309,9 @@ def _identity(found: os.stat_result) -> tuple[int, int, int]:
 
 def _broken(path: str, why: str) -> RegistryBroken:
     return RegistryBroken(
-        f"cannot read the scope registry {path}: {why}; stop every pod, then move the file and "
-        "its `.previous` away: the next start makes a new one",
+        f"cannot read the scope registry {path}: {why}; leave both files where they are and run "
+        "`pods doctor --fix`: it builds the registry anew from what the supervisors have on "
+        "record, or sets it aside where no pod can be alive",
         path=path,
         detail=why,
     )

@@ -258,7 +258,10 @@ class Checkup:
         except RegistryBroken as error:
             alive = self._why_not_anew()
             if alive:
-                fix = f"the next spawn builds it anew from the supervisors' journals, since {alive}"
+                fix = (
+                    "the next spawn builds it anew from the supervisors' journals, once all of "
+                    f"them can be read, since {alive}"
+                )
                 mend = partial(_tidy, registry, "built it anew from the supervisors' journals")
             else:
                 fix = "set it aside and begin a new one: pods doctor --fix, with no pod alive"
@@ -282,7 +285,7 @@ class Checkup:
             self._add(
                 "torn_registry",
                 f"{self.places.registry} is torn or missing; the generation before it is whole",
-                "the next spawn repairs it",
+                "the next spawn repairs it, once every supervisor's journal can be read",
                 lambda: _tidy(registry, "repaired it from the generation before"),
             )
         left = storage.temporaries(self.places.registry)

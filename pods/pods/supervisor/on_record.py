@@ -42,7 +42,7 @@ def leases_on_record(places: Places, own: SupervisorPlaces | None = None) -> Rec
     leases: list[RecordedLease] = []
     living: set[str] = set()
     read: set[str] = set()
-    whole = True
+    unread: list[str] = []
     for directory in directories_in(f"{places.state}/supervisors"):
         house = SupervisorPlaces(places=places, name=directory)
         if own is not None and own.directory_name == directory:
@@ -50,13 +50,13 @@ def leases_on_record(places: Places, own: SupervisorPlaces | None = None) -> Rec
         try:
             table = _table_of(house)
         except (PodsError, OSError, LookupError, TypeError):
-            whole = False  # `doctor` says what is wrong with it
+            unread.append(house.state)  # `doctor` says what is wrong with it
             continue
         read.add(house.name)
         living.update(record.id for record in table.living())
         leases += _recorded(house, table)
     return Recorded(
-        leases=leases, living=frozenset(living), supervisors=frozenset(read), whole=whole
+        leases=leases, living=frozenset(living), supervisors=frozenset(read), unread=unread
     )
 
 

@@ -31,9 +31,9 @@ def path(tmp_path: Path) -> str:
 class Records:
     """What the supervisors say; counts how often they are asked."""
 
-    def __init__(self, *held: Lease, whole: bool = True) -> None:
+    def __init__(self, *held: Lease, unread: tuple[str, ...] = ()) -> None:
         self.held = held
-        self.whole = whole
+        self.unread = unread
         self.asked = 0
 
     def __call__(self) -> Recorded:
@@ -42,7 +42,7 @@ class Records:
             leases=[RecordedLease(lease=one) for one in self.held],
             living=frozenset(one.pod_id for one in self.held),
             supervisors=frozenset({"default"}),
-            whole=self.whole,
+            unread=self.unread,
         )
 
 
@@ -144,17 +144,49 @@ def test_what_was_released_by_the_lost_write_does_not_come_back(path: str) -> No
     assert list(ScopeRegistry(path).read().leases) == ["b", "c"]
 
 
-def test_where_neither_generation_nor_all_records_can_be_read_nothing_is_granted(
-    path: str,
+@pytest.mark.parametrize(
+    ("lose", "why"),
+    [
+        (tear, "not JSON"),
+        (tear_both, "not JSON.*beside it: it is not JSON"),
+        (os.unlink, "it is missing"),
+        (remove, "it is missing or empty"),
+        (empty, "it is missing or empty"),
+    ],
+)
+def test_where_the_file_may_be_behind_and_not_all_records_can_be_read_nothing_is_granted(
+    path: str, lose: Callable[[str], None], why: str
 ) -> None:
-    ScopeRegistry(path).transact(lend(lease("a")))
-    tear_both(path)
-    registry = ScopeRegistry(path, on_record=Records(whole=False))
-    with pytest.raises(RegistryBroken, match="not JSON"):
-        registry.transact(lend(lease("b")))
-    with pytest.raises(RegistryBroken, match="not JSON"):
-        registry.read()
-    assert Path(path).read_text() == "{torn"
+    mine = ScopeRegistry(path)
+    mine.transact(lend(lease("a")))
+    mine.transact(lend(lease("b")))
+    lose(path)
+    left = sorted(os.listdir(os.path.dirname(path)))
+    registry = ScopeRegistry(path, on_record=Records(lease("a"), unread=("/state/aa",)))
+    for act in (registry.read, lambda: registry.transact(lend(lease("c")))):
+        with pytest.raises(RegistryBroken, match=f"{why}.*cannot be read: /state/aa; end the pods"):
+            act()
+    assert set(os.listdir(os.path.dirname(path))) - set(left) <= {
+        "registry.json.lock",
+        "registry.json.queue",
+    }
+    registry = ScopeRegistry(path, on_record=Records(lease("a"), lease("b")))
+    registry.transact(lend(lease("c")))
+    assert set(ScopeRegistry(path).read().leases) == {"a", "b", "c"}
+
+
+def test_nor_is_anything_where_the_file_is_older_than_what_was_read(
+    path: str, tmp_path: Path
+) -> None:
+    records = Records()
+    registry = ScopeRegistry(path, on_record=records)
+    registry.transact(lend(lease("a")))
+    shutil.copy(path, tmp_path / "backup")
+    registry.transact(lend(lease("b")))
+    shutil.copy(tmp_path / "backup", path)
+    records.unread = ("/state/aa",)
+    with pytest.raises(RegistryBroken, match="older than what was read of it"):
+        registry.transact(lend(lease("c")))
 
 
 # --- the rules ------------------------------------------------------------------------------------

@@ -447,7 +447,7 @@ def test_fault_17_a_file_beyond_repair_is_refused_with_what_to_do(
     for name in (path, f"{path}.previous"):
         Path(name).write_bytes(b"{")
     for act in (registry.read, lambda: registry.transact(look)):
-        with pytest.raises(RegistryBroken, match="the next start makes a new one"):
+        with pytest.raises(RegistryBroken, match="pods doctor --fix"):
             act()
     assert Path(path).read_bytes() == b"{"
     os.unlink(path)

@@ -13,7 +13,7 @@ from attrs import evolve
 
 from pods.scope.leases import Lease
 from pods.supervisor.core import Supervisor
-from pods_protocol.errors import ScopeConflict
+from pods_protocol.errors import RegistryBroken, ScopeConflict
 from scope_support import release
 from supervisor_support import NOTHING, WAIT_SECONDS, left_in, supervisor_and_client
 
@@ -29,6 +29,12 @@ def remove(registry: str) -> None:
 def tear_both(registry: str) -> None:
     tear(registry)
     tear(f"{registry}.previous")
+
+
+def plant_unreadable(journal: str) -> None:
+    """The journal of another supervisor, which nobody can read."""
+    os.makedirs(journal, mode=0o700)
+    Path(f"{journal}/{1:020}.jsonl").write_text("torn\ntorn\n")
 
 
 def held_in(supervisor: Supervisor) -> list[Lease]:
@@ -57,6 +63,27 @@ async def test_no_pod_loses_its_scope_to_another_supervisors(
             assert held_in(one) == before
             await owner.stop("b1")
             await other.spawn("b2", cwd=short_dir, write=[f"{short_dir}/w"])
+    assert left_in(pods_environ) == NOTHING
+
+
+@pytest.mark.parametrize("lose", [tear, remove, tear_both])
+async def test_nobody_gets_a_scope_while_a_supervisors_journal_cannot_be_read_either(
+    pods_environ: dict[str, str], short_dir: str, lose: Callable[[str], None]
+) -> None:
+    async with supervisor_and_client(pods_environ, "two") as (two, client):
+        with trio.fail_after(WAIT_SECONDS):
+            os.mkdir(f"{short_dir}/w")
+            await client.spawn("own", write=[])
+            lost = two.places.places.supervisor("one").state
+            plant_unreadable(f"{lost}/journal")
+            await client.spawn("b1", write=[])  # the file is whole: nobody needs the journals
+            lose(two.places.places.registry)
+            with pytest.raises(RegistryBroken) as refused:
+                await client.spawn("b2", cwd=short_dir, write=[f"{short_dir}/w"])
+            assert f"cannot be read: {lost}; end the pods" in refused.value.message
+            os.rename(lost, f"{short_dir}/aside")
+            await client.spawn("b2", cwd=short_dir, write=[f"{short_dir}/w"])
+            assert sorted(lease.name for lease in held_in(two)) == ["b1", "b2", "own"]
     assert left_in(pods_environ) == NOTHING
 
 
