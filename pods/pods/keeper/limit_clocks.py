@@ -145,16 +145,22 @@ class Looks:
         self._turn = False
         self._at: float | None = None
         self._over_since: float | None = None
+        self._patience = 0.0
 
     def look_on(self, now: float, *, turn: bool) -> None:
-        """A turn begins, or none runs, or what was stopped goes on."""
+        """A turn begins, or none runs, or what was stopped goes on.
+
+        Who traces the pod's process can say so at any time: so it never makes a count later, and
+        what is over its limit has been so for as long as before.
+        """
         self._turn = turn
-        self._over_since = None
-        self._at = now + TURN_LOOK_SECONDS * turn if self._counts else None
+        if self._counts:
+            at = now + TURN_LOOK_SECONDS * turn
+            self._at = at if self._at is None else min(at, self._at)
 
     def look_away(self) -> None:
-        """All is stopped: nothing grows."""
-        self._at = None
+        """All is stopped: nothing grows, and nothing can go."""
+        self._at = self._over_since = None
 
     def due(self) -> float | None:
         """When to count next; None: not before a turn begins or ends."""
@@ -176,11 +182,13 @@ class Looks:
         if over is None:
             self._over_since = None
             return None
-        if self._over_since is None:
-            self._over_since = now
-            return Step(over, ends=False)
         patience = TURN_PATIENCE_SECONDS if self._turn else LEFT_PATIENCE_SECONDS
-        return Step(over, ends=True) if now - self._over_since >= patience else None
+        if self._over_since is None:
+            self._over_since, self._patience = now, patience
+            return Step(over, ends=False)
+        # What was over in a turn has its whole time to go when that ends.
+        self._patience = max(patience, self._patience)
+        return Step(over, ends=True) if now - self._over_since >= self._patience else None
 
     def _over(self, memory_bytes: int, processes: int) -> LimitName | None:
         if self._limits.processes is not None and processes > self._limits.processes:

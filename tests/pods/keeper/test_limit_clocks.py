@@ -118,8 +118,8 @@ def test_a_turn_is_counted_until_it_ends_and_then_what_it_left() -> None:
     assert looks.due() == 10 + TURN_LOOK_SECONDS
     assert looks.counted(11, 0, 0) is None
     assert looks.due() == 11 + TURN_LOOK_SECONDS
-    looks.look_on(12, turn=False)
-    assert looks.due() == 12
+    looks.look_on(11.2, turn=False)
+    assert looks.due() == 11.2
     assert looks.counted(12, 0, 2) is None
     assert looks.due() == 12 + LEFT_LOOK_SECONDS
     assert looks.counted(13, 0, 0) is None
@@ -158,3 +158,34 @@ def test_what_stays_over_its_limit_is_ended_and_what_goes_is_not(
     assert looks.counted(1 + patience, *little) is None
     assert looks.counted(10, *much) == Step(limit, ends=False), "it begins anew"
     assert looks.counted(10 + patience, *much) == Step(limit, ends=True)
+
+
+def test_no_mark_makes_a_count_later_or_forgets_that_something_is_over() -> None:
+    looks = Looks(Limits(processes=5))
+    looks.look_on(0, turn=True)
+    looks.look_on(0.3, turn=True)
+    assert looks.due() == TURN_LOOK_SECONDS
+    assert looks.counted(0.5, 0, 6) == Step("processes", ends=False)
+    looks.look_on(0.8, turn=True)
+    assert looks.counted(1, 0, 6) is None
+    looks.look_on(0.5 + TURN_PATIENCE_SECONDS, turn=True)
+    assert looks.counted(0.5 + TURN_PATIENCE_SECONDS, 0, 6) == Step("processes", ends=True)
+
+
+def test_what_was_over_in_a_turn_has_its_whole_time_to_go_after_it() -> None:
+    looks = Looks(Limits(processes=5))
+    looks.look_on(0, turn=True)
+    assert looks.counted(1, 0, 6) == Step("processes", ends=False)
+    looks.look_on(1.9, turn=False)
+    assert looks.due() == 1 + TURN_LOOK_SECONDS
+    assert looks.counted(1 + LEFT_PATIENCE_SECONDS, 0, 6) is None
+    assert looks.counted(1 + TURN_PATIENCE_SECONDS, 0, 6) == Step("processes", ends=True)
+
+
+def test_a_pause_is_no_time_over_a_limit() -> None:
+    looks = Looks(Limits(processes=5))
+    looks.look_on(0, turn=True)
+    assert looks.counted(1, 0, 6) == Step("processes", ends=False)
+    looks.look_away()
+    looks.look_on(100, turn=True)
+    assert looks.counted(101, 0, 6) == Step("processes", ends=False)
