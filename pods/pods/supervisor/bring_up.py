@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
@@ -29,12 +29,14 @@ from pods.supervisor.core import Supervisor
 from pods.supervisor.lending import tell_lent
 from pods.supervisor.live import LivePod
 from pods.supervisor.records import (
+    MAX_ERROR_TAIL_BYTES,
     error_tail,
     last_traceback,
     write_environment,
     write_secrets,
     write_token,
 )
+from pods.supervisor.redaction import hide, longest
 from pods_protocol.bounds import HELLO_SECONDS
 from pods_protocol.errors import AgentError, NotConnected, PodsError, StartFailed, TimedOut
 from pods_protocol.pod_messages import Run, RunResult
@@ -170,19 +172,31 @@ async def bring_up(
     try:
         return await beside((take_over,), greet_pod)
     except (NotConnected, TimedOut) as error:
-        raise await _start_failed(live, error, start.verb) from error
+        raise await _start_failed(live, error, start) from error
     except AgentError as error:
-        raise _with_traceback(supervisor, live, error) from error
+        # No cause: its words are the pod's, as they came.
+        raise _with_traceback(supervisor, live, error, start.env.values()) from None
 
 
-def _with_traceback(supervisor: Supervisor, live: LivePod, error: AgentError) -> AgentError:
-    """The error with where its traceback is: the pod's own log goes with a spawn that failed."""
+def _with_traceback(
+    supervisor: Supervisor, live: LivePod, error: AgentError, hidden: Collection[str]
+) -> AgentError:
+    """The error with where its traceback is: the pod's own log goes with a spawn that failed.
+
+    Args:
+        supervisor, live, error: whose, which pod's, and what it answered.
+        hidden: the values of its variables, which its agent may have put into its words.
+    """
     detail = str(error.data.get("detail", ""))
+    shown = hide(detail, hidden)
+    # First the detail by itself: a value that was cut off is known by what it ends with.
+    words = hide(error.message.replace(detail, shown) if detail else error.message, hidden)
+    data = {**error.data, "detail": shown}
     written = last_traceback(f"{live.directory}/{STDERR_LOG}")
     if not detail or detail[:MAX_COMPARED_CHARACTERS] not in written:
-        return error  # it is our own sentence, and all there is to say
-    supervisor.log(f"the agent of pod {live.name} cannot be loaded:\n{written}")
-    return AgentError(f"{error.message}; its traceback is in {supervisor.places.log}", **error.data)
+        return AgentError(words, **data)  # it is our own sentence, and all there is to say
+    supervisor.log(f"the agent of pod {live.name} cannot be loaded:\n{hide(written, hidden)}")
+    return AgentError(f"{words}; its traceback is in {supervisor.places.log}", **data)
 
 
 async def take_lease(
@@ -234,16 +248,20 @@ async def take_lease(
     return Taken(nonce=nonce, grant=lent.grant)
 
 
-async def _start_failed(live: LivePod, error: PodsError, verb: str) -> StartFailed:
+async def _start_failed(live: LivePod, error: PodsError, start: Start) -> StartFailed:
     """Say why a pod that was launched does not answer, as far as its keeper knows."""
     if live.keeper is not None and isinstance(error, NotConnected):
         with trio.move_on_after(WITNESS_SECONDS):
             await live.keeper.closed.wait()
     seen = read_record(live.directory)
     why = error.message if seen is None else describe_exit(seen)
-    said = error_tail(f"{live.directory}/{STDERR_LOG}")
+    hidden = start.env.values()
+    # So much more that a value in the end of it is there as a whole.
+    limit_bytes = MAX_ERROR_TAIL_BYTES + longest(hidden)
+    said = hide(error_tail(f"{live.directory}/{STDERR_LOG}", limit_bytes), hidden)
+    said = said[-MAX_ERROR_TAIL_BYTES:]
     return StartFailed(
-        f"cannot {verb} pod {live.name}: it was launched and did not come up: {why}; "
+        f"cannot {start.verb} pod {live.name}: it was launched and did not come up: {why}; "
         + (f"it wrote: {said}" if said else "it wrote nothing; check its agent and cwd"),
         step="hello",
         detail=said or why,

@@ -1,7 +1,8 @@
 """The supervisor's log: a bounded file for what nobody is there to be told.
 
 Owns the file and its bound. What is written are tracebacks of our own bugs and notes on what was
-found broken, and of agents that could not be loaded; never tokens, prompts or output of pods.
+found broken, and of agents that could not be loaded; never tokens, prompts, values
+of variables or output of pods.
 """
 
 from __future__ import annotations
