@@ -20,6 +20,7 @@ from pods.lifecycle import Life
 from pods.paths import JOURNAL_NAME, Places, SupervisorPlaces
 from pods.records.record import PodRecord
 from pods.records.table import PodTable
+from pods.restarts import LONGEST_PAUSE_SECONDS
 from pods.scope.identity import boot_id, identify, is_alive, parent_of
 from pods.scope.leases import LEASE_PENDING_SECONDS, Lease
 from pods.scope.recovery import Recorded, RecordedLease
@@ -88,6 +89,8 @@ def _lease(house: SupervisorPlaces, record: PodRecord) -> Lease:
     if keeper is not None and not is_alive(keeper):
         keeper = None  # it is between two processes, or about to be buried
     pending = keeper is None
+    # As `restart` takes it: for the pause before its next process, and for the start of that.
+    pause = min(max(0.0, (record.restarts.due or 0.0) - time.time()), LONGEST_PAUSE_SECONDS)
     return Lease(
         pod_id=record.id,
         name=record.name,
@@ -96,7 +99,7 @@ def _lease(house: SupervisorPlaces, record: PodRecord) -> Lease:
         grant=record.grant,
         holder=keeper,
         pending_nonce=_NONCE if pending else None,
-        pending_deadline=time.time() + LEASE_PENDING_SECONDS if pending else None,
+        pending_deadline=time.time() + pause + LEASE_PENDING_SECONDS if pending else None,
         guardian=None if keeper is None else _guardian(house, record.id, keeper),
     )
 

@@ -30,6 +30,7 @@ from pods.supervisor.live import LivePod
 from pods.supervisor.records import read_environment
 from pods_protocol.errors import (
     InternalError,
+    NotAuthorized,
     PodsError,
     ScopeConflict,
     ScopeNotDelegable,
@@ -112,6 +113,7 @@ async def start_again(supervisor: Supervisor, live: LivePod) -> Facts | None:
     Returns:
         None where it runs; else what to bury it with: nothing of it is left then.
     """
+    taken_again = False
     while True:
         record = supervisor.known(live.id)
         if record.life is not Life.RESTARTING:  # it was stopped in between
@@ -131,6 +133,12 @@ async def start_again(supervisor: Supervisor, live: LivePod) -> Facts | None:
         exit_record = await _end_attempt(supervisor, live, record)
         if failure is None:
             return Facts(exit_record=exit_record)
+        if isinstance(failure, NotAuthorized) and not taken_again:
+            # The registry lost this lease in the pause, and made another of what is on record. That
+            # is no fault of the pod's.
+            taken_again = True
+            supervisor.log(f"{failure.message}; the scope of pod {live.name} is taken once more")
+            continue
         why = f"it could not be started again: {failure.message}"
         if isinstance(failure, ScopeConflict | ScopeNotDelegable):
             # Nobody knows for how long the other one has it: a person, or its parent, decides.

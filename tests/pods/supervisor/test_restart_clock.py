@@ -23,10 +23,14 @@ from pods.supervisor import acts, restart, stop
 from pods.supervisor.bring_up import Taken
 from pods.supervisor.core import Supervisor
 from pods.supervisor.live import LivePod
-from pods_protocol.errors import StartFailed
+from pods_protocol.errors import NotAuthorized, PodsError, StartFailed
 from pods_protocol.values import ExitRecord, RestartPolicy, ScopeGrant
 
 KILLED = ExitRecord(status=-9, reason="signalled")
+
+
+def _died() -> PodsError:
+    return StartFailed("cannot start it: it died", step="hello", detail="")
 
 
 @define
@@ -36,6 +40,7 @@ class Scene:
     Attributes:
         attempts: when each attempt to bring it up was made, by trio's clock.
         failing: how many of them fail.
+        failure: how they do.
         leased: for how long each attempt asked to keep the lease without a process.
         wall: what its wall clock is ahead of trio's.
     """
@@ -43,6 +48,7 @@ class Scene:
     supervisor: Supervisor
     live: LivePod
     failing: int = 100
+    failure: PodsError = field(factory=_died)
     attempts: list[float] = field(factory=list[float])
     leased: list[float] = field(factory=list[float])
     wall: float = EPOCH
@@ -64,7 +70,7 @@ class Scene:
         """Stand in for launcher, keeper and pod."""
         self.attempts.append(trio.current_time())
         if len(self.attempts) <= self.failing:
-            raise StartFailed("cannot start it: it died", step="hello", detail="")
+            raise self.failure
         self.live.pod_pid, self.live.keeper_identity = 2, KEEPER
 
     def life(self) -> Life:
@@ -117,6 +123,24 @@ async def test_each_attempt_waits_its_time_less_what_chance_takes_off_until_one_
         assert found.leased == pytest.approx([0.0, *pauses]), "its scope is kept for as long"
         record = found.supervisor.known("p")
         assert (record.restarts.attempt, record.restarts.total) == (4, 1)
+
+
+@pytest.mark.parametrize(("failing", "attempt"), [(1, 1), (2, 2)])
+async def test_a_lease_that_was_lost_and_made_anew_meanwhile_is_taken_once_more_at_no_cost(
+    short_dir: str,
+    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: trio.testing.MockClock,
+    failing: int,
+    attempt: int,
+) -> None:
+    async with scene(short_dir, monkeypatch) as found:
+        found.failing = failing
+        found.failure = NotAuthorized("cannot adopt the scope: it was taken for another process")
+        assert await found.crash() is None
+        assert await found.start_again() is None
+        assert found.life() is Life.RUNNING
+        assert len(found.attempts) == failing + 1
+        assert found.supervisor.known("p").restarts.attempt == attempt, "once is not counted"
 
 
 async def test_the_limit_ends_the_attempts_with_the_reason(
