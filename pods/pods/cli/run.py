@@ -17,6 +17,7 @@ from typing import Final, NoReturn
 from pods.cli import options, render, spawn
 from pods.cli.again import ask_again, new_message_id
 from pods.cli.turn_output import wait_for_turn
+from pods.client.breaks import once_more
 from pods.client.open import open_plain
 from pods.client.plain import ANSWER_SECONDS, Json, PlainClient
 from pods_protocol.bounds import DEFAULT_GRACE_SECONDS
@@ -80,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     with _endings_interrupt():
         try:
             connect = partial(open_plain, args.supervisor, when_absent="start")
-            ask_again(connect, start, most=1)
+            ask_again(connect, start, breaks=once_more())
             return _take_turn(args, spawned[0])
         except KeyboardInterrupt:
             render.note(f"interrupted; {args.name} is stopped")

@@ -12,6 +12,7 @@ from pods.cli import agent_options, options, render
 from pods.cli.again import ask_again, new_message_id
 from pods.cli.environment import add_environment, joined
 from pods.cli.turn_output import fate, wait_for_turn
+from pods.client.breaks import once_more
 from pods.client.open import open_plain
 from pods.client.plain import ANSWER_SECONDS, Json
 from pods_protocol.bounds import DEFAULT_RESTARTS
@@ -150,7 +151,7 @@ def run(args: argparse.Namespace) -> int:
     answer = ask_again(
         partial(open_plain, args.supervisor, when_absent="start"),
         lambda client: client.call("spawn", params, timeout=ANSWER_SECONDS),
-        most=1,  # it may be this very pod that a supervisor dies of
+        breaks=once_more(),  # it may be this very pod that a supervisor dies of
     )
     del answer["token"]  # a secret: neither shown nor piped into anything
     if args.json and not args.wait:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from functools import partial
 
 from pods.cli import options, render
@@ -10,6 +11,7 @@ from pods.cli.again import ask_again, new_message_id
 from pods.cli.batch import report_errors
 from pods.cli.follow import open_for
 from pods.cli.listing import list_pods
+from pods.client.breaks import Breaks
 from pods.client.plain import ANSWER_SECONDS, Json
 from pods_protocol.bounds import DEFAULT_GRACE_SECONDS, MAX_WAIT_SECONDS
 from pods_protocol.errors import InvalidParams, PodsError
@@ -50,9 +52,13 @@ def run(args: argparse.Namespace) -> int:
         patience = MAX_WAIT_SECONDS if args.finish else 3 * args.grace + ANSWER_SECONDS
         how: Json = {"mode": mode, "grace_seconds": args.grace}
         batch = [{"pod": name, **how, "message_id": new_message_id()} for name in names]
+        until = time.monotonic() + patience  # of all attempts together
         outcomes = ask_again(
             partial(open_for, names[0], args.supervisor),
-            lambda client: client.call_many("stop", batch, timeout=patience),
+            lambda client: client.call_many(
+                "stop", batch, timeout=max(0.0, until - time.monotonic())
+            ),
+            breaks=Breaks(until=until),
         )
     stopped = [outcome for outcome in outcomes if not isinstance(outcome, PodsError)]
     if not args.json:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from functools import partial
 
 from pods.cli import options, render
 from pods.cli.again import ask_again
 from pods.cli.follow import open_for
+from pods.client.breaks import Breaks
 from pods.client.plain import ANSWER_SECONDS, Json, PlainClient
 from pods_protocol.bounds import MAX_WAIT_SECONDS
 from pods_protocol.errors import ExitCode
@@ -35,10 +37,12 @@ def run(args: argparse.Namespace) -> int:
         PodsError: unknown pod.
     """
     deadline = None if args.timeout is None else time.monotonic() + args.timeout
+    until = math.inf if deadline is None else deadline + ANSWER_SECONDS
     try:
         answer = ask_again(
             partial(open_for, args.pods[0], args.supervisor),
             lambda client: _wait(client, args, deadline),
+            breaks=Breaks(until=until),
         )
     except KeyboardInterrupt:
         verb = "goes" if len(args.pods) == 1 else "go"

@@ -246,7 +246,7 @@ class PodsClient(Talking):
             grace_seconds=grace_seconds,
             message_id=secrets.token_hex(MESSAGE_ID_BYTES) if message_id is None else message_id,
         )
-        return await self._ask_again(lambda: request)
+        return await self._stop(request)
 
     async def restore(
         self, pod: str, *, prompt: str | None = None, env: Mapping[str, str] | None = None

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import trio
 
+from pods.client.breaks import Breaks
 from pods.rpc.client import RpcClient
 from pods_protocol.errors import ClientClosed, NotConnected
 from pods_protocol.pod_messages import Request
@@ -21,10 +22,6 @@ R = TypeVar("R")
 
 Opening = Callable[[], AbstractAsyncContextManager[RpcClient]]
 """Opens another connection, and starts a supervisor where the client may."""
-
-LASTING_SECONDS: Final = 1.0
-MAX_IN_A_ROW: Final = 3
-"""As for the verbs (`cli.again`): a supervisor that hangs up so soon, so often, will not last."""
 
 
 class SupervisorLink:
@@ -55,28 +52,31 @@ class SupervisorLink:
         """
         return await self._rpc.request(message, timeout_seconds=timeout_seconds)
 
-    async def ask_again(self, ask: Callable[[], tuple[Request[R], float]]) -> R:
+    async def ask_again(
+        self, ask: Callable[[], tuple[Request[R], float]], *, breaks: Breaks | None = None
+    ) -> R:
         """Ask what may be asked twice; over another connection where this one breaks.
 
         Args:
             ask: makes the request and the seconds that its answer may take, anew each time.
+            breaks: when that is given up, by trio's clock; None is the bound that all have.
 
         Raises:
             PodsError: the supervisor's refusal; TimedOut.
             NotConnected: no other supervisor is there, or none that lasts.
             ClientClosed: the client was closed meanwhile.
         """
-        in_a_row = 0
+        breaks = breaks or Breaks()
         while True:
-            rpc, began = self._rpc, trio.current_time()
+            rpc = self._rpc
             message, seconds = ask()
             try:
                 return await rpc.request(message, timeout_seconds=seconds)
             except NotConnected:
-                soon = trio.current_time() - began < LASTING_SECONDS
-                in_a_row = in_a_row + 1 if soon else 1
                 # One that stands has passed on what the supervisor itself could not reach.
-                if not rpc.closed.is_set() or self._opening is None or in_a_row > MAX_IN_A_ROW:
+                if not rpc.closed.is_set() or self._opening is None:
+                    raise
+                if not breaks.another(trio.current_time()):
                     raise
                 if self._closed:
                     raise self._was_closed() from None

@@ -6,12 +6,14 @@ answer by itself is spoken for by its supervisor. `aio` adds what is done to pod
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 import trio
 
 from pods.client.arguments import check_seconds
+from pods.client.breaks import Breaks
 from pods.client.connections import PodConnections
 from pods.client.plain import ANSWER_SECONDS
 from pods.client.stream import EventStream
@@ -39,6 +41,7 @@ from pods_protocol.supervisor_messages import (
     ReadOutputResult,
     SendMessage,
     StopPod,
+    StopPodResult,
     WaitPods,
     WaitPodsResult,
     WithdrawMessage,
@@ -84,8 +87,12 @@ class Talking:
         self._check_open()
         return await self._link.request(message, timeout_seconds=_patience(message))
 
-    async def _ask_again(self, ask: Callable[[], Request[R]]) -> R:
+    async def _ask_again(self, ask: Callable[[], Request[R]], *, until: float = math.inf) -> R:
         """Ask what may be asked twice, also where the supervisor dies under it.
+
+        Args:
+            ask: makes the request, anew each time.
+            until: not asked again from then on.
 
         Raises:
             PodsError: as `request`.
@@ -96,7 +103,21 @@ class Talking:
             message = ask()
             return message, _patience(message)
 
-        return await self._link.ask_again(asked)
+        return await self._link.ask_again(asked, breaks=Breaks(until=until))
+
+    async def _stop(self, request: StopPod) -> StopPodResult:
+        """Stop a pod, in the time of one stop however often it is asked for.
+
+        Raises:
+            PodsError: as `request`.
+        """
+        self._check_open()
+        until = trio.current_time() + _patience(request)
+
+        def asked() -> tuple[Request[StopPodResult], float]:
+            return request, max(0.0, until - trio.current_time())
+
+        return await self._link.ask_again(asked, breaks=Breaks(until=until))
 
     async def ask(self, pod: str, message: Request[R]) -> R:
         """Ask a pod anything it answers, over a connection of its own.
@@ -300,7 +321,7 @@ class Talking:
             )
 
         while True:
-            answer = await self._ask_again(ask)
+            answer = await self._ask_again(ask, until=deadline + ANSWER_SECONDS)
             if not answer.timed_out or trio.current_time() >= deadline:
                 return answer
 
