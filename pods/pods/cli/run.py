@@ -9,19 +9,20 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
-from typing import Final, NoReturn
+from typing import Final
 
 from pods.cli import options, render, spawn
 from pods.cli.again import ask_again, new_message_id
 from pods.cli.turn_output import wait_for_turn
-from pods.client.breaks import once_more
+from pods.client.breaks import Breaks, once_more
 from pods.client.open import open_plain
 from pods.client.plain import ANSWER_SECONDS, Json, PlainClient
 from pods_protocol.bounds import DEFAULT_GRACE_SECONDS
-from pods_protocol.errors import ExitCode, InvalidParams, TimedOut
+from pods_protocol.errors import ExitCode, InvalidParams, TimedOut, UnknownPod
 
 ENDINGS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, a polite kill, a terminal that was closed: each is a reason to stop the pod and go."""
@@ -78,17 +79,26 @@ def run(args: argparse.Namespace) -> int:
         with _held_back():
             spawned.append(client.call("spawn", params, timeout=ANSWER_SECONDS))
 
-    with _endings_interrupt():
+    endings = _Endings()
+    code: int | None = None
+    with endings.interrupting():
         try:
             connect = partial(open_plain, args.supervisor, when_absent="start")
             ask_again(connect, start, breaks=once_more())
-            return _take_turn(args, spawned[0])
+            code = _take_turn(args, spawned[0])
         except KeyboardInterrupt:
-            render.note(f"interrupted; {args.name} is stopped")
-            return ExitCode.INTERRUPTED
+            code = None  # said once it is true
         finally:
-            if spawned:
-                _end(args.supervisor, spawned[0]["pod"]["id"])
+            # A first ending between here and the end of the next line still ends the pod.
+            try:
+                endings.ignore()
+            finally:
+                if spawned:
+                    _end(args.supervisor, spawned[0]["pod"]["id"])
+    if code is None:
+        render.note(f"interrupted; {args.name} is stopped")
+        return ExitCode.INTERRUPTED
+    return code
 
 
 def _take_turn(args: argparse.Namespace, answer: Json) -> int:
@@ -123,27 +133,50 @@ def _end(supervisor: str | None, pod_id: str) -> None:
         PodsError: it could not be; the message names it.
     """
     stop: Json = {"pod": pod_id, "message_id": new_message_id()}
+    until = time.monotonic() + 3 * DEFAULT_GRACE_SECONDS + ANSWER_SECONDS
+    asked: list[PlainClient] = []
 
     def ask(client: PlainClient) -> None:
-        client.call("stop", stop, timeout=3 * DEFAULT_GRACE_SECONDS + ANSWER_SECONDS)
-        client.call("remove", {"pod": pod_id})
+        asked.append(client)
+        try:
+            client.call("stop", stop, timeout=max(0.0, until - time.monotonic()))
+            client.call("remove", {"pod": pod_id})
+        except UnknownPod:
+            # The supervisor that died under the removal had done it, and could not say so.
+            if len(asked) == 1:
+                raise
 
-    ask_again(partial(open_plain, supervisor), ask)
+    ask_again(partial(open_plain, supervisor), ask, breaks=Breaks(until=until))
 
 
-@contextmanager
-def _endings_interrupt() -> Generator[None]:
-    """Let every ending be a KeyboardInterrupt."""
+class _Endings:
+    """The first ending is a KeyboardInterrupt, those after it are ignored.
 
-    def interrupt(_number: int, _frame: object) -> NoReturn:
-        raise KeyboardInterrupt
+    A terminal that closes sends two, and the pod would stay if they broke off its stop.
+    """
 
-    before = {number: signal.signal(number, interrupt) for number in ENDINGS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def __init__(self) -> None:
+        self._ignored = False
+
+    def ignore(self) -> None:
+        """Ignore the first one, too, from here on."""
+        self._ignored = True
+
+    @contextmanager
+    def interrupting(self) -> Generator[None]:
+        """Let it interrupt the block."""
+        before = {number: signal.signal(number, self._heard) for number in ENDINGS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _heard(self, _number: int, _frame: object) -> None:
+        # No SIG_IGN: a supervisor that is started for the stop would inherit that.
+        if not self._ignored:
+            self._ignored = True
+            raise KeyboardInterrupt
 
 
 @contextmanager
