@@ -37,6 +37,11 @@ count of a few processes takes a fifth of a millisecond."""
 LEFT_PATIENCE_SECONDS: Final = 1.0
 """What is over for so long between turns is no program that is just ending with its turn."""
 
+EMPTY_LOOKS: Final = 4
+"""Counts in a row that find nothing left, until no more is counted. The kernel's lists can miss a
+process whose parent ends while they are read; what always does that again is heard of (`reaped`),
+so this need only outlast a few that nobody hears of, below the pod's own process."""
+
 
 class Step(NamedTuple):
     """What is to be done now.
@@ -143,7 +148,9 @@ class Looks:
         self._limits = limits
         self._counts = limits.memory_bytes is not None or limits.processes is not None
         self._turn = False
+        self._still = False
         self._at: float | None = None
+        self._empty = 0
         self._over_since: float | None = None
         self._patience = 0.0
 
@@ -153,28 +160,37 @@ class Looks:
         Who traces the pod's process can say so at any time: so it never makes a count later, and
         what is over its limit has been so for as long as before.
         """
-        self._turn = turn
+        self._turn, self._still, self._empty = turn, False, 0
         if self._counts:
             at = now + TURN_LOOK_SECONDS * turn
             self._at = at if self._at is None else min(at, self._at)
 
     def look_away(self) -> None:
         """All is stopped: nothing grows, and nothing can go."""
+        self._still = True
         self._at = self._over_since = None
 
+    def reaped(self, now: float) -> None:
+        """A process has ended that lost its parent: what it started may not have been seen."""
+        self._empty = 0
+        if self._counts and self._at is None and not self._still:
+            self._at = now + LEFT_LOOK_SECONDS
+
     def due(self) -> float | None:
-        """When to count next; None: not before a turn begins or ends."""
+        """When to count next; None: not before a turn begins or ends, or something is reaped."""
         return self._at
 
-    def counted(self, now: float, memory_bytes: int, processes: int) -> Step | None:
+    def counted(self, now: float, memory_bytes: int, processes: int, *, alone: bool) -> Step | None:
         """What follows from a count.
 
         Args:
             now: when it was made.
             memory_bytes: of all processes, beside what the pod's own took at its start.
             processes: beside the pod's own.
+            alone: nothing of the pod is the keeper's child but its own process, ended or not.
         """
-        if not processes and not self._turn:
+        self._empty = self._empty + 1 if alone and not processes and not self._turn else 0
+        if self._empty >= EMPTY_LOOKS:
             self._at = self._over_since = None
             return None
         self._at = now + (TURN_LOOK_SECONDS if self._turn else LEFT_LOOK_SECONDS)

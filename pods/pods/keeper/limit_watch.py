@@ -85,6 +85,10 @@ class LimitWatch:
         else:
             self._looks.look_on(time.monotonic(), turn=self._turn)
 
+    def reaped(self) -> None:
+        """A child of this process has ended that was neither the pod's own nor set apart."""
+        self._looks.reaped(time.monotonic())
+
     def attend(self, apart: Collection[int]) -> float | None:
         """Do what is due; returns when something is next, None where nothing is.
 
@@ -98,7 +102,8 @@ class LimitWatch:
                 return None
         look = self._looks.due()
         if look is not None and look <= now:
-            step = self._looks.counted(time.monotonic(), *self._count(apart))
+            taken, processes, alone = self._count(apart)
+            step = self._looks.counted(time.monotonic(), taken, processes, alone=alone)
             if step is not None:
                 self._take(step)
         dues = [at for at in (self._clocks.due(), self._looks.due()) if at is not None]
@@ -108,8 +113,11 @@ class LimitWatch:
         """What the pod's memory is counted as now, in bytes; None where no limit asks for that."""
         return self._count(apart)[0] if self._counts else None
 
-    def _count(self, apart: Collection[int]) -> tuple[int, int]:
-        """Bytes beside what the pod's own process took at first, and processes beside that."""
+    def _count(self, apart: Collection[int]) -> tuple[int, int, bool]:
+        """Bytes beside what the pod's own process took at first, and processes beside that.
+
+        The third is whether that is the only child of this process, ended ones among them.
+        """
         own = anonymous_bytes(self._pod) or 0
         taken = max(0, own - (own if self._own_memory is None else self._own_memory))
         processes = 0
@@ -122,7 +130,7 @@ class LimitWatch:
             processes += 1
             if processes >= MAX_COUNTED:
                 break
-        return taken, processes
+        return taken, processes, roots == [self._pod]
 
     def _hold(self, who: str, *, held: bool) -> None:
         (self._held.add if held else self._held.discard)(who)

@@ -349,8 +349,11 @@ class Keeper:
             self._guard = None
         elif pid == self._pod and self._wait_status is None:
             self._wait_status = status
-        elif killed and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
-            self._survivors += 1
+        else:
+            if self._limits is not None:
+                self._limits.reaped()
+            if killed and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+                self._survivors += 1
 
     def _status(self, _: GetKeeperStatus) -> KeeperStatus:
         self._record_read = self._record is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pods.keeper.limit_clocks import (
+    EMPTY_LOOKS,
     GRACE_SECONDS,
     LEFT_LOOK_SECONDS,
     LEFT_PATIENCE_SECONDS,
@@ -108,6 +109,7 @@ def test_where_nobody_tells_of_turns_only_the_time_of_the_pod_counts() -> None:
 def test_nothing_is_counted_without_a_limit_that_asks_for_it() -> None:
     looks = Looks(Limits(turn_seconds=2))
     looks.look_on(0, turn=True)
+    looks.reaped(0)
     assert looks.due() is None
 
 
@@ -116,21 +118,57 @@ def test_a_turn_is_counted_until_it_ends_and_then_what_it_left() -> None:
     assert looks.due() is None
     looks.look_on(10, turn=True)
     assert looks.due() == 10 + TURN_LOOK_SECONDS
-    assert looks.counted(11, 0, 0) is None
+    assert looks.counted(11, 0, 0, alone=False) is None
     assert looks.due() == 11 + TURN_LOOK_SECONDS
     looks.look_on(11.2, turn=False)
     assert looks.due() == 11.2
-    assert looks.counted(12, 0, 2) is None
+    assert looks.counted(12, 0, 2, alone=False) is None
     assert looks.due() == 12 + LEFT_LOOK_SECONDS
-    assert looks.counted(13, 0, 0) is None
-    assert looks.due() is None, "nothing is left, so nothing wakes the keeper"
+    assert see_nothing(looks, 13) is None, "nothing is left, so nothing wakes the keeper"
+
+
+def see_nothing(looks: Looks, now: float, *, times: int = EMPTY_LOOKS) -> float | None:
+    """Count nothing so often; returns when the next count is due."""
+    for time in range(times):
+        assert looks.due() is not None
+        assert looks.counted(now + time * LEFT_LOOK_SECONDS, 0, 0, alone=True) is None
+    return looks.due()
+
+
+def test_what_a_few_counts_miss_is_still_counted() -> None:
+    looks = Looks(Limits(processes=5))
+    looks.look_on(0, turn=False)
+    assert see_nothing(looks, 0, times=EMPTY_LOOKS - 1) is not None
+    assert looks.counted(2, 0, 6, alone=False) == Step("processes", ends=False)
+    assert see_nothing(looks, 3, times=EMPTY_LOOKS - 1) is not None, "it begins anew"
+    for now in range(4, 14):
+        assert looks.counted(now, 0, 0, alone=False) is None
+        assert looks.due() is not None, "a child of the keeper that has ended had children"
+
+
+def test_who_always_leaves_its_parent_is_counted_as_long_as_it_does() -> None:
+    looks = Looks(Limits(processes=5))
+    looks.look_on(0, turn=False)
+    for now in range(10):
+        looks.reaped(now)
+        assert looks.counted(now, 0, 0, alone=True) is None
+        assert looks.due() == now + LEFT_LOOK_SECONDS
+    assert see_nothing(looks, 10, times=EMPTY_LOOKS - 1) is None
+    looks.reaped(20)
+    looks.reaped(20.1)
+    assert looks.due() == 20 + LEFT_LOOK_SECONDS, "many do not put it off"
+    assert looks.counted(21, 0, 6, alone=False) == Step("processes", ends=False)
+    assert looks.counted(22, 0, 6, alone=False) == Step("processes", ends=True)
 
 
 def test_nothing_is_counted_while_all_stands_still() -> None:
     looks = Looks(Limits(processes=5))
     looks.look_on(0, turn=True)
     looks.look_away()
+    looks.reaped(1)
     assert looks.due() is None
+    looks.look_on(2, turn=False)
+    assert looks.due() == 2
 
 
 @pytest.mark.parametrize(
@@ -153,11 +191,11 @@ def test_what_stays_over_its_limit_is_ended_and_what_goes_is_not(
 ) -> None:
     looks = Looks(limits)
     looks.look_on(0, turn=turn)
-    assert looks.counted(1, *much) == Step(limit, ends=False)
-    assert looks.counted(1 + patience - 0.1, *much) is None
-    assert looks.counted(1 + patience, *little) is None
-    assert looks.counted(10, *much) == Step(limit, ends=False), "it begins anew"
-    assert looks.counted(10 + patience, *much) == Step(limit, ends=True)
+    assert looks.counted(1, *much, alone=False) == Step(limit, ends=False)
+    assert looks.counted(1 + patience - 0.1, *much, alone=False) is None
+    assert looks.counted(1 + patience, *little, alone=False) is None
+    assert looks.counted(10, *much, alone=False) == Step(limit, ends=False), "it begins anew"
+    assert looks.counted(10 + patience, *much, alone=False) == Step(limit, ends=True)
 
 
 def test_no_mark_makes_a_count_later_or_forgets_that_something_is_over() -> None:
@@ -165,27 +203,29 @@ def test_no_mark_makes_a_count_later_or_forgets_that_something_is_over() -> None
     looks.look_on(0, turn=True)
     looks.look_on(0.3, turn=True)
     assert looks.due() == TURN_LOOK_SECONDS
-    assert looks.counted(0.5, 0, 6) == Step("processes", ends=False)
+    assert looks.counted(0.5, 0, 6, alone=False) == Step("processes", ends=False)
     looks.look_on(0.8, turn=True)
-    assert looks.counted(1, 0, 6) is None
+    assert looks.counted(1, 0, 6, alone=False) is None
     looks.look_on(0.5 + TURN_PATIENCE_SECONDS, turn=True)
-    assert looks.counted(0.5 + TURN_PATIENCE_SECONDS, 0, 6) == Step("processes", ends=True)
+    ends = looks.counted(0.5 + TURN_PATIENCE_SECONDS, 0, 6, alone=False)
+    assert ends == Step("processes", ends=True)
 
 
 def test_what_was_over_in_a_turn_has_its_whole_time_to_go_after_it() -> None:
     looks = Looks(Limits(processes=5))
     looks.look_on(0, turn=True)
-    assert looks.counted(1, 0, 6) == Step("processes", ends=False)
+    assert looks.counted(1, 0, 6, alone=False) == Step("processes", ends=False)
     looks.look_on(1.9, turn=False)
     assert looks.due() == 1 + TURN_LOOK_SECONDS
-    assert looks.counted(1 + LEFT_PATIENCE_SECONDS, 0, 6) is None
-    assert looks.counted(1 + TURN_PATIENCE_SECONDS, 0, 6) == Step("processes", ends=True)
+    assert looks.counted(1 + LEFT_PATIENCE_SECONDS, 0, 6, alone=False) is None
+    ends = looks.counted(1 + TURN_PATIENCE_SECONDS, 0, 6, alone=False)
+    assert ends == Step("processes", ends=True)
 
 
 def test_a_pause_is_no_time_over_a_limit() -> None:
     looks = Looks(Limits(processes=5))
     looks.look_on(0, turn=True)
-    assert looks.counted(1, 0, 6) == Step("processes", ends=False)
+    assert looks.counted(1, 0, 6, alone=False) == Step("processes", ends=False)
     looks.look_away()
     looks.look_on(100, turn=True)
-    assert looks.counted(101, 0, 6) == Step("processes", ends=False)
+    assert looks.counted(101, 0, 6, alone=False) == Step("processes", ends=False)

@@ -36,6 +36,24 @@ time.sleep(1)
 held = b"x" * (100 << 20)
 time.sleep(1000)
 ' > /dev/null 2>&1 &"""
+LATE_HOPPER = """python3 -S -E -c '
+import ctypes, os, sys, time
+fork = ctypes.PyDLL(None).fork
+if os.fork():
+    sys.exit()
+os.setsid()
+for number in range(3):
+    os.dup2(os.open("/dev/null", os.O_RDWR), number)
+end = time.monotonic() + 3
+while time.monotonic() < end:
+    if fork():
+        os._exit(0)
+for _ in range(20):
+    if not os.fork():
+        break
+time.sleep(1000)
+'"""
+"""Its child goes on and itself ends, so that a list of processes often misses it; then it stays."""
 
 
 async def end_of(pod: Pod, kind: str) -> dict[str, Any]:
@@ -125,6 +143,7 @@ async def test_the_time_of_a_paused_pod_is_over_when_it_is_over(
     [
         (LATE_FORKS, Limits(processes=5), "processes"),
         (LATE_HOG, Limits(memory_bytes=64 * MIB), "memory_bytes"),
+        (LATE_HOPPER, Limits(processes=5), "processes"),
     ],
 )
 async def test_what_a_turn_leaves_running_is_counted_after_it(
