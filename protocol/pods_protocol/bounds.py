@@ -46,6 +46,10 @@ page holds what people run at once, and is made in some hundredths of a second."
 MAX_LIST_BYTES: Final = 768 * 1024
 """Encoded bytes of rows in one page, below the line cap with room for the envelope."""
 
+MAX_COUNTED_PROCESSES: Final = 4096
+"""Processes of a pod that are counted in one go, in some tenths of a second. A limit on their
+number must be below it, and of a pod that has so many nobody knows what memory they take."""
+
 DEFAULT_WAIT_SECONDS: Final = 30.0
 MAX_WAIT_SECONDS: Final = 3600.0
 """A wait ends within an hour: a client that wants longer asks again, so a lost client frees its

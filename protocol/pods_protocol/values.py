@@ -92,8 +92,8 @@ class Limits:
         idle_seconds: without a running turn; then the pod ends.
         memory_bytes: of all its processes together, beside what the pod's own runtime took when
             it began; then the turn ends, and the pod where something of the turn outlives that,
-            or none runs.
-        processes: below the pod's own; as `memory_bytes`.
+            or none runs. With 4096 processes it is crossed, whatever they take.
+        processes: below the pod's own; as `memory_bytes`. Less than 4096.
         open_files: of each process; the kernel refuses more.
         output_bytes: of what one turn writes into the journal; then the turn ends.
         turns: of the pod; messages beyond them are refused.

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from pods_protocol.bounds import MAX_COUNTED_PROCESSES
 from pods_protocol.values import LimitName, Limits
 
 GRACE_SECONDS: Final[Mapping[LimitName, float]] = {
@@ -186,7 +187,7 @@ class Looks:
         Args:
             now: when it was made.
             memory_bytes: of all processes, beside what the pod's own took at its start.
-            processes: beside the pod's own.
+            processes: beside the pod's own; at `MAX_COUNTED_PROCESSES` nobody has looked further.
             alone: nothing of the pod is the keeper's child but its own process, ended or not.
         """
         self._empty = self._empty + 1 if alone and not processes and not self._turn else 0
@@ -209,6 +210,9 @@ class Looks:
     def _over(self, memory_bytes: int, processes: int) -> LimitName | None:
         if self._limits.processes is not None and processes > self._limits.processes:
             return "processes"
-        if self._limits.memory_bytes is not None and memory_bytes > self._limits.memory_bytes:
+        most = self._limits.memory_bytes
+        # What was not looked at takes memory as well: else who has enough processes could hide any.
+        uncounted = processes >= MAX_COUNTED_PROCESSES
+        if most is not None and (memory_bytes > most or uncounted):
             return "memory_bytes"
         return None

@@ -17,8 +17,9 @@ from collections.abc import Collection
 from typing import Final
 
 from pods.keeper.limit_clocks import LimitClocks, Looks, Step
-from pods.pod.tally import MAX_COUNTED, anonymous_bytes, children_of, tree_below
+from pods.pod.tally import anonymous_bytes, children_of, tree_below
 from pods.pod.turn_marks import BEGINS, GOES_ON, HELD, NONE, OVER
+from pods_protocol.bounds import MAX_COUNTED_PROCESSES
 from pods_protocol.values import LimitName, Limits
 
 READ_BYTES: Final = 4096
@@ -128,7 +129,7 @@ class LimitWatch:
                 continue
             taken += there
             processes += 1
-            if processes >= MAX_COUNTED:
+            if processes >= MAX_COUNTED_PROCESSES:
                 break
         return taken, processes, roots == [self._pod]
 

@@ -22,9 +22,10 @@ import attrs
 import trio
 
 from pods.pod.actor import RunningTurn
-from pods.pod.limit_rules import over_limit
+from pods.pod.limit_rules import over_limit, too_many_for
 from pods.pod.stimuli import Finished, LimitReached
-from pods.pod.tally import MAX_COUNTED, anonymous_bytes, children_of, tree_below
+from pods.pod.tally import anonymous_bytes, children_of, tree_below
+from pods_protocol.bounds import MAX_COUNTED_PROCESSES
 from pods_protocol.values import LimitName, Limits
 
 COUNT_SECONDS: Final = 0.1
@@ -165,16 +166,18 @@ class LimitKeeper:
 
     def _over(self) -> Over | None:
         memory, most = self._limits.memory_bytes, self._limits.processes
-        taken = 0
+        taken = living = 0
         if memory is not None:
             taken = max(0, (anonymous_bytes(os.getpid()) or 0) - self._own_memory)
         for count, pid in enumerate(_tree(), 1):
             if most is not None and count > most:
                 return "processes", over_limit("processes", most)
             if memory is not None:
-                taken += anonymous_bytes(pid) or 0
-            if count >= MAX_COUNTED:
-                break
+                there = anonymous_bytes(pid)
+                taken += there or 0
+                living += there is not None
+                if living >= MAX_COUNTED_PROCESSES:
+                    return "memory_bytes", too_many_for(memory)
         if memory is not None and taken > memory:
             return "memory_bytes", over_limit("memory_bytes", memory)
         return None

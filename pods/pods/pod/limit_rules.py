@@ -11,6 +11,7 @@ from typing import Final
 from pods.journal.ending import Item, stopped
 from pods.journal.fold import PodFold
 from pods.pod.stimuli import LimitReached
+from pods_protocol.bounds import MAX_COUNTED_PROCESSES
 from pods_protocol.errors import CapacityReached
 from pods_protocol.values import LimitName, Limits
 
@@ -33,6 +34,14 @@ def over_limit(name: LimitName, value: float | None) -> str:
         value: its own.
     """
     return _OVER[name].format(value)
+
+
+def too_many_for(memory_bytes: int) -> str:
+    """That a limit on memory is crossed by processes that are too many to look at, in words."""
+    return (
+        f"{MAX_COUNTED_PROCESSES} processes or more, too many to count for the limit of "
+        f"{memory_bytes} bytes of memory"
+    )
 
 
 def ended_by_keeper(name: LimitName, limits: Limits) -> str:

@@ -12,9 +12,6 @@ import resource
 from collections.abc import Collection, Iterator
 from typing import Final
 
-MAX_COUNTED: Final = 4096
-"""Processes looked at in one go: where there are more than this, their number alone says enough."""
-
 PAGE_BYTES: Final = resource.getpagesize()
 
 

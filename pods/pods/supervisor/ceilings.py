@@ -18,6 +18,7 @@ from attrs import frozen
 
 from pods.keeper.backstop import data_ceiling
 from pods.keeper.limit_clocks import GRACE_SECONDS, LEFT_LOOK_SECONDS, TURN_LOOK_SECONDS
+from pods_protocol.bounds import MAX_COUNTED_PROCESSES
 from pods_protocol.errors import CapacityReached, InvalidParams
 from pods_protocol.values import HeldLimit, LimitName, Limits
 
@@ -31,6 +32,9 @@ LOWEST: Final[Mapping[LimitName, float]] = {
     "output_bytes": 1024,  # a sentence, and the words around it
 }
 """The lowest value where it is not simply above 0: below it nothing would work at all."""
+
+HIGHEST: Final[Mapping[LimitName, float]] = {"processes": MAX_COUNTED_PROCESSES - 1}
+"""The highest value where there is one: nobody would ever count more."""
 
 SHARED: Final[frozenset[LimitName]] = frozenset({"memory_bytes", "processes", "turns"})
 """What the children of a pod share."""
@@ -62,12 +66,12 @@ def check_limits(limits: Limits) -> None:
     """
     for name in LIMIT_NAMES:
         value = getattr(limits, name)
-        lowest = LOWEST.get(name, 0)
-        good = value is None or (
-            math.isfinite(value) and value > 0 and value >= lowest and value < 2**53
-        )
+        lowest, highest = LOWEST.get(name, 0), HIGHEST.get(name, 2**53 - 1)
+        good = value is None or (math.isfinite(value) and value > 0 and lowest <= value <= highest)
         if not good:
             bound = f"at least {lowest:g}" if lowest else "above 0"
+            if name in HIGHEST:
+                bound += f" and at most {highest:g}"
             raise InvalidParams(
                 f"cannot limit {name} to {value:g}: it must be {bound}; give another, or leave it "
                 "out for no limit",

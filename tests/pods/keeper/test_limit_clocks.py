@@ -15,6 +15,7 @@ from pods.keeper.limit_clocks import (
     Looks,
     Step,
 )
+from pods_protocol.bounds import MAX_COUNTED_PROCESSES
 from pods_protocol.values import LimitName, Limits
 
 
@@ -179,6 +180,12 @@ def test_nothing_is_counted_while_all_stands_still() -> None:
     [
         (Limits(processes=5), "processes", (10**9, 6), (10**9, 5)),
         (Limits(memory_bytes=2**24), "memory_bytes", (2**24 + 1, 1), (2**24, 999)),
+        (
+            Limits(memory_bytes=2**24),
+            "memory_bytes",
+            (2**20, MAX_COUNTED_PROCESSES),
+            (2**20, MAX_COUNTED_PROCESSES - 1),
+        ),
     ],
 )
 def test_what_stays_over_its_limit_is_ended_and_what_goes_is_not(

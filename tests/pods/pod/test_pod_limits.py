@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Generator
+from typing import cast
+
 import pytest
 import trio
 
 from pod_support import connected, living_pod, opened_rig, until_idle
 from pods.agents.echo import EchoAgent
+from pods.pod import limit_keeper
+from pods.pod.actor import RunningTurn
 from pods.pod.limit_keeper import LimitKeeper
 from pods.pod.stimuli import EndPod, Finished, Hold, HoldTurn, LimitReached, Shutdown
 from pods.pod.stimuli import Run as Give
 from pods_protocol.errors import Busy, CapacityReached
 from pods_protocol.pod_messages import Run
 from pods_protocol.process_messages import PodSettings
-from pods_protocol.values import Limits
+from pods_protocol.values import LimitName, Limits
+from process_support import WAIT_SECONDS
 
 
 async def test_equal_messages_in_a_loop_are_refused_by_a_child_until_time_has_passed(
@@ -70,6 +77,42 @@ async def test_a_clock_ends_an_idle_pod_and_stands_still_where_it_is_not_idle(
     ((when, limit),) = reached
     assert when - began == pytest.approx(25 + 6 + 10)
     assert limit.limit == "idle_seconds"
+
+
+@pytest.fixture
+def two_programs() -> Generator[None]:
+    """Two children of this process."""
+    with subprocess.Popen(["sleep", "1000"]) as one, subprocess.Popen(["sleep", "1000"]) as other:
+        yield
+        one.kill()
+        other.kill()
+
+
+@pytest.mark.usefixtures("two_programs")
+async def test_memory_of_more_processes_than_are_counted_is_over_its_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limit_keeper, "MAX_COUNTED_PROCESSES", 2)
+    keeper = LimitKeeper(
+        Limits(memory_bytes=2**50), wall_until=None, cross=lambda _: None, is_idle=lambda: False
+    )
+    over = trio.Event()
+    crossed: list[tuple[LimitName, str]] = []
+
+    class Running:
+        def cross(self, limit: LimitName, message: str) -> None:
+            crossed.append((limit, message))
+            over.set()
+
+    async def run() -> Finished:
+        await over.wait()
+        return Finished(1, "limit", limit="memory_bytes")
+
+    with trio.fail_after(WAIT_SECONDS):
+        await keeper.attend(cast("RunningTurn", Running()), run)
+    ((limit, message),) = crossed
+    assert limit == "memory_bytes"
+    assert "too many to count" in message
 
 
 def test_a_limit_ends_the_turn_then_the_pod_and_the_journal_says_so_at_each_step() -> None:

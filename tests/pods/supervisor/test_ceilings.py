@@ -20,6 +20,7 @@ from pods.supervisor.ceilings import (
     held_limits,
     left_of,
 )
+from pods_protocol.bounds import MAX_COUNTED_PROCESSES
 from pods_protocol.errors import CapacityReached, InvalidParams
 from pods_protocol.values import LimitName, Limits
 
@@ -113,12 +114,26 @@ def test_a_refusal_says_what_is_left_and_whether_to_try_again() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"turns": 0}, {"memory_bytes": 4096}, {"wall_seconds": float("nan")}]
+    "wrong",
+    [
+        {"turns": 0},
+        {"memory_bytes": 4096},
+        {"wall_seconds": float("nan")},
+        {"turns": 2**53},
+        {"processes": 0},
+        {"processes": MAX_COUNTED_PROCESSES},
+    ],
 )
 def test_a_value_that_cannot_be_a_limit_is_refused_by_its_name(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidParams) as caught:
         check_limits(Limits(**wrong))
     assert caught.value.data["path"] == f"limits.{next(iter(wrong))}"
+
+
+def test_a_limit_that_no_count_could_ever_cross_is_refused_with_the_highest_that_one_can() -> None:
+    check_limits(Limits(processes=MAX_COUNTED_PROCESSES - 1))
+    with pytest.raises(InvalidParams, match="above 0 and at most 4095"):
+        check_limits(Limits(processes=100_000))
 
 
 @pytest.mark.parametrize("turns_had", [0, 4])
