@@ -7,6 +7,7 @@ adoption, fed by `watch`, read by every method.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
@@ -14,7 +15,7 @@ from typing import Any, Final
 import trio
 
 from pods.journal.fold import STATE_KINDS, PodFold
-from pods.journal.reader import read_events
+from pods.journal.reader import ReadSlice, read_events
 from pods.journal.snapshots import restore_state
 from pods.paths import JOURNAL_NAME
 from pods.rpc.client import RpcClient, connect_within
@@ -69,6 +70,7 @@ class LivePod:
         dead: its own process is known to have ended, and not yet that nothing of it is left.
         overdue: that takes longer than it should.
         last_word: how its process ended, where its keeper could say it and not write it.
+        nursery: where its link lives, and what it reads unasked.
     """
 
     def __init__(
@@ -117,6 +119,12 @@ class LivePod:
         self._unchecked = 0
         """Up to here it was read ahead and is not remembered."""
         self._untold = False
+        self.nursery: trio.Nursery | None = None
+        self._anew: PodFold | None = None
+        """While all that counts is read once more; `fold` stays as it was until that is done."""
+        self._meanwhile: deque[Event] = deque(maxlen=MAX_AHEAD)
+        """Told while that is read, the newest: it comes by them itself, unless it is damaged."""
+        self._reading_on = False
         self._seen = 0
         self._shown: PodState | None = None
         self._on_change = on_change
@@ -139,6 +147,9 @@ class LivePod:
         self.vouch(event.seq)
         if contradicted:
             self._read_anew()
+        if self._anew is not None:
+            self._meanwhile.append(event)
+            return
         if event.seq <= self._seen:
             return
         self._seen = event.seq
@@ -156,8 +167,12 @@ class LivePod:
                 self._on_news(self)
 
     def forget_state(self) -> None:
-        """Its writer took back what was read here from its journal: read it all once more."""
-        self.fold = PodFold()
+        """Its writer took back what was read here from its journal: `catch_up` reads all of it.
+
+        Until then its state stays what it was: half of a journal would be one of long ago.
+        """
+        self._anew = PodFold()
+        self.behind = True
         self._seen = self._unchecked = 0
         self._ahead.clear()
 
@@ -186,11 +201,34 @@ class LivePod:
         return not _same(known, event)
 
     def _read_anew(self) -> None:
-        """Read all that counts once more, at once: rarer than a disk that fails."""
+        """Read all that counts once more: a slice here, which is all of it for most.
+
+        What is longer is read by a task, so that nobody else waits for that.
+        """
         self.forget_state()
+        if self._reading_on:
+            return
         with suppress(StorageFailed):  # damaged: what comes over its socket still counts
-            while self.take_slice():
-                pass
+            if self.take_slice() and self.nursery is not None:
+                self._reading_on = True
+                self.nursery.start_soon(self._read_on)
+
+    async def _read_on(self) -> None:
+        with suppress(StorageFailed):
+            await self.catch_up()
+        self._reading_on = False
+
+    def _settle(self) -> None:
+        """Show what was read anew, as far as it could be, and what was told meanwhile."""
+        if self._anew is None:
+            return
+        self.fold, self._anew = self._anew, None
+        for event in self._meanwhile:
+            if event.seq > self._seen:
+                self._seen = event.seq
+                self.fold.apply(event)
+        self._meanwhile.clear()
+        self.changed()
 
     def _note_ahead(self, event: Event) -> None:
         """Remember what was read before its writer vouched for it, within a bound."""
@@ -244,6 +282,31 @@ class LivePod:
         Raises:
             StorageFailed: as `catch_up`.
         """
+        try:
+            piece = self._next_piece()
+        except StorageFailed:
+            self._settle()
+            raise
+        if piece is None:
+            return True
+        fold = self._anew or self.fold
+        for event in piece.events:
+            if event.type in STATE_KINDS_ASKED:  # a `gap` comes whatever was asked for
+                fold.apply(event)
+                self._untold = True
+                if event.seq > self.vouched:
+                    self._note_ahead(event)
+        self._seen = max(self._seen, piece.next)
+        self.behind = piece.truncated
+        if not self.behind:
+            self._settle()
+        if self._untold and not self.behind:  # what lay between is history
+            self._untold = False
+            self.changed()
+        return self.behind
+
+    def _next_piece(self) -> ReadSlice | None:
+        """What comes next; None where a snapshot was taken in its place."""
         if not self._seen:
             self._leap()
         piece = read_events(
@@ -253,24 +316,12 @@ class LivePod:
             limit=MAX_READ_LIMIT,
             max_bytes=MAX_READ_BYTES,
         )
-        if piece.events and piece.events[0].type == "gap" and self._leap():
-            return True
-        for event in piece.events:
-            if event.type in STATE_KINDS_ASKED:  # a `gap` comes whatever was asked for
-                self.fold.apply(event)
-                self._untold = True
-                if event.seq > self.vouched:
-                    self._note_ahead(event)
-        self._seen = max(self._seen, piece.next)
-        self.behind = piece.truncated
-        if self._untold and not self.behind:  # what lay between is history
-            self._untold = False
-            self.changed()
-        return self.behind
+        gap = piece.events and piece.events[0].type == "gap"
+        return None if gap and self._leap() else piece
 
     def _leap(self) -> bool:
         """Take from its newest snapshot what needs no reading, or cannot be read any more."""
-        reached = restore_state(self.journal, self.fold, beyond=self._seen)
+        reached = restore_state(self.journal, self._anew or self.fold, beyond=self._seen)
         if not reached:
             return False
         self._seen = reached
@@ -304,6 +355,7 @@ class LivePod:
         """
         stream = await connect_within(path, f"pod {self.name}", HELLO_SECONDS)
         rpc = RpcClient(stream, POD_API, peer=f"pod {self.name}", on_notification=self._notified)
+        self.nursery = nursery
         nursery.start_soon(rpc.run)
         try:
             greeting = await rpc.hello(self._owner_token, client="supervisor")

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import trio
+from attrs import evolve
 
-from pods.journal.reader import MAX_LINES_LEFT_OUT
+from pods.journal.reader import MAX_LINES_LEFT_OUT, ReadSlice, read_events
 from pods.journal.store import Journal
 from pods.supervisor import live as live_module
 from pods.supervisor.live import MAX_AHEAD, LivePod
@@ -41,6 +42,10 @@ def plant(directory: Path) -> None:
         journal.append_many([("text", {"text": "x"}, 1)] * (MAX_LINES_LEFT_OUT * SLICES))
         journal.append("turn_ended", {"stop_reason": "end_turn", "message": ""}, turn=1)
         journal.append("turn_started", {"message_id": "b", "input": "y"}, turn=2)
+    without_snapshots(directory)
+
+
+def without_snapshots(directory: Path) -> None:
     for snapshot in directory.glob("journal/*.snapshot"):
         snapshot.unlink()
 
@@ -132,6 +137,85 @@ async def test_a_line_in_whose_place_stands_what_nobody_is_told_of_is_read_anew(
     assert (live.seen, live.fold.turn) == (3, None)
     assert live.fold.last_turn is not None
     assert live.fold.last_turn.stop_reason == "error"
+
+
+async def taken_back_far_on(tmp_path: Path) -> tuple[LivePod, list[PodState], Event]:
+    """A pod with a long journal, and what its writer wrote in the place of the last line."""
+    plant(tmp_path)
+    live, told = live_pod(tmp_path)
+    await live.catch_up()
+    live.vouch(live.seen - 1)
+    (again,) = write(tmp_path, ("turn_started", {"message_id": "c", "input": "z"}, 3), taken_back=1)
+    without_snapshots(tmp_path)
+    return live, told, again
+
+
+async def test_a_long_journal_is_read_anew_in_slices_and_shown_once_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live, _, again = await taken_back_far_on(tmp_path)
+    reads: list[int] = []
+
+    def counted(directory: str, since: int, **how: Any) -> ReadSlice:
+        reads.append(since)
+        return read_events(directory, since, **how)
+
+    monkeypatch.setattr(live_module, "read_events", counted)
+    shown: set[int | None] = set()
+    async with trio.open_nursery() as nursery:
+        live.nursery = nursery
+        live.take(again)
+        assert len(reads) == 1, "whoever else is served waits for one slice"
+        (ended,) = write(
+            tmp_path, ("turn_ended", {"stop_reason": "error", "message": "told meanwhile"}, 3)
+        )
+        without_snapshots(tmp_path)
+        live.take(ended)
+        while live.behind:
+            shown.add(live.fold.turn)
+            await trio.lowlevel.checkpoint()
+    assert shown == {2}
+    assert len(reads) > SLICES
+    assert (live.fold.turn, live.seen, live.vouched) == (None, ended.seq, ended.seq)
+    assert live.fold.last_turn is not None
+    assert live.fold.last_turn.message == "told meanwhile"
+
+
+async def test_what_is_contradicted_again_while_it_is_read_anew_is_begun_anew_by_the_same_task(
+    tmp_path: Path,
+) -> None:
+    text = ("text", {"text": "x"}, None)
+    lines = write(
+        tmp_path,
+        *[("status", {"state": "idle"}, None)] * 9,
+        *[text] * 3 * MAX_LINES_LEFT_OUT,
+        BEGUN,
+    )
+    live, told = live_pod(tmp_path)
+    without_snapshots(tmp_path)
+    await live.catch_up()
+    tasks: set[trio.lowlevel.Task] = set()
+    async with trio.open_nursery() as nursery:
+        live.nursery = nursery
+        for event in lines[:9]:
+            live.take(evolve(event, data={"state": "waiting"}))
+            assert live.behind
+            tasks |= nursery.child_tasks
+    assert len(tasks) == 1
+    assert (live.fold.turn, live.seen, live.behind) == (1, lines[-1].seq, False)
+    assert told[-1] == "working"
+
+
+async def test_what_was_told_counts_where_the_rest_of_the_journal_is_damaged(
+    tmp_path: Path,
+) -> None:
+    live, told, again = await taken_back_far_on(tmp_path)
+    async with trio.open_nursery() as nursery:
+        live.nursery = nursery
+        live.take(again)
+        spoil(tmp_path)
+    assert (live.fold.turn, live.seen) == (3, again.seq)
+    assert told[-1] == "working"
 
 
 async def test_one_of_several_that_were_taken_back_is_enough(tmp_path: Path) -> None:
