@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -32,7 +33,9 @@ def nothing_left(door: Door) -> Iterator[None]:
 
 def test_it_prints_the_answer_and_exits_by_the_turns_outcome(door: Door) -> None:
     answer = door("run", "echo hello")
-    assert (answer.out, answer.err) == ("hello\n", "")
+    assert answer.out == "hello\n"
+    # Where coverage is measured, each pod may write its measurements, and a spawn warns of that.
+    assert "".join(re.findall(r"^(?!pods: warning: every pod may write ).*", answer.err)) == ""
     answer = door("run", "--name", "made", "echo so far; exit 3", code=1)
     assert answer.out == "so far\n"
     assert "the turn of made ended: error (exit status 3)" in answer.err
