@@ -17,9 +17,9 @@ import trio
 from pods.keeper.record import read_guard
 from pods.scope.table import Table
 from pods.supervisor.core import Supervisor
+from pods.supervisor.hunt import end_strays
 from pods.supervisor.live import LivePod
 from pods.supervisor.processes import signal_process, wait_process_gone
-from pods.supervisor.strays import end_strays
 from pods_protocol.errors import PodsError
 from pods_protocol.process_messages import GetKeeperStatus
 from pods_protocol.values import ProcessIdentity

@@ -6,8 +6,8 @@ of a pod is started with `PODS_ID` beside our directories. What has thrown that 
 agent's own process forked without a program of its own, is not found.
 
 Owns that look and the end of what it finds. A number alone is nobody: a process is held by its
-identity, and looked at once more before it is ended. Blocking, but for `end_strays`. Used by
-`doctor`, by `checkup`, and before a lease is given back whose pod's end nobody has witnessed.
+identity, and looked at once more before it is ended. Blocking. Used by `doctor` and by `checkup`;
+`hunt` ends what must be gone before a lease is given back whose pod's end nobody has witnessed.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ import select
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-import trio
 from attrs import frozen
 
 from pods.paths import Places
@@ -27,23 +26,15 @@ from pods.scope.identity import identify, is_alive
 from pods.scope.leases import Lease
 from pods.scope.registry import ScopeRegistry
 from pods.supervisor.probes import POD_ID
-from pods.supervisor.processes import signal_process, wait_process_gone
+from pods.supervisor.processes import signal_process
 from pods_protocol.errors import PodsError
 from pods_protocol.values import ProcessIdentity
-
-if TYPE_CHECKING:
-    from pods.supervisor.core import Supervisor
 
 MAX_ENVIRON_BYTES: Final = 1024 * 1024
 """Of one process: most have four thousand; more than this no program of ours was started with."""
 
 MAX_NAMED: Final = 10
 """Processes that one problem names."""
-
-LOOKS: Final = 2
-EXEC_SECONDS: Final = 0.01
-"""Looks in a row that find nothing, and the pause after each: a process that is just replacing its
-program has no environment for some microseconds."""
 
 KILL_SECONDS: Final = 5.0
 """SIGKILL to gone: a few milliseconds, but for processes in uninterruptible sleep."""
@@ -69,9 +60,7 @@ def find_carriers(places: Places) -> list[Carrier]:
     """Every process of this user that carries the id of a pod of these directories."""
     own, user = os.getpid(), os.geteuid()
     return [
-        found
-        for pid in _pids()
-        if pid != own and (found := _carrier(places, pid, user)) is not None
+        found for pid in pids() if pid != own and (found := _carrier(places, pid, user)) is not None
     ]
 
 
@@ -89,8 +78,9 @@ def kill_carrier(places: Places, seen: Carrier) -> bool:
 
 def describe_strays(name: str, seen: Sequence[Carrier]) -> str:
     """What is wrong, in a sentence."""
+    who = numbers([one.process for one in seen])
     return (
-        f"{_numbers(seen)}: started by pod {name} ({seen[0].pod_id}), which is not a living pod; "
+        f"{who}: started by pod {name} ({seen[0].pod_id}), which is not a living pod; "
         "its keeper, launcher and guard were killed before they could end that"
     )
 
@@ -112,13 +102,14 @@ def end_carriers(places: Places, seen: Sequence[Carrier]) -> str:
     for one in seen:
         if not _gone_by(one.process, deadline):
             raise TimeoutError(f"process {one.process.pid} does not go")
-    return f"ended {_numbers(seen)}"
+    return f"ended {numbers([one.process for one in seen])}"
 
 
-def _numbers(seen: Sequence[Carrier]) -> str:
-    pids = ", ".join(str(one.process.pid) for one in seen[:MAX_NAMED])
+def numbers(seen: Sequence[ProcessIdentity]) -> str:
+    """Processes as a sentence names them, a few of many."""
+    named = ", ".join(str(one.pid) for one in seen[:MAX_NAMED])
     more = f" and {len(seen) - MAX_NAMED} more" if len(seen) > MAX_NAMED else ""
-    return f"{'process' if len(seen) == 1 else 'processes'} {pids}{more}"
+    return f"{'process' if len(seen) == 1 else 'processes'} {named}{more}"
 
 
 def _gone_by(process: ProcessIdentity, deadline: float) -> bool:
@@ -174,26 +165,8 @@ def release_leases(registry: ScopeRegistry, places: Places, over: Sequence[Lease
     return "; ".join([*done, f"released {len(over)} leases"])
 
 
-async def end_strays(supervisor: Supervisor, pod_id: str) -> int:
-    """End all that carries a dead pod's id, and wait until it is gone; returns how many there were.
-
-    However long that takes: who calls has a lease to give back.
-    """
-    places, ended, clear = supervisor.places.places, 0, 0
-    while clear < LOOKS:
-        found = await trio.to_thread.run_sync(carriers_of, places, pod_id)
-        clear = 0 if found else clear + 1
-        await trio.sleep(0 if found else EXEC_SECONDS)
-        for one in found:
-            if kill_carrier(places, one):
-                ended += 1
-                supervisor.log(f"process {one.process.pid} of dead pod {pod_id} is ended")
-        for one in found:
-            await wait_process_gone(one.process)
-    return ended
-
-
-def _pids() -> Iterator[int]:
+def pids() -> Iterator[int]:
+    """The numbers of all processes."""
     with os.scandir("/proc") as entries:
         for entry in entries:
             if entry.name.isdigit():
@@ -206,11 +179,24 @@ def _carrier(places: Places, pid: int, user: int) -> Carrier | None:
         if os.stat(f"/proc/{pid}").st_uid != user:
             return None
         process = identify(pid)
-        with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
-            content = file.read(MAX_ENVIRON_BYTES)
+        carried = carried_by(places, pid)
     except OSError:
         return None
-    if b"PODS_ID=" not in content or not is_alive(process):
+    if carried is None or not is_alive(process):
+        return None
+    pod_id, surely_ours = carried
+    return Carrier(process, pod_id, surely_ours)
+
+
+def carried_by(places: Places, pid: int) -> tuple[str, bool] | None:
+    """The id that a process was started with, and whether it is surely ours; None without one.
+
+    Raises:
+        OSError: it has ended, or is not to be read.
+    """
+    with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
+        content = file.read(MAX_ENVIRON_BYTES)
+    if b"PODS_ID=" not in content:
         return None
     parts = (entry.partition(b"=") for entry in content.split(b"\0"))
     carried = {name: value for name, _, value in parts}
@@ -223,4 +209,4 @@ def _carrier(places: Places, pid: int, user: int) -> Carrier | None:
         return None
     temporary = os.fsdecode(carried.get(b"TMPDIR", b""))
     surely = temporary.startswith(f"{places.runtime}/") and f"/{pod_id}/" in f"{temporary}/"
-    return Carrier(process, pod_id, surely)
+    return pod_id, surely
