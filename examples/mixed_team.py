@@ -40,7 +40,11 @@ def read_words() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="A mixed team.")
     parser.add_argument("--agent", default="claude", help="of `pods agents`")
     parser.add_argument("--env", action="append", default=[], metavar="NAME", help="for the agent")
-    return parser.parse_args()
+    words = parser.parse_args()
+    for name in words.env:
+        if name not in os.environ:
+            parser.exit(2, f"mixed_team.py: cannot hand on {name}: it is not set; export it\n")
+    return words
 
 
 async def work(supervisor: pods.aio.PodsClient, root: Path, words: argparse.Namespace) -> bool:
@@ -80,4 +84,7 @@ async def main(words: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(trio.run(main, read_words()))
+    try:
+        sys.exit(trio.run(main, read_words()))
+    except pods.PodsError as error:  # not installed, not logged in: it says what to do
+        sys.exit(f"mixed_team.py: {error}")

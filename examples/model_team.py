@@ -86,4 +86,7 @@ async def main(words: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(trio.run(main, read_words()))
+    try:
+        sys.exit(trio.run(main, read_words()))
+    except (pods.PodsError, OSError) as error:  # no key there, no `[model]`, a model unknown
+        sys.exit(f"model_team.py: {error}")

@@ -43,6 +43,31 @@ def test_an_example_runs_and_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("model_team.py", "--model", "m", "--key-file", "no/key"), "no/key"),
+        (("mixed_team.py", "--agent", "no-such-agent"), "no-such-agent"),
+        (("mixed_team.py", "--env", "NOT_SET_ANYWHERE"), "NOT_SET_ANYWHERE"),
+    ],
+)
+def test_an_example_without_what_it_needs_says_so_in_a_line(
+    words: tuple[str, ...], said: str, pods_environ: dict[str, str], short_dir: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / words[0]), *words[1:]],
+        env={**pods_environ, "TMPDIR": short_dir},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert done.returncode in (1, 2), done.stdout + done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"{words[0]}: ")
+    assert said in line
+
+
 def test_every_example_is_run_by_a_test_and_told_of_in_the_readme() -> None:
     tests = Path(__file__).parents[1].rglob("test_*.py")
     tested = "".join(path.read_text("utf-8") for path in tests)

@@ -13,6 +13,7 @@ from pods_protocol.errors import ExitCode
 
 pytestmark = pytest.mark.slow
 README = Path(__file__).parents[2].joinpath("README.md").read_text()
+PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.S)
 
 REFUSALS = {"pod api holds it": ExitCode.REFUSED, "already running": ExitCode.FAILED}
 """What a line's comment says after `refused:` -> its code, from the README's own table."""
@@ -73,17 +74,22 @@ def test_every_line_of_the_session_does_what_it_says(door: Door) -> None:
     assert door.account().rows == []
 
 
-def test_the_python_of_the_readme_runs(door: Door) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
+def test_every_way_of_the_readmes_python_is_tried() -> None:
+    assert len(PROGRAMS) == 2
+
+
+@pytest.mark.parametrize("code", PROGRAMS, ids=["blocking", "trio"])
+def test_the_python_of_the_readme_runs_again_and_again(door: Door, code: str) -> None:
     place = Path(door.work, "src", "api")
     place.mkdir(parents=True)
     place.joinpath("test_sum.py").write_text("def test_sum() -> None:\n    assert 1 + 1 == 2\n")
     Path(door.work, "program.py").write_text(code)
-    answer = door.run(["python", "program.py"])
-    assert answer.code == 0, answer
-    assert answer.out.startswith("True end_turn "), answer
-    assert "1 passed" in answer.out
-    assert answer.err == ""
+    for _ in range(2):
+        answer = door.run(["python", "program.py"])
+        assert answer.code == 0, answer
+        assert answer.out.startswith("True end_turn "), answer
+        assert "1 passed" in answer.out
+        assert answer.err == ""
     account = door.account()
     assert (account.leases, account.runtime) == ([], ["default", *_owner_files("default")])
 
