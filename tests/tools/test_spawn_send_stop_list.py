@@ -196,6 +196,13 @@ def test_stop_says_what_is_free_and_that_the_output_stays(
     assert "had already ended (stopped)" in again.summary
 
 
+def test_a_place_that_was_held_for_reading_and_for_writing_is_told_once(
+    supervisor: FakeSupervisor, tools: BlockingToolset
+) -> None:
+    supervisor.add("api", scope=ScopeGrant(allow=(rule("/w"), rule("/w", "read"), rule("/x"))))
+    assert "Free again: /w, /x." in tools.call("StopPod", {"pod": "api"}).summary
+
+
 @pytest.mark.parametrize(
     ("step", "words"),
     [("shutdown", "ended when asked"), ("terminate", "SIGTERM"), ("kill", "killed")],

@@ -88,7 +88,7 @@ def _summary(output: StopPodOutput) -> str:
     read = f'What it said can still be read: ReadPodOutput {{"pod": "{output.pod}"}}.'
     if output.step == "already_ended":
         return f"Pod {output.pod} had already ended ({output.state}). {read}"
-    free = [rule_text(rule) for rule in output.released]
+    free = dict.fromkeys(rule_text(rule) for rule in output.released)
     scope = f"Free again: {', '.join(free)}." if free else "It held no scope."
     along = (
         f" Stopped with it: {', '.join(output.stopped_descendants)}."
