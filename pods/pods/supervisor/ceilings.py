@@ -65,18 +65,26 @@ def check_limits(limits: Limits) -> None:
         InvalidParams: it cannot; `path` names it.
     """
     for name in LIMIT_NAMES:
-        value = getattr(limits, name)
-        lowest, highest = LOWEST.get(name, 0), HIGHEST.get(name, 2**53 - 1)
-        good = value is None or (math.isfinite(value) and value > 0 and lowest <= value <= highest)
+        value: float | None = getattr(limits, name)
+        if value is None:
+            continue
+        lowest = LOWEST.get(name, 0)
+        highest: float = HIGHEST[name] if name in HIGHEST else 2**53 - 1
+        good = math.isfinite(value) and value > 0 and lowest <= value <= highest
         if not good:
-            bound = f"at least {lowest:g}" if lowest else "above 0"
+            bound = f"at least {_number(lowest)}" if lowest else "above 0"
             if name in HIGHEST:
-                bound += f" and at most {highest:g}"
+                bound += f" and at most {_number(highest)}"
             raise InvalidParams(
-                f"cannot limit {name} to {value:g}: it must be {bound}; give another, or leave it "
-                "out for no limit",
+                f"cannot limit {name} to {_number(value)}: it must be {bound}; give another, "
+                "or leave it out for no limit",
                 path=f"limits.{name}",
             )
+
+
+def _number(value: float) -> str:
+    """In full where it is whole: `16777216`, not `1.67772e+07`, which nobody can give."""
+    return f"{value:.0f}" if value % 1 == 0 and abs(value) <= 2**53 else f"{value:g}"
 
 
 def left_of(limits: Limits, used: Used) -> Limits:

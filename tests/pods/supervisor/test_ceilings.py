@@ -130,6 +130,13 @@ def test_a_value_that_cannot_be_a_limit_is_refused_by_its_name(wrong: dict[str, 
     assert caught.value.data["path"] == f"limits.{next(iter(wrong))}"
 
 
+def test_the_lowest_value_is_told_as_a_number_that_can_be_given() -> None:
+    with pytest.raises(InvalidParams, match="to 100000: it must be at least 16777216;"):
+        check_limits(Limits(memory_bytes=100000))
+    with pytest.raises(InvalidParams, match=r"to -0\.5: it must be above 0;"):
+        check_limits(Limits(wall_seconds=-0.5))
+
+
 def test_a_limit_that_no_count_could_ever_cross_is_refused_with_the_highest_that_one_can() -> None:
     check_limits(Limits(processes=MAX_COUNTED_PROCESSES - 1))
     with pytest.raises(InvalidParams, match="above 0 and at most 4095"):
