@@ -327,7 +327,7 @@ def test_a_pod_that_ended_while_nobody_supervised_is_found_ended(own_door: Door)
     (row,) = door.ask("ls", "-a")["pods"]
     assert row["state"] == "failed"
     assert row["exit"]["status"] == signal.SIGKILL or row["exit"]["reason"] == "signalled"
-    assert door("read", "brief").out == "last words"
+    assert door("read", "brief").out == "last words\n"
     assert door.account().leases == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Final
 
 from pods.cli import options, render
@@ -39,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
     since: int | None = 0 if args.all else args.since
     everything = args.events or args.json
     empty = True
+    text = _Text()
     with open_for(args.pod, args.supervisor) as client:
         for page in pages(
             client,
@@ -50,7 +52,9 @@ def run(args: argparse.Namespace) -> int:
             if args.json:
                 render.say_json(page)
             else:
-                _show(page, events=args.events)
+                _show(page, text, events=args.events)
+                if not page["truncated"] and not _goes_on(page):
+                    text.end()
             render.flush()
             empty = empty and not page["events"]
             if since is None:
@@ -62,9 +66,36 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
-def _show(page: Json, *, events: bool) -> None:
+def _show(page: Json, text: _Text, *, events: bool) -> None:
     for event in page["events"]:
         if events:
             render.say_json(event)
         else:
-            render.write(event["data"]["text"])
+            text.add(event)
+
+
+def _goes_on(page: Json) -> bool:
+    """The next read has the rest of a line that is put together from both; nobody does by eye."""
+    return page["state"] in ("working", "waiting") and not sys.stdout.isatty()
+
+
+class _Text:
+    """What was said, with a line's end after each turn: not every agent writes one."""
+
+    def __init__(self) -> None:
+        self._turn: int | None = None
+        self._open = False
+
+    def add(self, event: Json) -> None:
+        text: str = event["data"]["text"]
+        if event["turn"] != self._turn:
+            self.end()
+            self._turn = event["turn"]
+        if text:
+            render.write(text)
+            self._open = not text.endswith("\n")
+
+    def end(self) -> None:
+        if self._open:
+            render.say()
+        self._open = False

@@ -66,6 +66,20 @@ def test_read_prints_the_new_text_and_then_advances_the_mark(fake: World, pods: 
     ]
 
 
+def test_read_ends_each_turn_with_a_line(fake: World, pods: Cli) -> None:
+    paged(
+        fake,
+        read_page([event(4, "text", text="hi"), event(5, "text", text="")], truncated=True),
+        read_page([event(6, "text", text="th"), event(9, "text", turn=2, text="ere")]),
+    )
+    assert pods("read", "api") == (0, "hith\nere\n", "")
+
+
+def test_read_adds_nothing_to_a_turn_that_goes_on(fake: World, pods: Cli) -> None:
+    paged(fake, read_page([event(4, "text_delta", text="hal")], state="working"))
+    assert pods("read", "api") == (0, "hal", "")
+
+
 def test_read_with_nothing_new_says_so_beside_the_output(fake: World, pods: Cli) -> None:
     paged(fake, read_page([], state="stopped"))
     assert pods("read", "api") == (0, "", "pods: nothing new; api is stopped\n")
@@ -96,7 +110,7 @@ def test_looking_back_leaves_the_mark_alone(
         read_page([event(8, "text", text="a")], next=8, truncated=True),
         read_page([event(9, "text", text="b")], next=9),
     )
-    assert pods("read", "api", *words)[:2] == (0, "ab")
+    assert pods("read", "api", *words)[:2] == (0, "ab\n")
     assert [one["since"] for one in fake.supervisor.params_of("read")] == [since, 8]
     assert fake.supervisor.params_of("advance") == []
 
