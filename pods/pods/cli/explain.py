@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     """Ask who holds what, run the command, judge what was refused.
 
     Raises:
-        InvalidParams: no command.
+        InvalidParams: no command, or no such program.
         PlatformUnsupported: system calls cannot be watched on this machine.
         NotEnforceable: the kernel holds this pod to nothing.
         StartFailed: the copy cannot be made.
@@ -61,6 +61,12 @@ def run(args: argparse.Namespace) -> int:
             reason=enforcement["reason"],
         )
     subject = _subject(known, holders)
+    if not _is_there(args.argv[0], subject.cwd):
+        raise InvalidParams(
+            f"cannot explain {args.argv[0]!r}: there is no such program on your PATH, or from "
+            f"{subject.cwd}, where the pod works; check the name",
+            path="argv",
+        )
     trial = try_command(subject, args.argv, os.environ)
     at = _situation(known, holders, subject, trial)
     found: list[dict[str, Any]] = []
@@ -93,6 +99,16 @@ def run(args: argparse.Namespace) -> int:
     else:
         _tell(name, status, found, truncated=truncated)
     return ExitCode.OK
+
+
+def _is_there(program: str, cwd: str) -> bool:
+    """Whether there is such a file: one that the pod may not run is there, and is explained."""
+    if "/" in program:
+        return os.path.exists(os.path.join(cwd, program))
+    return any(
+        os.path.exists(os.path.join(cwd, directory, program))
+        for directory in os.get_exec_path(os.environ)
+    )
 
 
 def _tell(name: str, status: int, found: list[dict[str, Any]], *, truncated: bool) -> None:

@@ -12,6 +12,7 @@ import os
 from typing import Any, Final
 
 from pods_protocol.bounds import MAX_GRACE_SECONDS
+from pods_protocol.errors import InvalidParams
 
 POD_NAMES: Final = {"bash": "_pods_names", "zsh": "_pods_names", "tcsh": "`pods ls -qa`"}
 """What completes a pod's name, for shtab: `completion.py` defines the functions."""
@@ -64,6 +65,20 @@ def add_json(parser: argparse.ArgumentParser, what: str = "the answer as it came
 def add_timeout(parser: argparse.ArgumentParser, help_text: str) -> None:
     """`--timeout`."""
     parser.add_argument("--timeout", metavar="SECONDS", type=seconds, help=help_text)
+
+
+def check_wait(args: argparse.Namespace) -> None:
+    """`--timeout` bounds a wait alone.
+
+    Raises:
+        InvalidParams: it is given without `--wait`.
+    """
+    if args.timeout is not None and not args.wait:
+        raise InvalidParams(
+            "cannot end what is not waited for: --timeout is for --wait; add --wait, or bound the "
+            "turn itself: `pods spawn --turn-timeout SECONDS`",
+            path="timeout",
+        )
 
 
 def complete(action: argparse.Action, how: dict[str, str]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -51,6 +52,9 @@ VERBS: Final[dict[str, str]] = {
 PASSED_ON: Final = frozenset({"demo"})
 """Verbs that read their own words."""
 
+_NEGATIVE: Final = re.compile(r"-[0-9.]+[a-zA-Z]+")
+"""A duration or a size below zero; argparse knows what is below zero without a unit."""
+
 GLOBAL_OPTION: Final = "--supervisor"
 
 EPILOG: Final = """\
@@ -73,12 +77,17 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         return namespace
     own, extra = _split(words)
     parser = build_parser((verb,) if verb in VERBS else VERBS)
-    namespace = parser.parse_args(own)
+    namespace, unknown = parser.parse_known_args(_joined(own))
     if getattr(namespace, "run", None) is None:
         parser.error("a verb is missing; `pods --help` lists them")
+    refuse = namespace.refuse  # of the verb: its own usage helps more than that of `pods`
+    takes_command = hasattr(namespace, "argv")
+    if unknown:
+        hint = "; a command stands after `--`" if takes_command and extra is None else ""
+        refuse(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     if extra is not None:
-        if not hasattr(namespace, "argv"):
-            parser.error(f"`--` means nothing to `pods {verb}`")
+        if not takes_command:
+            refuse(f"`--` means nothing to `pods {verb}`")
         namespace.argv = extra
     return namespace
 
@@ -121,8 +130,23 @@ def build_parser(verbs: Iterable[str]) -> argparse.ArgumentParser:
             _add_supervisor(one, default=argparse.SUPPRESS)
             module = _module(verb)
             module.configure(one)
-            one.set_defaults(run=module.run)
+            one.set_defaults(run=module.run, refuse=one.error)
     return parser
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """The words with an option and a negative duration in one: `--since=-5m`.
+
+    argparse takes `-5m` for an option and misses the value, where the check of the value would say
+    what is wrong with it.
+    """
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1].startswith("--") and _NEGATIVE.fullmatch(word):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _split(words: Sequence[str]) -> tuple[list[str], list[str] | None]:

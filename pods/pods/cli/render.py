@@ -161,8 +161,8 @@ def rule(scope_rule: dict[str, Any]) -> str:
 def outcome(turn: dict[str, Any]) -> str:
     """How a turn ended: `end_turn` or `error (exit status 2): why`."""
     text = str(turn["stop_reason"])
-    if turn.get("exit_status"):
-        text += f" (exit status {turn['exit_status']})"
-    if turn.get("message"):
-        text += f": {turn['message']}"
-    return text
+    message = turn.get("message") or ""
+    status = f"exit status {turn['exit_status']}" if turn.get("exit_status") else ""
+    if status and status not in message:
+        text += f" ({status})"
+    return f"{text}: {message}" if message else text

@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
         AlreadyRunning: busy, and `--if-busy` is `fail`.
         PodsError: unknown pod, ended, queue full, too large.
     """
+    options.check_wait(args)
     text = sys.stdin.read() if args.message == "-" else args.message
     asked: Json = {"input": text, "if_busy": args.if_busy}
     if args.message_id is not None:

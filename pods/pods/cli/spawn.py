@@ -143,6 +143,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         PodsError: as the supervisor refuses it.
     """
+    options.check_wait(args)
     params = params_of(args)
     if args.wait and params["prompt"] is None:
         raise InvalidParams(

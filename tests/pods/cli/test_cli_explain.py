@@ -156,3 +156,18 @@ def test_threads_signals_and_execs_are_followed_and_end_as_they_would() -> None:
         return trace(lambda: os.execv(PYTHON[0], [*PYTHON, code])).status
 
     assert in_child(run, seconds=30) == -15
+
+
+@can_trace
+def test_a_program_that_is_not_there_is_said_to_be_missing(place: str, pods: Cli) -> None:
+    for program in ("nosuchprog", "./nosuchprog"):
+        code, out, err = pods("explain", "api", "--", program)
+        assert (code, out) == (2, "")
+        assert f"'{program}': there is no such program" in err
+
+
+def test_a_command_without_its_dashes_is_hinted_at_them(pods: Cli) -> None:
+    code, _, err = pods("explain", "api", "ls")
+    assert code == 2
+    assert err.startswith("usage: pods explain POD")
+    assert "unrecognized arguments: ls; a command stands after `--`" in err

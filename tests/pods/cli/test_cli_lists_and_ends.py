@@ -118,6 +118,7 @@ def test_without_a_supervisor_a_named_pod_is_unknown(
         ("logs", "a", "--tail", "x"),
         ("prune", "--older-than", "soon"),
         ("prune", "--older-than", "-5d"),
+        ("audit", "--since", "-5m"),
         ("scope", "check"),
         ("scope",),
         ("wait",),
@@ -136,6 +137,11 @@ def test_wrong_words_are_usage_errors(
     assert err
     assert "Traceback" not in err
     assert not os.path.exists(nobody["PODS_RUNTIME_DIR"])
+
+
+def test_a_duration_below_zero_is_said_to_be_none(nobody: dict[str, Any], pods: Cli) -> None:
+    for words in (("audit", "--since"), ("prune", "--older-than")):
+        assert "'-5m' is no duration: write 90s, 5m, 2h or 7d" in pods(*words, "-5m")[2]
 
 
 def test_tree_puts_children_below_their_parents() -> None:

@@ -204,6 +204,10 @@ def test_a_command_may_be_given_in_three_ways(
         (("--env", "SURELY_NOT_SET"), "is not set here"),
         (("--turn-timeout", "-1"), "no number of seconds"),
         (("--timeout", "nan"), "no number of seconds"),
+        (("--timeout", "5"), "--timeout is for --wait"),
+        (("--limit", "-5m"), "is no limit"),
+        (("ls",), "usage: pods spawn"),
+        (("ls",), "a command stands after `--`"),
         (("--on-parent-exit", "cry"), "invalid choice"),
         (("--writ", "a"), "unrecognized"),
     ],
@@ -371,6 +375,23 @@ def test_a_turn_that_does_not_end_well_exits_one_and_says_how(fake: World, pods:
     code, out, err = pods("send", "api", "ls", "--wait")
     assert (code, out) == (1, "")
     assert "error (exit status 2): make failed" in err
+
+
+def test_a_timeout_without_a_wait_is_refused_before_anything_is_sent(
+    fake: World, pods: Cli
+) -> None:
+    code, out, err = pods("send", "api", "ls", "--timeout", "5")
+    assert (code, out) == (2, "")
+    assert "--timeout is for --wait; add --wait" in err
+    assert fake.pod.params_of("run") == []
+
+
+def test_an_exit_status_is_told_once(fake: World, pods: Cli) -> None:
+    ended = event(
+        6, "turn_ended", stop_reason="error", exit_status=7, message="exit status 7", seconds=0.1
+    )
+    turn(fake, ended)
+    assert "ended: error: exit status 7\n" in pods("send", "api", "ls", "--wait")[2]
 
 
 def test_a_queued_message_is_followed_to_its_own_turn(fake: World, pods: Cli) -> None:
