@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import TypeVar, Unpack
+from typing import Never, TypeVar, Unpack
 
 from pods.client import aio
 from pods.client.arguments import ScopePath, SpawnOptions
@@ -102,6 +102,21 @@ class BlockingClient:
             if body is None:
                 raise
             body.add_note(f"and closing the client failed: {error}")
+
+    async def __aenter__(self) -> Never:
+        """Say what to use instead.
+
+        Raises:
+            TypeError: always.
+        """
+        self.close()
+        raise TypeError(
+            "cannot use a blocking client with `async with`: it would hold up the event loop; on "
+            "trio use `async with pods.aio.connect()`, elsewhere `with pods.connect()`"
+        )
+
+    async def __aexit__(self, *_exc: object) -> None:
+        """Never reached; without it `async with` would not come as far as `__aenter__`."""
 
     def close(self) -> None:
         """Close the connections and end the thread; again is nothing."""

@@ -55,6 +55,13 @@ def fake(short_dir: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         yield made
 
 
+async def test_a_blocking_client_says_what_an_event_loop_has_instead(fake: World) -> None:
+    with pytest.raises(TypeError, match=r"use `async with pods\.aio\.connect\(\)`"):
+        async with sync.connect():
+            raise AssertionError("it was entered")
+    fake.close()  # waits for the connection's end: it was closed
+
+
 def test_a_blocking_client_asks_and_closes(fake: World) -> None:
     with sync.connect() as client:
         assert client.list().pods[0].name == "api"
