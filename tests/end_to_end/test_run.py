@@ -50,6 +50,12 @@ def test_it_takes_what_spawn_takes(door: Door) -> None:
     assert (document["text"], document["stop_reason"]) == ("hi", "end_turn")
 
 
+def test_what_it_says_of_a_refusal_names_no_pod_that_is_gone(door: Door) -> None:
+    answer = door("run", "--name", "gone", "echo 'x: Permission denied' >&2; exit 2", code=1)
+    assert "something was refused to it: more `--read PATH`" in answer.err
+    assert "pods explain gone" not in answer.err
+
+
 def test_what_spawn_refuses_it_refuses(door: Door) -> None:
     assert "does not exist" in door("run", "x", "--write", "not/there", code=2).err
     assert "give one, or a command" in door("run", code=2).err

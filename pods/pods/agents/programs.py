@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from pods.agents import hints
 from pods.agents.denials import Denials
 from pods.agents.host import Host
 from pods.agents.process import Output, ProcessEnd, TextOutput, run_process
@@ -58,10 +59,7 @@ async def run_to_end(
             layer.close()
         recorder.report_dropped()
     if watched.seen and end.status != 0:
-        end.hint = (
-            f"something was refused to it: `pods explain {host.name} -- COMMAND` says what "
-            "stands in the way"
-        )
+        end.hint = hints.refused(host.name)
     if end.left_open:
         recorder.warning(
             "left_running",

@@ -20,6 +20,9 @@ from pods_protocol.errors import InvalidParams
 MODEL: Final = "model"
 MODEL_OPTIONS: Final = ("model", "api", "base_url")
 
+ASK_NO_MODEL: Final = ("shell", "command", "echo")
+"""Agents of ours that have none of these; one of somebody else's may have them all."""
+
 KEY_VARIABLE: Final = f"{SECRET_PREFIX}MODEL_KEY"
 """As `pods.agents.model.settings` wants it; that is not imported for a name."""
 
@@ -86,6 +89,15 @@ def settings(agent: str, args: argparse.Namespace) -> Json:
             path="options.jsonl",
         )
     named = {name: getattr(args, name) for name in MODEL_OPTIONS}
+    words = [f"--{name.replace('_', '-')}" for name in MODEL_OPTIONS if named[name] is not None]
+    if args.model_key is not None:
+        words.append("--key-file or --key-fd")
+    if words and agent in ASK_NO_MODEL:
+        raise InvalidParams(
+            f"cannot use {', '.join(words)} with the agent {agent}: it asks no model; add "
+            "`--agent model` and `--model NAME`, or leave them out",
+            path="options",
+        )
     return {
         **({"jsonl": True} if args.jsonl else {}),
         **{name: value for name, value in named.items() if value is not None},

@@ -30,8 +30,8 @@ def open_for(pod: str, supervisor: str | None) -> PlainClient:
         return open_plain(supervisor)
     except NoSupervisor as error:
         raise UnknownPod(
-            f"cannot find the pod {pod!r}: no supervisor runs here and none has left a journal; "
-            f"`pods spawn {pod}` starts both",
+            f"cannot find the pod {pod!r}: no supervisor runs here, and no journal of a pod is "
+            f"kept; `pods spawn {pod}` starts both",
             pod=pod,
             known=[],
         ) from error

@@ -182,6 +182,8 @@ def params_of(args: argparse.Namespace) -> Json:
     """
     agent, settings = _agent(args.agent or agent_options.implied(args), args.argv)
     settings |= _permissions(agent, args)
+    if agent in ("command", GENERIC) and not settings.get("argv"):
+        _require_command(agent, args)
     params: Json = {
         "name": args.name,
         "agent": agent,
@@ -235,6 +237,15 @@ def _agent(word: str | None, argv: list[str] | None) -> tuple[str, Json]:
             path="agent",
         )
     return word or "command", {"argv": argv}
+
+
+def _require_command(agent: str, args: argparse.Namespace) -> None:
+    if "argv" not in dict(args.option):
+        raise InvalidParams(
+            f"cannot start the agent {agent}: it was given no command; put it at the end, after "
+            "`--`, as in `-- PROGRAM ARGUMENT...`",
+            path="options.argv",
+        )
 
 
 def _permissions(agent: str, args: argparse.Namespace) -> Json:

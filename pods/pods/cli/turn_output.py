@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pods.agents import hints
 from pods.cli import render
 from pods.cli.follow import follow_turn
 from pods.cli.transcript import TEXT_KINDS
@@ -84,6 +85,9 @@ def wait_for_turn(
         render.note(f"no longer waiting; {name} goes on (`{pods} logs -f {name}` follows it)")
         return ExitCode.INTERRUPTED
     outcome = _outcome(ended)
+    if not stays and outcome.get("message"):
+        told = str(outcome["message"]).replace(hints.refused(name), hints.refused_and_gone())
+        outcome = {**outcome, "message": told}
     if as_json:
         render.say_json(
             {

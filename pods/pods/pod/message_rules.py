@@ -80,7 +80,7 @@ class MessageRules(RuleParts):
         return Decision(
             reply=PodPaused(
                 "cannot run the message: the pod is paused; resume it (`pods resume`), or send the "
-                "message with if_busy `queue`, and it runs once somebody does"
+                "message with if_busy `queue` (`--if-busy queue`), and it runs once somebody does"
             )
         )
 
@@ -167,8 +167,9 @@ class MessageRules(RuleParts):
             why, state = "its turn has begun, or it was withdrawn", "taken"
         return Decision(
             reply=UnknownMessage(
-                f"cannot withdraw message {message_id!r}: {why}; `status` lists what waits, "
-                "`cancel` ends the running turn",
+                f"cannot withdraw message {message_id!r}: {why}; `status` (`pods "
+                "inspect`) lists what waits, `cancel` (`pods send --if-busy interrupt`, with what "
+                "comes instead) ends the running turn",
                 message_id=message_id,
                 state=state,
             )
@@ -179,8 +180,8 @@ class MessageRules(RuleParts):
         waiting = fold.queue_length
         return AlreadyRunning(
             f"cannot run the message: already running turn {fold.turn}, {waiting} more queued; "
-            "wait until the pod is idle, or send it with if_busy `queue` (it runs after those) or "
-            "`interrupt` (it ends the running turn and comes next)",
+            "wait until the pod is idle, or send it with if_busy (`--if-busy`) `queue` (it runs "
+            "after those) or `interrupt` (it ends the running turn and comes next)",
             turn=fold.turn,
             since=fold.turn_started,
             queue_length=waiting,

@@ -49,7 +49,8 @@ async def send(supervisor: Supervisor, caller: Caller, request: SendMessage) -> 
     if request.if_busy != "queue" and record.life is Life.PAUSED:
         raise PodPaused(
             f"cannot send to pod {record.name}: it is paused; resume it (`pods resume "
-            f"{record.name}`), or send with if_busy `queue`, and it runs once somebody does",
+            f"{record.name}`), or send with if_busy `queue` (`--if-busy queue`), and it "
+            "runs once somebody does",
             pod=record.name,
         )
     run = Run(

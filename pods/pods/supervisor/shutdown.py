@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import trio
 
 from pods.supervisor.authority import Caller
@@ -12,6 +14,9 @@ from pods_protocol.bounds import MAX_GRACE_SECONDS
 from pods_protocol.errors import NotAuthorized, PodRunning, PodsError
 from pods_protocol.pod_messages import Empty, Ping
 from pods_protocol.supervisor_messages import ShutdownSupervisor, ShutdownSupervisorResult
+
+NAMED_PODS: Final = 5
+"""Of those that keep a supervisor from its end: a line's worth, `pods ls` has the rest."""
 
 
 async def shutdown(
@@ -32,8 +37,8 @@ async def shutdown(
     living = [record.name for record in supervisor.table.living()]
     if living and not request.stop_pods:
         raise PodRunning(
-            f"cannot end the supervisor: {len(living)} pods run ({', '.join(living[:5])}); stop "
-            "them first, or set stop_pods",
+            f"cannot end the supervisor: {name_some(living)}; stop what runs first, or set "
+            "`stop_pods` (`pods down --stop-pods`)",
             pod=living[0],
             state="running",
         )
@@ -44,6 +49,13 @@ async def shutdown(
         stopped = await stop_everything(supervisor, grace)
     supervisor.leaving.set()
     return ShutdownSupervisorResult(stopped=stopped)
+
+
+def name_some(living: list[str]) -> str:
+    """How many pods run, and the first names."""
+    named = ", ".join(living[:NAMED_PODS])
+    more = ", ..." if len(living) > NAMED_PODS else ""
+    return f"{len(living)} {'pod runs' if len(living) == 1 else 'pods run'} ({named}{more})"
 
 
 async def stop_everything(supervisor: Supervisor, grace: float) -> tuple[str, ...]:

@@ -99,6 +99,7 @@ def test_without_a_supervisor_a_named_pod_is_unknown(
     code, out, err = pods(*words)
     assert (code, out) == (4, "")
     assert "cannot find the pod 'api'" in err
+    assert "no journal of a pod is kept" in err
     assert not os.path.exists(nobody["PODS_RUNTIME_DIR"])
 
 

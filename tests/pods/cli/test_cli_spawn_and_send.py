@@ -106,6 +106,40 @@ def test_hints_go_to_the_supervisor_that_was_named(fake: World, pods: Cli) -> No
     assert "`pods --supervisor default logs -f api`" in err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--base-url", "http://x"), "cannot use --base-url with the agent shell"),
+        (("--api", "openai", "--agent", "echo"), "`--agent model` and `--model NAME`"),
+        (("--model", "m", "--", "cat"), "cannot use --model with the agent command"),
+        (("--agent", "command"), "put it at the end, after `--`"),
+        (("--agent", "acp"), "put it at the end, after `--`"),
+    ],
+)
+def test_spawn_says_in_its_own_words_what_an_agent_cannot_be_given(
+    fake: World, pods: Cli, words: tuple[str, ...], said: str
+) -> None:
+    code, _, err = pods("spawn", "api", *words)
+    assert code == 2
+    assert said in err
+    assert fake.supervisor.params_of("spawn") == []
+
+
+def test_a_key_is_refused_to_an_agent_that_asks_no_model(
+    fake: World, pods: Cli, tmp_path: os.PathLike[str]
+) -> None:
+    key = os.path.join(tmp_path, "key")
+    with open(key, "w", encoding="ascii") as file:
+        file.write("sk")
+    assert "cannot use --key-file or --key-fd" in pods("spawn", "api", "--key-file", key)[2]
+    assert fake.supervisor.params_of("spawn") == []
+
+
+def test_the_command_may_be_an_option(fake: World, pods: Cli) -> None:
+    fake.supervisor.answers["spawn"] = always(spawn_answer(fake))
+    assert pods("spawn", "api", "--agent", "command", "--option", 'argv=["cat"]')[0] == 0
+
+
 def test_spawn_asks_for_absolute_paths_and_everything_that_was_said(
     fake: World, pods: Cli, tmp_path: os.PathLike[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

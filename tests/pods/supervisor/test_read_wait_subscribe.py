@@ -241,7 +241,7 @@ async def test_shutdown_refuses_while_pods_run_unless_it_is_to_stop_them(
     async with supervisor_and_client(pods_environ) as (supervisor, client):
         with trio.fail_after(WAIT_SECONDS):
             await client.spawn("one")
-            with pytest.raises(PodRunning):
+            with pytest.raises(PodRunning, match=r"1 pod runs \(one\); .*`pods down --stop-pods`"):
                 await client.shutdown()
             async with open_rpc(
                 supervisor.places.socket, SUPERVISOR_API, token=supervisor.token
