@@ -68,6 +68,13 @@ def normalise_rules(
             raise _invalid(
                 rule, what, "it is the whole machine", "name the directories to write in"
             )
+        if what != "deny" and rule.permission == "write" and _is_the_kernels(target):
+            raise _invalid(
+                rule,
+                what,
+                "it is the kernel's and no place for files",
+                "name the directories to write in; what every program needs of it is open anyway",
+            )
         for root in roots:
             if is_below(target, root) or is_below(root, target):
                 raise _invalid(
@@ -78,6 +85,11 @@ def normalise_rules(
                 )
         found[ScopeRule(target=target, permission=rule.permission, recursive=rule.recursive)] = None
     return tuple(found)
+
+
+def _is_the_kernels(target: str) -> bool:
+    """A single device, or a place in `/dev/shm` or `/sys`, may be meant; a process never is."""
+    return target in ("/dev", "/sys") or is_below(target, "/proc")
 
 
 def _resolve(rule: ScopeRule, what: Purpose) -> str:

@@ -93,6 +93,10 @@ def test_a_file_may_be_a_target(tmp_path: Path) -> None:
         ("/tmp/\udcff", "not UTF-8"),
         ("/", "whole machine"),
         ("/tmp/..", "whole machine"),
+        ("/proc", "the kernel's"),
+        ("/proc/self/fd", "the kernel's"),
+        ("/sys", "the kernel's"),
+        ("/dev/", "the kernel's"),
         ("/" + "n" * 300, "longer than the system takes"),
         ("/dev/null/x", "a file, not a directory"),
     ],
@@ -136,6 +140,14 @@ def test_other_refusals_of_the_system_are_passed_on(
 def test_reading_everything_may_be_asked_for() -> None:
     rule = ScopeRule(target="/", permission="read")
     assert normalise_rules([rule]) == (rule,)
+
+
+def test_what_is_the_kernels_may_be_read_denied_and_named_by_its_parts() -> None:
+    for target in ("/proc", "/dev", "/sys"):
+        rule = ScopeRule(target=target, permission="read")
+        assert normalise_rules([rule]) == (rule,)
+        assert normalise_rules([write(target)], what="deny") == (write(target),)
+    assert resolved("/dev/null") == "/dev/null"
 
 
 @pytest.mark.parametrize("target", ["state", "state/pods", ".", "link"])
