@@ -38,7 +38,7 @@ def test_it_prints_the_answer_and_exits_by_the_turns_outcome(door: Door) -> None
     assert "".join(re.findall(r"^(?!pods: warning: every pod may write ).*", answer.err)) == ""
     answer = door("run", "--name", "made", "echo so far; exit 3", code=1)
     assert answer.out == "so far\n"
-    assert "the turn of made ended: error (exit status 3)" in answer.err
+    assert "the turn of made ended: error: exit status 3" in answer.err
 
 
 def test_it_takes_what_spawn_takes(door: Door) -> None:
