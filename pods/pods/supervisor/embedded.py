@@ -70,28 +70,78 @@ async def open_supervisor(
     )
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:
-        supervisor: Supervisor | None = None
+        coming = _Coming()
+        nursery.start_soon(_serve_shielded, options, coming)
         try:
-            started: Supervisor = await nursery.start(_serve_shielded, options)
-            supervisor = started
+            started = await coming.wait()
             async with aio.connect_socket(options.places.socket, started.token) as client:
                 yield client
         except BaseException as error:
             # Carried past the nursery, which would wrap it in a group.
             failure = error
         finally:
-            if supervisor is not None:
-                supervisor.leaving.set()
+            coming.leave()
     if failure is not None:
         raise failure
 
 
-async def _serve_shielded(
-    options: Options, *, task_status: trio.TaskStatus[Supervisor] = trio.TASK_STATUS_IGNORED
-) -> None:
+class _Coming(trio.TaskStatus[Supervisor]):
+    """A supervisor that comes up, for somebody who may have gone before it is there.
+
+    In the place of `nursery.start`, whose child stays with it when it is cancelled: the supervisor,
+    shielded, would never be handed on, and so nobody would tell it to leave.
+    """
+
+    def __init__(self) -> None:
+        self._decided = trio.Event()
+        self._supervisor: Supervisor | None = None
+        self._failure: Exception | None = None
+        self._left = False
+
+    def started(self, value: Supervisor | None = None) -> None:
+        """It answers."""
+        assert value is not None, "it hands itself on"
+        self._supervisor = value
+        if self._left:
+            value.leaving.set()
+        self._decided.set()
+
+    def failed(self, error: Exception) -> bool:
+        """It ended; False where it was up before, so that this is no failure to start."""
+        if self._supervisor is not None:
+            return False
+        # Whoever has left does not hear it: nothing has come up, which is what they wanted.
+        self._failure = error
+        self._decided.set()
+        return True
+
+    async def wait(self) -> Supervisor:
+        """Wait until it answers.
+
+        Raises:
+            Exception: why it does not.
+        """
+        await self._decided.wait()
+        if self._failure is not None:
+            raise self._failure
+        assert self._supervisor is not None, "one of the two has happened"
+        return self._supervisor
+
+    def leave(self) -> None:
+        """Have it end: now, or as soon as it is up."""
+        self._left = True
+        if self._supervisor is not None:
+            self._supervisor.leaving.set()
+
+
+async def _serve_shielded(options: Options, coming: _Coming) -> None:
     # Bounded where it waits: starting, stopping pods and ending the launcher have deadlines.
     with trio.CancelScope(shield=True):
-        await serve(options, signals=False, task_status=task_status)
+        try:
+            await serve(options, signals=False, task_status=coming)
+        except Exception as error:
+            if not coming.failed(error):
+                raise
 
 
 def _own_name() -> str:
