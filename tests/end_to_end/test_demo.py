@@ -16,6 +16,7 @@ from end_to_end_support import PODS, WAIT_SECONDS, Door, Terminal, open_door, ru
 from pods.cli import main
 
 pytestmark = pytest.mark.slow
+ENDED = "pods: interrupted; everything that the demo started is stopped\n"
 SCREENFUL = 40
 """Lines: what fits most terminals."""
 
@@ -137,8 +138,39 @@ def test_a_demo_that_is_told_to_end_stops_everything(door: Door, number: signal.
         seen += process.stdout.read()
         err = process.stderr.read()
         assert process.wait(WAIT_SECONDS) == 130
-    assert err == "pods: interrupted; everything that the demo started is stopped\n"
+    assert err == ENDED
     nothing_left_of(seen)
+
+
+@pytest.mark.parametrize("moment", ["before it has said anything", "while it comes up", "at work"])
+def test_further_signals_are_told_to_wait_while_it_cleans_up(door: Door, moment: str) -> None:
+    tree = small_tree(f"{door.work}/tree", "first", "second")
+    with door.start("demo", "--plain", "--tree", tree, bufsize=1) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        seen = ""
+        begun = {"while it comes up": "/tmp/", "at work": "2/7"}
+        while moment in begun and begun[moment] not in seen:
+            seen += process.stdout.readline()
+        # The last handler of the three; they are there before trio is imported.
+        while process.poll() is None and not _catches(process.pid, signal.SIGHUP):
+            pass
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            process.send_signal(number)
+            os.sched_yield()
+        seen += process.stdout.read()
+        err = process.stderr.read()
+        assert process.wait(WAIT_SECONDS) == 130, err
+    # Whether the second comes before the first is done with is a matter of milliseconds.
+    assert err.replace("pods: ending; nothing is left behind\n", "", 1) == ENDED
+    if seen:
+        nothing_left_of(seen)
+
+
+def _catches(pid: int, number: signal.Signals) -> bool:
+    with open(f"/proc/{pid}/status") as status:
+        (caught,) = (line.split()[1] for line in status if line.startswith("SigCgt:"))
+    return bool(int(caught, 16) >> (number - 1) & 1)
 
 
 def test_a_demo_that_nobody_reads_any_more_stops_everything(door: Door) -> None:

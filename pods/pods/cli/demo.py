@@ -19,6 +19,9 @@ def run(args: argparse.Namespace) -> int:
     from pods.rpc.unix import require_unix_sockets
 
     require_unix_sockets()  # trio cannot even be imported without them
-    from pods.demo.main import main
+    from pods.demo.endings import heard_endings
 
-    return main(args.words)
+    with heard_endings() as endings:
+        from pods.demo.main import main
+
+        return main(args.words, endings)

@@ -9,16 +9,15 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
-from typing import Final, NoReturn
+from collections.abc import Sequence
+from typing import Final
 
 import trio
 
+from pods.demo.endings import Endings
 from pods.demo.tree import Tree, copy_tree
 from pods.demo.view import View
 from pods.supervisor.embedded import open_supervisor
@@ -27,12 +26,14 @@ from pods_protocol.values import StopReason
 
 COORDINATOR: Final = "coordinator"
 
-ENDINGS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Ctrl-C, a polite kill, a terminal that was closed: each is a reason to clean up and go."""
 
+def main(words: Sequence[str], endings: Endings) -> int:
+    """Run the demo; the exit code comes back.
 
-def main(words: Sequence[str]) -> int:
-    """Run the demo; the exit code comes back."""
+    Args:
+        words: its command line.
+        endings: what may end it early; heard for as long as this runs.
+    """
     parser = argparse.ArgumentParser(
         prog="pods demo", description="The main job, on a copy of a tree."
     )
@@ -43,9 +44,10 @@ def main(words: Sequence[str]) -> int:
     directory = tempfile.mkdtemp(prefix="pods-demo-", dir="/tmp")
     plain = arguments.plain or not sys.stdout.isatty()
     try:
-        with _endings_interrupt():
-            tree = copy_tree(arguments.tree, f"{directory}/tree")
-            return trio.run(_show_until_told, _view_of(tree.root, plain=plain), tree, directory)
+        endings.check()
+        tree = copy_tree(arguments.tree, f"{directory}/tree")
+        view = _view_of(tree.root, plain=plain)
+        return trio.run(_show_until_told, endings, view, tree, directory)
     except PodsError as error:
         sys.stderr.write(f"pods: {error.message}\n")
         return error.EXIT_CODE
@@ -58,21 +60,6 @@ def main(words: Sequence[str]) -> int:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-@contextmanager
-def _endings_interrupt() -> Generator[None]:
-    """Let every ending be a KeyboardInterrupt, while trio does not listen for them itself."""
-
-    def interrupt(_number: int, _frame: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in ENDINGS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _view_of(root: str, *, plain: bool) -> View:
     if plain:
         return View(root)
@@ -81,7 +68,7 @@ def _view_of(root: str, *, plain: bool) -> View:
     return LiveView(root)
 
 
-async def _show_until_told(view: View, tree: Tree, directory: str) -> int:
+async def _show_until_told(endings: Endings, view: View, tree: Tree, directory: str) -> int:
     """The show; an ending cancels it, and then all that it started is stopped first.
 
     Raises:
@@ -89,29 +76,11 @@ async def _show_until_told(view: View, tree: Tree, directory: str) -> int:
         PodsError: the show's own.
         SystemExit, OSError: nobody reads what it says any more; the first is how rich tells.
     """
-    code: int | None = None
-    failure: PodsError | SystemExit | OSError | None = None
-    async with trio.open_nursery() as nursery:
-        await nursery.start(_cancel_when_told, nursery.cancel_scope)
-        try:
-            code = await _show(view, tree, directory)
-        except (PodsError, SystemExit, OSError) as error:
-            failure = error  # carried past the nursery, which would wrap it in a group
-        nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
-    if code is None:
-        raise KeyboardInterrupt
-    return code
-
-
-async def _cancel_when_told(
-    scope: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    with trio.open_signal_receiver(*ENDINGS) as received:
-        task_status.started()
-        async for _ in received:
-            scope.cancel()
+    token = trio.lowlevel.current_trio_token()
+    scope = trio.CancelScope()
+    with scope, endings.acting(lambda: token.run_sync_soon(scope.cancel)):
+        return await _show(view, tree, directory)
+    raise KeyboardInterrupt
 
 
 def _environ(directory: str) -> dict[str, str]:
