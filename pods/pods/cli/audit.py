@@ -79,6 +79,8 @@ def _show(event: Event, *, as_json: bool) -> None:
     stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time))
     by = data.pop("by", None)
     what = " ".join(str(data.pop(name)) for name in ("method", "pod") if data.get(name))
+    if isinstance(data.get("exit"), dict):
+        data["exit"] = _exit(data["exit"])
     rest = " ".join(f"{name}={_value(value)}" for name, value in data.items() if value != [])
     render.say(render.clean(f"{stamp}  {event.type}  {what}{_by(by)}  {rest}".rstrip()))
 
@@ -88,6 +90,17 @@ def _by(by: dict[str, Any] | None) -> str:
         return ""
     name = f"pod {by['pod']}" if by.get("who") == "pod" else str(by.get("who"))
     return f" by {name} ({by.get('pid')})"
+
+
+def _exit(seen: dict[str, Any]) -> str:
+    """What the keeper saw: `status 0`, `signal 9, 2 killed after it`; its time is the line's."""
+    status = seen.get("status")
+    if status is None:
+        how = str(seen.get("reason"))
+    else:
+        how = f"signal {-status}" if status < 0 else f"status {status}"
+    killed = seen.get("survivors_killed")
+    return f"{how}, {killed} killed after it" if killed else how
 
 
 def _value(value: Any) -> str:

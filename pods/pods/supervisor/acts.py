@@ -118,7 +118,7 @@ async def perform(supervisor: Supervisor, pod_id: str, trigger: Trigger, facts: 
             case Command.THAW_TREE:
                 await thaw(supervisor.pods[pod_id])
             case Command.RELEASE_LEASE:
-                await release_lease(supervisor, record)
+                await release_lease(supervisor, record, facts.error)
             case Command.REMOVE_RUNTIME:
                 await _remove_or_tell(supervisor, supervisor.places.pod_runtime(pod_id))
             case Command.REMOVE_STATE:
@@ -295,20 +295,24 @@ def describe_exit(exit_record: ExitRecord) -> str:
     return f"its process exited with status {exit_record.status}"
 
 
-async def release_lease(supervisor: Supervisor, record: PodRecord) -> None:
+async def release_lease(supervisor: Supervisor, record: PodRecord, code: str = "") -> None:
     """Give the pod's lease back; what its children hold goes to its parent. Idempotent.
 
     A registry that cannot be written keeps the lease for now. The rest of the pod's end does not
     wait for that: it is tried again in the background, and by the next supervisor.
+
+    Args:
+        supervisor, record: whose lease.
+        code: of what failed its spawn, for the audit.
     """
     try:
-        await release_leases(supervisor, (record.id,))
+        await release_leases(supervisor, (record.id,), code)
     except PodsError as error:
         supervisor.log(f"cannot release the lease of pod {record.name}: {error.message}")
         supervisor.nursery.start_soon(release_later, supervisor, (record.id,))
 
 
-async def release_leases(supervisor: Supervisor, pod_ids: Sequence[str]) -> None:
+async def release_leases(supervisor: Supervisor, pod_ids: Sequence[str], code: str = "") -> None:
     """Give these leases back in one write, and those that it would not take before.
 
     Those that are gone are fine.
@@ -326,7 +330,7 @@ async def release_leases(supervisor: Supervisor, pod_ids: Sequence[str]) -> None
         return table.reclaim(over), held
 
     # A spawn that was refused its scope gives nothing back, nor does one whose lease has lapsed.
-    audited.reclaimed(supervisor, await supervisor.registry_worker.submit(release))
+    audited.reclaimed(supervisor, await supervisor.registry_worker.submit(release), code)
     supervisor.unreleased.difference_update(waiting)
     records = map(supervisor.table.get, over)
     tell_lent(supervisor, (record.parent_id for record in records if record is not None))

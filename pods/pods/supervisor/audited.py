@@ -53,6 +53,9 @@ def allowed(
         return
     by = _who(supervisor, session)
     data: dict[str, Any] = {"method": method, "pod": _pod(message), "by": by}
+    answered = getattr(answer, "pod", None)
+    if isinstance(answered, str):  # the pod's name, where it was asked for by its id
+        data["pod"] = answered
     for name in _OF_ANSWERS:
         value: str | tuple[str, ...] | None = getattr(answer, name, None)
         if value is not None:
@@ -132,8 +135,13 @@ def refused(
     supervisor.audit.note_refusal("refused", session.caller.pod_id or session.peer_pid, data)
 
 
-def reclaimed(supervisor: Supervisor, leases: Iterable[Lease]) -> None:
-    """Scopes of this supervisor's pods are free again, or their parents'."""
+def reclaimed(supervisor: Supervisor, leases: Iterable[Lease], code: str = "") -> None:
+    """Scopes of this supervisor's pods are free again, or their parents'.
+
+    Args:
+        supervisor, leases: whose scopes.
+        code: of what failed a spawn.
+    """
     for lease in leases:
         if not lease.grant.allow:
             continue
@@ -145,6 +153,7 @@ def reclaimed(supervisor: Supervisor, leases: Iterable[Lease]) -> None:
                 "id": lease.pod_id,
                 "pod": lease.name,
                 "why": "spawn_failed" if never_ran else "ended",
+                **({"code": code} if never_ran and code else {}),
                 "rules": _rules(lease.grant.allow),
             },
         )

@@ -13,6 +13,7 @@ import pytest
 import trio
 from attrs import evolve
 
+from pods.cli import main
 from pods.client import aio
 from pods.config import Config
 from pods.journal.reader import iterate
@@ -77,7 +78,7 @@ async def test_a_session_can_be_told_from_its_audit_and_holds_no_secret(
                 end = await client.pod("lead").turn(f"echo forged >> {places.audit}/forged")
                 assert end.stop_reason != "end_turn"
             await client.stop("lead", mode="kill")
-            await client.remove("lead")
+            await client.remove(lead.id)  # by the id, as `pods rm --all-ended` does
         told = lines_of(places.audit)
         tokens = (supervisor.token, token)
         _check_follow(pods_environ, supervisor.places.name, len(told))
@@ -158,6 +159,35 @@ def _check_follow(environ: dict[str, str], name: str, lines: int) -> None:
     assert [json.loads(line)["seq"] for line in done.stdout.splitlines()] == list(
         range(1, lines + 1)
     )
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        ({"status": 0, "reason": "exited", "survivors_killed": 0}, "exit=status 0"),
+        ({"status": -9, "reason": "signalled"}, "exit=signal 9"),
+        (
+            {"status": 3, "reason": "exited", "survivors_killed": 2},
+            "exit=status 3, 2 killed after it",
+        ),
+        ({"status": None, "reason": "lost"}, "exit=lost"),
+        (None, "exit=null"),
+    ],
+)
+def test_an_end_is_printed_in_words(
+    pods_environ: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    seen: dict[str, Any] | None,
+    words: str,
+) -> None:
+    for name, value in pods_environ.items():
+        monkeypatch.setenv(name, value)
+    audit = Audit(f"{pods_environ['PODS_STATE_DIR']}/supervisors/default/audit", print)
+    audit.note("ended", {"pod": "api", "exit": seen and {**seen, "time": 1795863605.25}})
+    audit.close()
+    assert main(["audit"]) == 0
+    assert capsys.readouterr().out.endswith(f"  ended  api  {words}\n")
 
 
 def test_following_prints_a_line_as_it_is_written(
