@@ -52,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         places = places_from(os.environ, os.geteuid())
         own = places.supervisor(given.name)
     except PodsError as error:
-        print(error.message, file=sys.stderr)  # noqa: T201 - the log, where a client started us
+        # The log, where a client started us; that error has a prefix of its own.
+        prefix = "pods: " if given.ready_fd is None else ""
+        print(f"{prefix}{error.message}", file=sys.stderr)  # noqa: T201 - above
         return error.EXIT_CODE
     environ = launcher_environment(os.environ, places)
     head_start = take_head_start(own, environ, open_files)

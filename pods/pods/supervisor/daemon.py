@@ -53,7 +53,9 @@ def run(
         )
         trio.run(_run, options, given.ready_fd, head_start)
     except PodsError as error:
-        print(error.message, file=sys.stderr)  # noqa: T201 - the log, where a client started us
+        # The log, where a client started us; that error has a prefix of its own.
+        prefix = "pods: " if given.ready_fd is None else ""
+        print(f"{prefix}{error.message}", file=sys.stderr)  # noqa: T201 - above
         return error.EXIT_CODE
     finally:
         head_start.give_up()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from cli_support import Cli
 from client_support import TOKEN, World, always, capacity, pod_info
 from pods.cli import main, render
 from pods.cli.parser import VERBS, build_parser, find_verb
+from pods.paths import places_from
 
 ROOT = Path(__file__).parents[3]
 
@@ -232,7 +234,11 @@ def test_long_cells_are_cut() -> None:
     assert len(render.cell("x" * 100)) == render.MAX_CELL_LENGTH
 
 
-def test_up_becomes_the_supervisor(pods: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_up_becomes_the_supervisor_and_says_how_it_ends(
+    nobody: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     became: list[list[str]] = []
 
     def execv(_path: str, argv: list[str]) -> None:
@@ -241,8 +247,26 @@ def test_up_becomes_the_supervisor(pods: Cli, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("os.execv", execv)
     monkeypatch.delenv("PODS_SUPERVISOR", raising=False)
     with pytest.raises(TypeError):  # exec came back, which it never does
-        pods("up", "--supervisor", "two")
+        main(["up", "--supervisor", "two"])
     assert became == [[sys.executable, "-P", "-m", "pods.supervisor", "--name", "two"]]
+    assert capsys.readouterr().err == (
+        "pods: the supervisor two starts here; it ends at Ctrl-C, at `pods --supervisor two down`, "
+        "or soon after its last pod and client\n"
+    )
+
+
+def test_up_where_one_answers_says_so_at_once(nobody: dict[str, str], pods: Cli) -> None:
+    places = places_from(os.environ, os.geteuid()).supervisor("default")
+    os.makedirs(os.path.dirname(places.socket))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(places.socket)
+        listener.listen()
+        code, out, err = pods("up")
+    assert (code, out) == (1, "")
+    assert err == (
+        "pods: cannot start the supervisor default: it runs already; `pods ls` asks it, "
+        "`pods down` ends it\n"
+    )
 
 
 def test_the_completion_script_completes_verbs_and_pod_names(tmp_path: Path) -> None:

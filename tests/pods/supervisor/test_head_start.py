@@ -80,6 +80,7 @@ def test_a_daemon_that_its_configuration_keeps_from_serving_leaves_no_launcher(
         env=environ, capture_output=True, text=True, timeout=WAIT_SECONDS, check=False,
     )  # fmt: skip
     assert done.returncode != 0
+    assert done.stderr.startswith("pods: cannot ")
     assert "max_pods" in done.stderr
     assert "Traceback" not in done.stderr
     assert left_in(pods_environ)["processes"] == []
@@ -96,6 +97,7 @@ def test_a_daemon_in_a_directory_that_is_no_directory_says_so(
         check=False,
     )  # fmt: skip
     assert done.returncode != 0
+    assert done.stderr.startswith("pods: cannot ")
     assert pods_environ["PODS_STATE_DIR"] in done.stderr
     os.unlink(pods_environ["PODS_STATE_DIR"])
 
