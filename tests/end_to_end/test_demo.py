@@ -96,7 +96,19 @@ def test_plain_lines_and_pipes_do_without_what_draws(door: Door) -> None:
     ("packages", "why"),
     [
         (None, "there is no such directory; name one with --tree"),
-        (["only"], "it has 1 directories to share out and the demo needs 2"),
+        (["only"], "it has 1 directory to share out and the demo needs 2; name a tree"),
+        (
+            [".git", "dist", "intruder", "only"],
+            "it has 1 directory to share out and the demo needs 2 ('.git' is hidden or made by "
+            "tools, 'dist' is hidden or made by tools, 'empty' has nothing to copy in it, "
+            "'intruder' cannot name a pod here, 'link' is a link); name a tree",
+        ),
+        (
+            [f".{number}" for number in range(7)],
+            "it has no directories to share out and the demo needs 2 ('.0' is hidden or made by "
+            "tools, '.1' is hidden or made by tools, '.2' is hidden or made by tools, '.3' is "
+            "hidden or made by tools, '.4' is hidden or made by tools, and 4 more); name a tree",
+        ),
     ],
 )
 def test_a_tree_that_cannot_be_shared_out_is_refused(
@@ -116,6 +128,9 @@ def test_a_tree_that_cannot_be_shared_out_is_refused(
     monkeypatch.setattr(tempfile, "mkdtemp", noted)
     if packages:
         small_tree(f"{tmp_path}/tree", *packages)
+    if packages and len(packages) > 1:
+        (tmp_path / "tree/empty").mkdir()
+        (tmp_path / "tree/link").symlink_to(".")
     assert main(["demo", "--plain", "--tree", f"{tmp_path}/tree"]) == 2
     out, err = capsys.readouterr()
     assert out == ""

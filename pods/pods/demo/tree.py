@@ -28,6 +28,9 @@ RESERVED: Final = frozenset({"coordinator", "intruder"})
 MIN_PACKAGES: Final = 2
 """Somebody has to stand in somebody's way."""
 
+MAX_LEFT_OUT: Final = 5
+"""Directories that an error names: enough to see what is meant by it."""
+
 MAX_COPY_BYTES: Final = 256 * 1024 * 1024
 """A demo is over in seconds; a tree above this would be copied for longer than that."""
 
@@ -78,12 +81,36 @@ def copy_tree(source: str | None, destination: str) -> Tree:
         and os.listdir(entry.path)
     )[:MAX_PACKAGES]
     if len(packages) < MIN_PACKAGES:
+        count = "1 directory" if len(packages) == 1 else "no directories"
         raise InvalidScope(
-            f"cannot show {source}: it has {len(packages)} directories to share out and the demo "
-            f"needs {MIN_PACKAGES}; name a tree with more, or leave --tree out",
-            target=source,
+            f"cannot show {source}: it has {count} to share out and the demo needs "
+            f"{MIN_PACKAGES}{_left_out(source, destination)}; name a tree with more, or leave "
+            "--tree out",
+            target=source or "",
         )
     return Tree(root=os.path.realpath(destination), packages=tuple(packages))
+
+
+def _left_out(source: str | None, destination: str) -> str:
+    """Which directories of the tree get no pod, and why; empty where there are none."""
+    if source is None:
+        return ""
+    why: list[str] = []
+    for name in sorted(os.listdir(source)):
+        copied = os.path.join(destination, name)
+        if not os.path.isdir(os.path.join(source, name)):
+            continue
+        if os.path.islink(copied):
+            why.append(f"{name!a} is a link")
+        elif not os.path.isdir(copied):
+            why.append(f"{name!a} is hidden or made by tools")
+        elif not os.listdir(copied):
+            why.append(f"{name!a} has nothing to copy in it")
+        elif not _may_name_a_pod(name):
+            why.append(f"{name!a} cannot name a pod here")
+    more = len(why) - MAX_LEFT_OUT
+    shown = [*why[:MAX_LEFT_OUT], *([f"and {more} more"] if more > 0 else [])]
+    return f" ({', '.join(shown)})" if shown else ""
 
 
 def _copy(source: str, destination: str) -> None:
