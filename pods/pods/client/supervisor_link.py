@@ -1,8 +1,8 @@
-"""A client's connection to its supervisor, made anew where the supervisor died under a wait.
+"""A client's connection to its supervisor, made anew where the supervisor has died.
 
-Owns which connection is the one in use. A request is sent once, as it always was; only what says
-that it may be asked again (`ask_again`) is: a wait, which changes nothing, and a stop under an id
-of its own. Used by `talking` and `connections`.
+Owns which connection is the one in use. A request is sent once, over one that is not known to have
+ended; only what says that it may be asked again (`ask_again`) is: a wait, which changes nothing,
+and a stop under an id of its own. Used by `talking` and `connections`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pods.client.breaks import Breaks
 from pods.rpc.client import RpcClient
 from pods_protocol.errors import ClientClosed, NotConnected
 from pods_protocol.pod_messages import Request
+from pods_protocol.supervisor_messages import ShutdownSupervisor
 
 R = TypeVar("R")
 
@@ -39,18 +40,26 @@ class SupervisorLink:
         self._opening = opening
         self._making = trio.Lock()
         self._closed = False
+        self._ended = False
+        """We ended the supervisor: no mere request starts another one."""
 
     def close(self) -> None:
         """Make no other connection; idempotent."""
-        self._closed = True
+        self._closed = self._ended = True
 
     async def request(self, message: Request[R], *, timeout_seconds: float) -> R:
-        """Ask once.
+        """Ask once; over another connection where this one is known to have ended before.
 
         Raises:
             PodsError: the supervisor's refusal; NotConnected; TimedOut.
+            ClientClosed: the client was closed meanwhile.
         """
-        return await self._rpc.request(message, timeout_seconds=timeout_seconds)
+        rpc, ends = self._rpc, isinstance(message, ShutdownSupervisor)
+        if rpc.closed.is_set() and self._opening is not None and not (ends or self._ended):
+            await self._make(rpc, self._opening)
+        answer = await self._rpc.request(message, timeout_seconds=timeout_seconds)
+        self._ended = self._ended or ends
+        return answer
 
     async def ask_again(
         self, ask: Callable[[], tuple[Request[R], float]], *, breaks: Breaks | None = None

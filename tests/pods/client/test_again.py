@@ -85,6 +85,59 @@ async def test_any_other_request_is_still_sent_once(fake: World) -> None:
     assert len(fake.supervisor.params_of("list")) == 1
 
 
+async def test_a_request_after_a_break_goes_to_the_next_supervisor(fake: World) -> None:
+    fake.supervisor.answers["list"] = breaking(
+        {"pods": [], "capacity": _capacity(), "next": None}, 1
+    )
+    async with aio.connect() as client:
+        with pytest.raises(NotConnected):
+            await client.request(ListPods())
+        assert (await client.request(ListPods())).pods == ()
+    assert len(fake.supervisor.params_of("hello")) == 2
+
+
+async def test_a_client_that_ended_its_supervisor_looks_for_no_other(fake: World) -> None:
+    fake.supervisor.answers["shutdown"] = always({"stopped": []})
+    async with aio.connect() as client:
+        await client.shutdown()
+        fake.supervisor.hang_up()
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(NotConnected):
+            await client.request(ListPods())
+    assert len(fake.supervisor.params_of("hello")) == 1
+
+
+async def test_where_nobody_is_there_a_request_after_a_break_says_so(fake: World) -> None:
+    fake.supervisor.answers["list"] = breaking({}, 1)
+    async with aio.connect(start=False) as client:
+        with pytest.raises(NotConnected):
+            await client.request(ListPods())
+        os.unlink(fake.supervisor.path)
+        with pytest.raises(NotConnected):
+            await client.request(ListPods())
+
+
+@pytest.mark.slow
+async def test_a_turn_after_a_killed_supervisor_runs(pods_environ: dict[str, str]) -> None:
+    environ = with_rooms(pods_environ)
+    with trio.fail_after(3 * WAIT_SECONDS):
+        async with aio.connect(environ=environ) as client:
+            pod = await client.spawn("p")
+            assert (await pod.turn("echo one")).text == "one\n"
+            killed = identify((await client.doctor()).supervisor.pid)
+            await _kill_supervisor(environ)
+            await wait_process_gone(killed)
+            await trio.testing.wait_all_tasks_blocked()  # the client has seen its connection end
+            assert (await pod.turn("echo two")).text == "two\n"
+            supervisor = (await client.doctor()).supervisor
+            assert supervisor.launcher_pid is not None
+            last = [identify(supervisor.pid), identify(supervisor.launcher_pid)]
+            await client.shutdown(stop_pods=True)
+        for process in last:
+            await wait_process_gone(process)
+    assert left_in(pods_environ) == NOTHING
+
+
 async def test_a_supervisor_that_hangs_up_again_and_again_is_given_up(fake: World) -> None:
     fake.supervisor.answers["wait"] = breaking(DONE, 100)
     async with aio.connect() as client:
