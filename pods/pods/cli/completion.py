@@ -8,14 +8,28 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
+from pods.agents.kinds import BUILT_IN
 from pods.cli import options, render
 from pods_protocol.errors import ExitCode
 
 SHELLS: Final = ("bash", "zsh", "tcsh", "fish")
 
+_ALL: Final = "pods ls -qa 2>/dev/null"
+_LIVING: Final = "pods ls -q 2>/dev/null"
+
+_WORDS: Final = {
+    "_pods_names": f"$({_ALL})",
+    "_pods_living": f"$({_LIVING})",
+    "_pods_ended": f"$({_ALL} | grep -vxFf <({_LIVING}))",
+    "_pods_agents": " ".join(BUILT_IN),
+}
+"""Function -> what it offers, as a shell finds it."""
+
 PREAMBLE: Final = {
-    "bash": '_pods_names() { compgen -W "$(pods ls -qa 2>/dev/null)" -- "$1"; }',
-    "zsh": '_pods_names() { compadd -- ${(f)"$(pods ls -qa 2>/dev/null)"}; }',
+    "bash": "\n".join(
+        f'{name}() {{ compgen -W "{words}" -- "$1"; }}' for name, words in _WORDS.items()
+    ),
+    "zsh": "\n".join(f"{name}() {{ compadd -- {words}; }}" for name, words in _WORDS.items()),
 }
 
 

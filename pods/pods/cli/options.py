@@ -17,6 +17,15 @@ from pods_protocol.errors import InvalidParams
 POD_NAMES: Final = {"bash": "_pods_names", "zsh": "_pods_names", "tcsh": "`pods ls -qa`"}
 """What completes a pod's name, for shtab: `completion.py` defines the functions."""
 
+LIVING: Final = {"bash": "_pods_living", "zsh": "_pods_living", "tcsh": "`pods ls -q`"}
+"""What completes the name of a pod that has not ended."""
+
+ENDED: Final = {"bash": "_pods_ended", "zsh": "_pods_ended", "tcsh": "`pods ls -qa`"}
+"""What completes the name of a pod that has ended; tcsh takes one command, which knows all."""
+
+AGENT_KINDS: Final = {"bash": "_pods_agents", "zsh": "_pods_agents", "tcsh": "f"}
+"""What completes `--agent`: the kinds that are always there."""
+
 FILES: Final = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
 
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -37,16 +46,21 @@ class HelpFormatter(argparse.HelpFormatter):
         super().__init__(prog, width=max(40, width - 2))
 
 
-def add_pod(parser: argparse.ArgumentParser) -> None:
-    """One pod."""
+def add_pod(parser: argparse.ArgumentParser, names: dict[str, str] = POD_NAMES) -> None:
+    """One pod; `names` is what completes it."""
     action = parser.add_argument(
         "pod", metavar="POD", type=pod_name, help="name, or the beginning of its id"
     )
-    complete(action, POD_NAMES)
+    complete(action, names)
 
 
-def add_pods(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
-    """Several pods."""
+def add_pods(
+    parser: argparse.ArgumentParser,
+    names: dict[str, str] = POD_NAMES,
+    *,
+    optional: bool = False,
+) -> None:
+    """Several pods; `names` is what completes them."""
     action = parser.add_argument(
         "pods",
         metavar="POD",
@@ -54,7 +68,7 @@ def add_pods(parser: argparse.ArgumentParser, *, optional: bool = False) -> None
         type=pod_name,
         help="names, or the beginnings of ids",
     )
-    complete(action, POD_NAMES)
+    complete(action, names)
 
 
 def add_json(parser: argparse.ArgumentParser, what: str = "the answer as it came") -> None:

@@ -15,7 +15,7 @@ from pods_protocol.errors import ExitCode
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    options.add_pod(parser)
+    options.add_pod(parser, options.ENDED)
     parser.add_argument("--prompt", metavar="TEXT", help="its next message; `-` reads it")
     add_environment(parser, "a variable that it was spawned with: the values are kept nowhere")
     options.add_json(parser, "the pod, its scope and capacity")

@@ -11,7 +11,7 @@ from pods.client.plain import Json
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    options.add_pods(parser)
+    options.add_pods(parser, options.LIVING)
     options.add_json(parser, "{resumed: [...], errors: [...]}")
 
 

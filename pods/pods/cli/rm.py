@@ -15,7 +15,7 @@ from pods_protocol.errors import InvalidParams, PodsError
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    options.add_pods(parser, optional=True)
+    options.add_pods(parser, options.ENDED, optional=True)
     parser.add_argument("--all-ended", action="store_true", help="every pod that has ended")
     parser.add_argument("--force", action="store_true", help="stop those that run first")
     options.add_json(parser, "{removed: [...], errors: [...]}")

@@ -14,7 +14,7 @@ from pods_protocol.errors import ExitCode, PodEnded, PodPaused
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    options.add_pod(parser)
+    options.add_pod(parser, options.LIVING)
     parser.add_argument("message", metavar="MESSAGE", help="`-` reads it from standard input")
     parser.add_argument(
         "--if-busy",

@@ -57,11 +57,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def add_pod(parser: argparse.ArgumentParser) -> None:
     """Add what every pod may be started with, whatever becomes of it later."""
-    parser.add_argument(
-        "--agent",
-        metavar="KIND",
-        help="shell (default), command, echo, model, a vendor's (see `pods agents`), an entry "
-        "point, module:attribute, 'command: PROGRAM ARGUMENT...' or 'acp: PROGRAM ARGUMENT...'",
+    options.complete(
+        parser.add_argument(
+            "--agent",
+            metavar="KIND",
+            help="shell (default), command, echo, model, a vendor's (see `pods agents`), an entry "
+            "point, module:attribute, 'command: PROGRAM ARGUMENT...' or 'acp: PROGRAM ARGUMENT...'",
+        ),
+        options.AGENT_KINDS,
     )
     parser.add_argument(
         "--permissions",

@@ -19,7 +19,7 @@ from pods_protocol.errors import InvalidParams, PodsError
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
-    options.add_pods(parser, optional=True)
+    options.add_pods(parser, options.LIVING, optional=True)
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--finish", action="store_true", help="after the running turn")
     how.add_argument("--kill", action="store_true", help="without a farewell")

@@ -274,7 +274,10 @@ def test_the_completion_script_completes_verbs_and_pod_names(tmp_path: Path) -> 
     if bash is None:
         pytest.skip("no bash here")
     command = tmp_path / "pods"
-    command.write_text("#!/bin/sh\n[ \"$1 $2\" = 'ls -qa' ] && printf 'alpha\\nalbert\\nbeta\\n'\n")
+    command.write_text(
+        "#!/bin/sh\n[ \"$1 $2\" = 'ls -q' ] && printf 'alpha\\nbeta\\n'\n"
+        "[ \"$1 $2\" = 'ls -qa' ] && printf 'alpha\\nalbert\\nbeta\\n'\n"
+    )
     command.chmod(0o755)
     script = subprocess.run(
         [sys.executable, "-P", "-m", "pods", "completion", "bash"],
@@ -295,6 +298,8 @@ complete_line() {
 complete_line pods lo
 complete_line pods logs al
 complete_line pods stop beta a
+complete_line pods rm a
+complete_line pods spawn --agent cod
 complete_line pods send --if-busy q
 """
     done = subprocess.run(
@@ -304,9 +309,14 @@ complete_line pods send --if-busy q
         text=True,
         timeout=30,
     )
-    assert done.stdout.splitlines() == ["logs", "alpha albert", "alpha albert", "queue"], (
-        done.stderr
-    )
+    assert done.stdout.splitlines() == [
+        "logs",
+        "alpha albert",
+        "alpha",
+        "albert",
+        "codex",
+        "queue",
+    ], done.stderr
 
 
 def test_the_demo_reads_its_own_words(pods: Cli) -> None:
