@@ -18,6 +18,7 @@ from pods.client import aio
 from pods.config import load_config, with_caps
 from pods.paths import places_from
 from pods.supervisor.core import Supervisor
+from pods.supervisor.interrupts import no_interrupts_in_this_task
 from pods.supervisor.launcher_process import launcher_environment
 from pods.supervisor.options import Options
 from pods.supervisor.service import serve
@@ -26,6 +27,7 @@ _opened = itertools.count(1)
 
 
 @asynccontextmanager
+@trio.lowlevel.enable_ki_protection  # not of the block's body, which runs beside it
 async def open_supervisor(
     name: str | None = None,
     *,
@@ -134,9 +136,10 @@ class _Coming(trio.TaskStatus[Supervisor]):
             self._supervisor.leaving.set()
 
 
+@trio.lowlevel.enable_ki_protection
 async def _serve_shielded(options: Options, coming: _Coming) -> None:
     # Bounded where it waits: starting, stopping pods and ending the launcher have deadlines.
-    with trio.CancelScope(shield=True):
+    with no_interrupts_in_this_task(), trio.CancelScope(shield=True):
         try:
             await serve(options, signals=False, task_status=coming)
         except Exception as error:

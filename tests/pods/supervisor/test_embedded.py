@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import trio
 
 from pods.supervisor import service
+from pods.supervisor.authority import Caller
+from pods.supervisor.core import Supervisor
 from pods.supervisor.embedded import open_supervisor
-from supervisor_support import NOTHING, WAIT_SECONDS, left_in, with_rooms
+from pods.supervisor.list import list_pods
+from supervisor_support import BUSY, NOTHING, WAIT_SECONDS, left_in, with_rooms
 
 MOST_STEPS = 200
 """Far more than a start has; a start that never succeeds must fail the test, not hang it."""
@@ -84,3 +89,51 @@ async def test_a_start_that_is_given_up_and_fails_is_given_up(
                     raise AssertionError
             assert scope.cancelled_caught
     assert left_in(pods_environ) == NOTHING
+
+
+def test_ctrl_c_in_a_task_of_the_supervisor_ends_the_program_and_its_pods(
+    pods_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handlers: list[object] = []
+
+    def interrupted(supervisor: Supervisor, caller: Caller, request: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return list_pods(supervisor, caller, request)
+
+    async def program() -> None:
+        handlers.append(signal.getsignal(signal.SIGINT))
+        try:
+            with trio.fail_after(WAIT_SECONDS):
+                async with open_supervisor(environ=with_rooms(pods_environ)) as client:
+                    await client.spawn("one", prompt=BUSY)
+                    await client.list()
+                    await trio.sleep_forever()
+        finally:
+            handlers.append(signal.getsignal(signal.SIGINT))
+
+    monkeypatch.setitem(service.HANDLERS, "list", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(program)
+    assert left_in(pods_environ) == NOTHING
+    assert handlers[0] == handlers[1], "the program's own handler is there again"
+
+
+async def test_ctrl_c_in_the_programs_own_task_is_raised_there(
+    pods_environ: dict[str, str],
+) -> None:
+    with trio.fail_after(WAIT_SECONDS):
+        async with open_supervisor(environ=with_rooms(pods_environ)):
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_handler_that_was_set_meanwhile_stays(pods_environ: dict[str, str]) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with trio.fail_after(WAIT_SECONDS):
+            async with open_supervisor(environ=with_rooms(pods_environ)):
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
