@@ -6,11 +6,12 @@ interrupted is cancelled and awaited before KeyboardInterrupt goes on. Used by `
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import trio
 
@@ -18,6 +19,10 @@ from pods_protocol.errors import ClientClosed
 
 T = TypeVar("T")
 Held = TypeVar("Held")
+
+AT_EXIT_SECONDS: Final = 5.0
+"""What a client that nobody closed may hold up the end of the interpreter: its connections are cut
+in milliseconds."""
 
 
 class Portal(Generic[Held]):
@@ -45,6 +50,9 @@ class Portal(Generic[Held]):
         Raises:
             BaseException: what entering it raised; the thread has ended then.
         """
+        # Ctrl-C may come before anybody holds what is to be closed, or in the middle of closing it;
+        # a loop that still runs in a daemon thread while the interpreter goes can crash it.
+        atexit.register(self._end)
         self._thread.start()
         try:
             return self._opened.result()
@@ -52,7 +60,7 @@ class Portal(Generic[Held]):
             # Either it failed, or this thread was interrupted while it was being opened.
             self._running.wait()
             self._soon(self._scope.cancel)
-            self._thread.join()
+            self._join()
             raise
 
     def call(self, function: Callable[..., Awaitable[T]], *args: Any, **named: Any) -> T:
@@ -104,10 +112,20 @@ class Portal(Generic[Held]):
             BaseException: what leaving it raised.
         """
         self._soon(self._stop.set)
-        self._thread.join()
+        self._join()
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
+
+    def _join(self) -> None:
+        self._thread.join()
+        atexit.unregister(self._end)
+
+    def _end(self) -> None:
+        if self._thread.is_alive():
+            self._running.wait(AT_EXIT_SECONDS)
+            self._soon(self._scope.cancel)
+            self._thread.join(AT_EXIT_SECONDS)
 
     def _soon(self, function: Callable[[], object]) -> bool:
         """Run a plain function on the loop; False where the loop has ended."""

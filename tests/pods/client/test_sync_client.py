@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 
@@ -293,3 +295,32 @@ def test_a_blocking_session_with_real_pods_on_a_supervisor_that_it_starts(
             assert client.doctor().pods == {"stopped": 1}
         finally:
             client.shutdown(stop_pods=True)
+
+
+NEVER_CLOSED = """
+import contextlib
+from pods.client.portal import Portal
+
+@contextlib.asynccontextmanager
+async def held():
+    try:
+        yield 1
+    finally:
+        print("left")
+
+assert Portal(held, "held").open() == 1
+"""
+
+
+def test_a_client_that_was_never_closed_is_left_before_the_interpreter_ends(
+    pods_environ: dict[str, str],
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", NEVER_CLOSED],
+        env=with_rooms(pods_environ),
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "left\n", "")
