@@ -8,6 +8,11 @@ near. Knows nothing of sockets or of the order of messages (`connection` does). 
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
+import enum
+import json
+import uuid
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar, cast
 
@@ -21,6 +26,10 @@ from pods_protocol.pod_messages import Request
 from pods_protocol.shapes import shape_of
 
 T = TypeVar("T")
+
+LOADED_BEFORE_ORJSON: Final = (dataclasses, datetime, enum, json, uuid)
+"""What orjson loads in its own initialisation: a Ctrl-C that comes in there is a crash of the
+interpreter, and where they are loaded already no Python runs in which it could."""
 
 MAX_ERROR_BYTES: Final = 64 * 1024
 """One error line. An error is a sentence and a few facts; past this its facts are left out and its

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import orjson
@@ -356,3 +358,30 @@ def test_warm_makes_what_a_server_reads_and_writes(monkeypatch: pytest.MonkeyPat
     hooks, writers = vars(codec)["_strict_hooks"], vars(codec)["_writers"]
     assert hooks.keys() == {method.request for method in POD_API.methods.values()}
     assert writers.keys() == {method.result for method in POD_API.methods.values()} | {Event}
+
+
+LOADED_BY_ORJSON = """
+import sys
+
+class Watch:
+    def find_spec(self, name, *_):
+        if name == "orjson.orjson":
+            before.update(sys.modules)
+
+before = {}
+sys.meta_path.insert(0, Watch())
+import pods_protocol.codec
+print(*{"json", "uuid", "enum", "datetime", "dataclasses"} - before.keys())
+"""
+
+
+def test_orjson_finds_loaded_what_it_would_load_while_ctrl_c_can_crash_it() -> None:
+    # A module that orjson loads in its own initialisation runs Python there.
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED_BY_ORJSON],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    )
+    assert done.stdout == "\n"
