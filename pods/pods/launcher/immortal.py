@@ -26,8 +26,9 @@ NEVER: Final = 0xFFFFFFFF
 """The count of what is never counted (`_Py_IMMORTAL_REFCNT` on 64 bits). It is the lower half of
 `ob_refcnt`, which comes first in every object; the interpreter looks at that half."""
 
-ADDRESSES: Final = 2**47
-"""A process has no memory from here on; the kernel gives higher ones to who asks for them alone."""
+ADDRESSES: Final = 2**48
+"""A process has no memory from here on (x86-64: half of it); the kernel gives higher addresses
+only to who asks for them."""
 
 BATCH: Final = 4096
 """Objects whose references are taken at once; the call takes them as arguments."""
@@ -71,6 +72,8 @@ def is_possible() -> bool:
         return False
     made = [object()]
     before = sys.getrefcount(made[0])
+    if id(made[0]) >= ADDRESSES:
+        return False
     if ctypes.c_uint32.from_address(id(made[0])).value != before - 1:
         return False
     _write({id(made[0]): made[0]})

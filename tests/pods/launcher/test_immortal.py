@@ -110,3 +110,12 @@ def test_an_interpreter_that_keeps_its_counts_elsewhere_is_left_alone(
 
     monkeypatch.setattr(sys, "getrefcount", from_elsewhere)
     assert not is_possible()
+
+
+def test_an_interpreter_with_memory_beyond_what_is_written_to_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(immortal, "TRIED", (sys.version_info[:2],))
+    monkeypatch.setattr(immortal, "ADDRESSES", 4096)
+    assert not is_possible()
+    assert make_immortal([[object()]]) == 0
