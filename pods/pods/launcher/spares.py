@@ -20,7 +20,7 @@ from pods.keeper.system import ALL_SIGNALS
 from pods_protocol.process_messages import PodSpec
 
 SPARES: Final = 1
-"""How many are kept. A person or an agent starts one pod at a time; each costs seven megabytes."""
+"""How many are kept. A person or an agent starts one pod at a time; each costs 5 to 10 MB."""
 
 
 class _Spare(NamedTuple):
