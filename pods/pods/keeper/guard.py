@@ -37,9 +37,15 @@ LAST_RETRY_SECONDS: Final = 0.5
 """Between two looks at who is left, each twice the one before: killed processes need a moment, and
 one that waits for a device goes when that answers."""
 
+READY_SECONDS: Final = 5.0
+"""A new process needs a millisecond until it hears of its parent's death; one that somebody else
+stopped would keep its keeper from everything, so that waits no longer than this."""
+
 
 def fork_guard(domain: SignalDomain, runtime_directory: str) -> int:
     """Fork the guard of this process, and leave word of it; returns its pid.
+
+    It is on guard by then: paused with the domain a moment earlier, it would never go on.
 
     Args:
         domain: what this process, the keeper, has entered.
@@ -50,16 +56,15 @@ def fork_guard(domain: SignalDomain, runtime_directory: str) -> int:
         StorageFailed: no word can be left, so there is none.
     """
     keeper = os.getpid()
-    descriptor = os.pidfd_open(keeper)
-    # Blocked over the fork and for ever in the guard: a SIGTERM to the whole domain is not for it.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ALL_SIGNALS)
+    opened = [os.pidfd_open(keeper)]
     try:
-        pid = domain.fork()
-        if pid == 0:
-            end_process(lambda: _guard(domain, keeper, descriptor))
+        opened += os.pipe()
+        pid = _fork(domain, keeper, opened[0], opened[-1])
+        os.close(opened.pop())  # from here on it is the guard's alone: its end is told by that, too
+        _wait_ready(opened[-1])
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        os.close(descriptor)
+        for descriptor in opened:
+            os.close(descriptor)
     try:
         write_guard(runtime_directory, identify_child(pid))
     except BaseException:
@@ -68,14 +73,33 @@ def fork_guard(domain: SignalDomain, runtime_directory: str) -> int:
     return pid
 
 
-def _guard(domain: SignalDomain, keeper: int, descriptor: int) -> int:
+def _fork(domain: SignalDomain, keeper: int, ended: int, tells: int) -> int:
+    # Blocked over the fork and for ever in the guard: a SIGTERM to the whole domain is not for it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ALL_SIGNALS)
+    try:
+        pid = domain.fork()
+        if pid == 0:
+            end_process(lambda: _guard(domain, keeper, ended, tells))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return pid
+
+
+def _wait_ready(ready: int) -> None:
+    waiting = select.poll()
+    waiting.register(ready, select.POLLIN)
+    waiting.poll(READY_SECONDS * 1000)
+
+
+def _guard(domain: SignalDomain, keeper: int, ended: int, tells: int) -> int:
     # A pause stops the whole domain; who is stopped when the keeper dies has to go on.
     hear_of_parents_death(signal.SIGCONT)
-    close_descriptors(keep=(0, 1, 2, descriptor))
+    os.write(tells, b"r")
+    close_descriptors(keep=(0, 1, 2, ended))
     set_process_name(PROCESS_NAME)
     if os.getppid() == keeper:
         waiting = select.poll()
-        waiting.register(descriptor, select.POLLIN)
+        waiting.register(ended, select.POLLIN)
         waiting.poll()
     pause = FIRST_RETRY_SECONDS
     while domain.others():

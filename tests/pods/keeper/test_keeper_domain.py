@@ -82,7 +82,7 @@ def test_the_interlock_and_one_kill_for_all() -> None:
     ]
 
 
-@pytest.mark.parametrize("arguments", [(), ("stopped",)])
+@pytest.mark.parametrize("arguments", [(), ("stopped",), ("stopped", "late")])
 def test_what_a_killed_keeper_leaves_is_ended_though_its_launcher_was_killed_before(
     arguments: tuple[str, ...],
 ) -> None:
