@@ -23,6 +23,7 @@ from process_support import (
     descriptors_of,
     ended,
     state_of,
+    wait_for,
 )
 
 
@@ -244,20 +245,23 @@ def test_a_keeper_and_its_pod_sleep(launcher: RunningLauncher, client: BlockingC
     pod = ask_pod(spec)["pid"]
     with launcher.connect_keeper(spec) as connection:
         connection.ask(GetKeeperStatus())
+        held = len(descriptors_of(keeper.pid))
+    wait_for(lambda: len(descriptors_of(keeper.pid)) < held, "the connection is kept")
 
-    def switches() -> int:
+    def sleeps() -> int:
+        """How often it has gone to sleep; that others had the processor in between is no waking."""
         with open(f"/proc/{keeper.pid}/status") as file:
-            return sum(int(line.split()[1]) for line in file if "ctxt_switches" in line)
+            lines = dict(line.split(":", 1) for line in file)
+        return int(lines["voluntary_ctxt_switches"])
 
-    assert state_of(pod) == "S"
-    while state_of(keeper.pid) != "S":
-        pass
-    before = switches()
+    wait_for(lambda: state_of(pod) == "S", "the pod does not sleep")
+    wait_for(lambda: state_of(keeper.pid) == "S", "the keeper does not sleep")
+    before = sleeps()
     # Another whole pod begins and ends meanwhile: a keeper that polled would have been woken.
     other = launcher.spec("exit", options={"code": 0})
     launcher.launch(client, other)
     ended(client, other)
-    assert switches() <= before + 1  # the end of file of the connection above may come late
+    assert sleeps() <= before + 1  # the kernel counts one only after it is shown as asleep
 
 
 def test_memory_that_runs_out_ends_a_pod_before_its_keeper_and_its_launcher(
