@@ -40,7 +40,10 @@ def what_wakes(pid: int) -> str | None:
     """What will wake a process though nobody asks it anything; None: nothing will."""
     machine = os.uname().machine
     for thread in Path(f"/proc/{pid}/task").iterdir():
-        call = _sleeps_in(thread)
+        try:
+            call = _sleeps_in(thread)
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # a spare one that ended as it was looked at
         if call is None:
             return f"{thread.name} runs"
         number, timeout = call
