@@ -17,10 +17,11 @@ from supervisor_support import NOTHING, WAIT_SECONDS, left_in, supervisor_and_cl
 
 MIB = 1024 * 1024
 HOG = """exec python3 -c '
-held = []
-while True:
-    held.append(b"x" * (8 << 20))
+import time
+held = [b"x" * (8 << 20) for _ in range(40)]
+time.sleep(1000)
 '"""
+"""Far over any limit here, and no danger to the machine where it is late to look."""
 GLUTTON = "python3 -c 'b\"x\" * (200 << 20)'; true"
 DETACHED = "for i in $(seq 15); do setsid sleep 1000 & done; wait"
 ATTACHED = "for i in $(seq 15); do sleep 1000 & done; wait"
@@ -83,8 +84,8 @@ async def test_a_pod_that_crosses_a_limit_ends_with_all_its_processes_and_says_w
     pods_environ: dict[str, str],
 ) -> None:
     cases = (
-        ("wall", "sleep 1000", Limits(wall_seconds=0.4), "wall_seconds"),
-        ("idle", None, Limits(idle_seconds=0.2), "idle_seconds"),
+        ("wall", "sleep 1000", Limits(wall_seconds=3.0), "wall_seconds"),
+        ("idle", None, Limits(idle_seconds=2.0), "idle_seconds"),
         ("detached", DETACHED, Limits(processes=8), "processes"),
     )
     async with supervisor_and_client(pods_environ) as (supervisor, client):
@@ -143,11 +144,12 @@ async def test_a_child_gets_nothing_of_what_its_parent_takes_itself(
 ) -> None:
     limits = Limits(processes=12, memory_bytes=256 * MIB)
     crowd = "for i in 1 2 3 4; do setsid sleep 1000 & done"
-    held = "setsid python3 -c 'import time; x = b\"x\" * (64 << 20); time.sleep(1000)' &"
+    holds = 'import time; x = b"x" * (64 << 20); open("held", "w").close(); time.sleep(1000)'
+    held = f"cd $TMPDIR; mkfifo held; setsid python3 -c '{holds}' & read line < held"
     async with supervisor_and_client(pods_environ) as (supervisor, client):
         with trio.fail_after(WAIT_SECONDS):
             pod = await client.spawn("lead", limits=limits)
-            await pod.turn(f"{crowd}\n{held}\nsleep 0.5")
+            await pod.turn(f"{crowd}\n{held}")
             async with _as_pod(supervisor, "lead") as lead:
                 with pytest.raises(CapacityReached) as caught:
                     await lead.spawn("greedy", limits=Limits(processes=8))

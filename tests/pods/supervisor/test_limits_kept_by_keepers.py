@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,14 +30,17 @@ pytestmark = pytest.mark.slow
 MIB = 1024 * 1024
 HALT = "kill -STOP $PPID; sleep 1000"
 HALT_AGAIN = "trap '' TERM; while :; do kill -STOP $PPID; sleep 0.02; done"
-LATE_FORKS = """setsid sh -c 'sleep 1; for i in $(seq 20); do sleep 1000 & done; wait' &"""
-LATE_HOG = """setsid python3 -c '
+LATE_FORKS = """cd $TMPDIR; mkfifo over; setsid sh -c '
+read line < over
+for i in $(seq 20); do sleep 1000 & done
+wait' &"""
+LATE_HOG = """cd $TMPDIR; mkfifo over; setsid python3 -c '
 import time
-time.sleep(1)
+open("over").read()
 held = b"x" * (100 << 20)
 time.sleep(1000)
 ' > /dev/null 2>&1 &"""
-LATE_HOPPER = """python3 -S -E -c '
+LATE_HOPPER = """cd $TMPDIR; mkfifo over; python3 -S -E -c '
 import ctypes, os, sys, time
 fork = ctypes.PyDLL(None).fork
 if os.fork():
@@ -48,12 +52,16 @@ end = time.monotonic() + 3
 while time.monotonic() < end:
     if fork():
         os._exit(0)
+open("over").read()
 for _ in range(20):
     if not os.fork():
         break
 time.sleep(1000)
 '"""
-"""Its child goes on and itself ends, so that a list of processes often misses it; then it stays."""
+"""Its child goes on and itself ends, so that a list of processes often misses it; then it stays.
+
+These three go over a limit once they are told, in `over`, that the turn has ended.
+"""
 
 
 async def end_of(pod: Pod, kind: str) -> dict[str, Any]:
@@ -97,7 +105,7 @@ async def test_a_program_that_halts_its_pod_gains_no_time_for_the_pod(
 ) -> None:
     async with supervisor_and_client(pods_environ) as (supervisor, client):
         with trio.fail_after(WAIT_SECONDS):
-            pod = await client.spawn("one", prompt=HALT, limits=Limits(wall_seconds=1))
+            pod = await client.spawn("one", prompt=HALT, limits=Limits(wall_seconds=3))
             await assert_ended_by(supervisor, client, "one", "wall_seconds")
             end = await end_of(pod, "turn_ended")
             assert (end["stop_reason"], end["limit"]) == ("limit", "wall_seconds")
@@ -130,7 +138,7 @@ async def test_the_time_of_a_paused_pod_is_over_when_it_is_over(
 ) -> None:
     async with supervisor_and_client(pods_environ) as (supervisor, client):
         with trio.fail_after(WAIT_SECONDS):
-            limits = Limits(wall_seconds=1.5, turn_seconds=0.5)
+            limits = Limits(wall_seconds=5, turn_seconds=2)
             pod = await client.spawn("one", prompt="echo up; sleep 1000", limits=limits)
             await wait_text(client, "one", "up")
             assert (await pod.pause()).how == "tree"
@@ -153,6 +161,9 @@ async def test_what_a_turn_leaves_running_is_counted_after_it(
         with trio.fail_after(WAIT_SECONDS):
             pod = await client.spawn("one", prompt=prompt, limits=limits)
             assert (await end_of(pod, "turn_ended"))["stop_reason"] == "end_turn"
+            (pod_id,) = supervisor.pods
+            over = Path(supervisor.places.pod_runtime(pod_id), "tmp", "over")
+            await trio.to_thread.run_sync(over.write_text, "yes\n", abandon_on_cancel=True)
             await assert_ended_by(supervisor, client, "one", crossed)
     assert left_in(pods_environ) == NOTHING
 
