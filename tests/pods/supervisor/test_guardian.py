@@ -17,7 +17,7 @@ from pods.scope.landlock import abi_version
 from pods.scope.leases import Lease
 from pods.scope.registry import ScopeRegistry
 from pods.scope.table import Table
-from pods.supervisor import acts, guards
+from pods.supervisor import acts, guards, launcher_link
 from pods.supervisor.core import Supervisor
 from pods.supervisor.processes import wait_process_gone
 from pods_protocol.errors import ScopeConflict, StorageFailed
@@ -35,8 +35,9 @@ def _keeper(supervisor: Supervisor, name: str) -> ProcessIdentity:
 
 
 async def test_a_killed_keepers_scope_is_nobodys_until_the_launcher_has_cleared_its_tree(
-    pods_environ: dict[str, str], short_dir: str
+    pods_environ: dict[str, str], short_dir: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(launcher_link, "PATIENCE_SECONDS", WAIT_SECONDS)  # nobody wakes it but us
     async with (
         supervisor_and_client(pods_environ, "one") as (one, owner),
         supervisor_and_client(pods_environ, "two") as (_, other),

@@ -32,8 +32,9 @@ from supervisor_support import (
     wait_process_ended,
 )
 
-WITHIN_SECONDS = 5.0
-"""A crashed child is an event within a second; the rest is for a machine that does other things."""
+WITHIN_SECONDS = 20.0
+"""A crashed child is an event within a second; the rest is for a machine that does other things.
+The end of one that nobody sees to is never told."""
 
 
 def live_pod(supervisor: Supervisor, name: str = "p") -> LivePod:
@@ -81,7 +82,10 @@ async def test_a_pod_that_was_killed_under_a_stopped_keeper_is_an_event_within_a
         assert "signal 9" in found.reason
 
 
-async def test_a_pods_death_is_told_before_its_end_is_proven(pods_environ: dict[str, str]) -> None:
+async def test_a_pods_death_is_told_before_its_end_is_proven(
+    pods_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overdue, "PATIENCE_SECONDS", WAIT_SECONDS)  # nobody wakes the keeper
     told: list[object] = []
     dead = trio.Event()
 
@@ -100,13 +104,15 @@ async def test_a_pods_death_is_told_before_its_end_is_proven(pods_environ: dict[
             os.kill(pod_of(supervisor), signal.SIGKILL)
             await dead.wait()
             assert (await client.inspect("p")).pod.state == "stopping"
-        assert told == ["stopping"]
+            assert told == ["stopping"]
+        os.kill(keeper_of(supervisor).pid, signal.SIGCONT)
+        await client.wait("p", until="ended")
 
 
 async def test_a_dead_pod_is_not_idle_for_anybody_who_waits_for_that(
     pods_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(overdue, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(overdue, "PATIENCE_SECONDS", WAIT_SECONDS)  # nobody wakes the keeper
     async with idle_pod(pods_environ) as (supervisor, client):
         keeper, pod = keeper_of(supervisor), identify(pod_of(supervisor))
         os.kill(keeper.pid, signal.SIGSTOP)
@@ -116,6 +122,8 @@ async def test_a_dead_pod_is_not_idle_for_anybody_who_waits_for_that(
             await trio.lowlevel.checkpoint()
         (row,) = (await client.list()).pods
         assert row.state == "stopping"
+        assert (await client.wait("p", timeout_seconds=0.0)).timed_out
+        os.kill(keeper.pid, signal.SIGCONT)
         answer = await client.wait("p", timeout_seconds=WITHIN_SECONDS)
         assert [outcome.state for outcome in answer.ready] == ["failed"]
 

@@ -209,6 +209,7 @@ async def test_lifecycle_events_are_replayed_and_live_and_each_callers_own(
         with trio.fail_after(WAIT_SECONDS):
             first = await client.spawn("first")
             assert first.spawned is not None
+            await client.wait("first")  # what it says of itself as it starts is said
             async with trio.open_nursery() as nursery:
                 owner, to_owner = await _follow(nursery, supervisor, supervisor.token, 0)
                 pod, to_pod = await _follow(nursery, supervisor, first.spawned.token, 0)

@@ -10,7 +10,9 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
+from pods import restarts
 from pods.client import aio
+from pods.restarts import JITTER, LONGEST_PAUSE_SECONDS
 from pods.scope.registry import ScopeRegistry
 from pods.supervisor.core import Supervisor
 from pods.supervisor.processes import wait_process_gone
@@ -140,8 +142,9 @@ async def test_past_its_limit_a_pod_has_failed_and_says_why(
 
 
 async def test_a_stop_between_two_attempts_ends_it(
-    pods_environ: dict[str, str], short_dir: str
+    pods_environ: dict[str, str], short_dir: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(restarts, "FIRST_PAUSE_SECONDS", LONGEST_PAUSE_SECONDS)
     async with working(pods_environ, short_dir) as (supervisor, client):
         os.kill(await pid_of(client), signal.SIGKILL)
         again = await wait_restarted(client, 1)
@@ -150,14 +153,14 @@ async def test_a_stop_between_two_attempts_ends_it(
         os.kill(again.pod.pid, signal.SIGKILL)
         # Written by the supervisor, as the next process will not come at once.
         since, kinds = again.pod.last_seq, ("turn_ended",)
-        assert (await client.read("p", since=since, kinds=kinds, wait_seconds=5.0)).events
+        assert (await client.read("p", since=since, kinds=kinds, wait_seconds=WAIT_SECONDS)).events
         pausing = await client.inspect("p")
         assert pausing.pod.state == "starting"
         assert (pausing.restarts.attempt, pausing.pod.pid) == (2, None)
         assert len(supervisor.registry.read().leases) == 1, "its scope is not free meanwhile"
         stopped = await client.stop("p")
         assert stopped.state == "stopped"
-        assert stopped.seconds < 1
+        assert stopped.seconds < LONGEST_PAUSE_SECONDS * (1 - JITTER), "not after the pause"
         ends = [event for event in await events_of(client) if event.type == "turn_ended"]
         assert [event.data["stop_reason"] for event in ends] == ["lost", "lost"]
         with pytest.raises(PodEnded):

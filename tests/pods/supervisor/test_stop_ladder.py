@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import Any
 
+import pytest
 import trio
 
 from pods.client import aio
 from pods.journal.reader import iterate
+from pods.supervisor import doctor, own_launcher, stop
+from pods.supervisor.core import Supervisor
+from pods.supervisor.findings import Finding, find_in_launcher
+from pods.supervisor.launcher_process import LauncherProcess, start_launcher
+from pods.supervisor.live import LivePod
 from pods_protocol.supervisor_messages import StopPodResult
 from pods_protocol.values import PodInfo, StopMode
 from supervisor_support import (
@@ -23,9 +33,21 @@ from supervisor_support import (
 )
 
 GRACE = 0.3
-"""Long enough for a pod that means to end; short enough to climb the ladder in a test."""
+"""For pods that do not mean to end: short enough to climb the ladder in a test."""
 
 
+@pytest.fixture
+def sigterm_has_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked by a signal gets long to end: how long that takes a machine is its affair."""
+    step: Callable[..., Awaitable[bool]] = vars(stop)["_step"]
+
+    async def patient(live: LivePod, act: Callable[[], Awaitable[None]], grace: float) -> bool:
+        return await step(live, act, WAIT_SECONDS if live.step == "terminate" else grace)
+
+    monkeypatch.setattr(stop, "_step", patient)
+
+
+@pytest.mark.usefixtures("sigterm_has_time")
 async def test_a_pod_that_hears_nothing_is_ended_by_sigterm(
     pods_environ: dict[str, str], short_dir: str
 ) -> None:
@@ -91,8 +113,11 @@ async def test_a_stop_goes_on_when_its_asker_goes_away(
     async with supervisor_and_client(pods_environ) as (_, client):
         with trio.fail_after(WAIT_SECONDS):
             await spawn_trouble(client, short_dir, "deaf", "Deaf")
-            with trio.move_on_after(0.1):
-                await client.stop("deaf", grace_seconds=GRACE)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(partial(client.stop, "deaf", grace_seconds=GRACE))
+                while (await client.inspect("deaf")).pod.state != "stopping":
+                    await trio.lowlevel.checkpoint()
+                nursery.cancel_scope.cancel()
             done = await client.wait("deaf", until="ended")
             assert done.ready[0].state == "stopped"
     assert left_in(pods_environ) == NOTHING
@@ -149,13 +174,27 @@ async def test_a_keeper_killed_from_outside_takes_its_pod_along(
 
 
 async def test_a_killed_launcher_is_replaced_and_its_pods_can_be_stopped(
-    pods_environ: dict[str, str],
+    pods_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    looked = threading.Event()
+
+    def look(supervisor: Supervisor) -> list[Finding]:
+        found = find_in_launcher(supervisor)
+        looked.set()
+        return found
+
+    def held(*given: Any) -> LauncherProcess:
+        assert looked.wait(WAIT_SECONDS)
+        return start_launcher(*given)
+
+    monkeypatch.setattr(doctor, "find_in_launcher", look)
+
     async with supervisor_and_client(pods_environ) as (supervisor, client):
         with trio.fail_after(WAIT_SECONDS):
             await client.spawn("old")
             launcher = supervisor.launcher.pid
             assert launcher is not None
+            monkeypatch.setattr(own_launcher, "start_launcher", held)
             os.kill(launcher, signal.SIGKILL)
             while supervisor.launcher.connected:
                 await trio.lowlevel.checkpoint()
