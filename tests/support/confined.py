@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-CHILD_SECONDS = 10.0
+CHILD_SECONDS = 30.0
 """A child that says nothing for this long is stuck."""
 
 

@@ -38,7 +38,7 @@ from pods_protocol.process_messages import PodSpec
 from pods_protocol.values import Limits, ScopeGrant, ScopeRule
 
 TOKEN = "the-pod's-token"
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 30.0
 """Every wait in these tests; the machine is shared, and a fault shows as `TooSlowError`."""
 
 OPENED = Opened(agent="echo", name="worker", pid=1)

@@ -37,8 +37,9 @@ from pods_protocol.process_messages import PodSpec
 
 ROOT: Final = Path(__file__).parents[2]
 ROOMS: Final = [str(ROOT / name) for name in ("pods", "protocol", "tools", "tests/support")]
-WAIT_SECONDS: Final = 20.0
-"""Round every wait: real processes on a machine that runs other suites beside this one."""
+WAIT_SECONDS: Final = 45.0
+"""Round every wait: real processes on a machine that runs other suites beside this one. Less
+than the limit of a test, so that a fault has a name."""
 
 BUSY: Final = "echo up; exec sleep 1000"
 """For the shell agent: says that it runs, then stays."""

@@ -15,6 +15,7 @@ from pods_protocol.errors import NotAuthorized, UnsupportedProtocol
 from pods_protocol.pod_messages import Hello, Ping
 from pods_protocol.process_messages import ListKeepers
 from process_support import (
+    WAIT_SECONDS,
     BlockingClient,
     RunningLauncher,
     ask_pod,
@@ -26,7 +27,7 @@ from process_support import (
 
 def raw_connection(launcher: RunningLauncher) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.settimeout(10)
+    sock.settimeout(WAIT_SECONDS)
     sock.connect(launcher.places.launcher_socket)
     return sock
 

@@ -21,6 +21,7 @@ from pods_protocol.process_messages import (
     SignalTree,
 )
 from process_support import (
+    WAIT_SECONDS,
     BlockingClient,
     RunningLauncher,
     alive,
@@ -253,13 +254,13 @@ def test_sigterm_waits_for_the_last_keeper(pods_environ: dict[str, str]) -> None
             assert keeper.ask(GetKeeperStatus()).processes == 1
             keeper.ask(SignalTree(signal="kill"))
         client.wait_end()
-        assert running.process.wait(5) == 0
+        assert running.process.wait(WAIT_SECONDS) == 0
         assert not os.path.exists(running.places.launcher_socket)
 
 
 def test_a_launcher_that_nobody_needs_ends_by_itself(pods_environ: dict[str, str]) -> None:
     with running_launcher(pods_environ, PODS_TEST_IDLE_SECONDS="0.05") as running:
-        assert running.process.wait(5) == 0
+        assert running.process.wait(WAIT_SECONDS) == 0
         assert not os.path.exists(running.places.launcher_socket)
 
 

@@ -20,6 +20,7 @@ from pods_protocol.api import POD_API
 from pods_protocol.pod_messages import GetStatus
 from pods_protocol.process_messages import PodSpec, ShutdownLauncher
 from process_support import (
+    WAIT_SECONDS,
     BlockingClient,
     RunningLauncher,
     alive,
@@ -149,7 +150,7 @@ def test_a_spare_keeps_no_launcher_and_outlives_none(real_launcher: RunningLaunc
         (waiting,) = pods_of(spare)
         end(client, first)
         client.ask(ShutdownLauncher())
-    assert real_launcher.process.wait(5) == 0
+    assert real_launcher.process.wait(WAIT_SECONDS) == 0
     assert not alive(spare)
     assert not alive(waiting)
 
@@ -203,7 +204,7 @@ def test_a_spare_that_is_killed_while_it_rehearses_leaves_no_directory(
         _, scratch = cut_off_in_rehearsal()
         end_keepers(real_launcher)
         client.ask(ShutdownLauncher())
-    assert real_launcher.process.wait(5) == 0
+    assert real_launcher.process.wait(WAIT_SECONDS) == 0
     assert not os.path.exists(scratch)
 
 
