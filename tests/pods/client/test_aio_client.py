@@ -257,8 +257,10 @@ async def test_a_wait_without_a_deadline_asks_again(fake: World) -> None:
 def turn_events(fake: World, *events: Json, hang_up: bool = False) -> None:
     """The events that follow `run`; `ID` in them becomes the message's id."""
     peers: list[Peer] = []
-    fake.pod.answers["subscribe"] = always({"last_seq": 4})
-    fake.pod.answers["after subscribe"] = lambda peer, _params: peers.append(peer)
+
+    def subscribe(peer: Peer, _params: Json) -> Json:
+        peers.append(peer)  # before the answer: `run` may follow it at once, by another thread
+        return {"last_seq": 4}
 
     def play(_peer: Peer, params: Json) -> None:
         for one in copy.deepcopy(events):
@@ -268,6 +270,7 @@ def turn_events(fake: World, *events: Json, hang_up: bool = False) -> None:
         if hang_up:
             fake.pod.hang_up()
 
+    fake.pod.answers["subscribe"] = subscribe
     fake.pod.answers["run"] = lambda _peer, params: {
         "message_id": params["message_id"],
         "state": "queued",
