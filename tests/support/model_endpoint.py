@@ -35,7 +35,7 @@ from model_script import Answer, Asked, ModelScript
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 """Of one request: more than any context window takes."""
 
-WAIT_SECONDS: Final = 5.0
+WAIT_SECONDS: Final = 30.0
 """For a request that a test waits for."""
 
 

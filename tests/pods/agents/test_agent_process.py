@@ -169,7 +169,8 @@ async def test_a_program_that_ignores_sigterm_is_killed() -> None:
     await until_gone(int(got.text()))
 
 
-async def test_a_program_has_time_to_tidy_up() -> None:
+async def test_a_program_has_time_to_tidy_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_module, "CANCEL_GRACE_SECONDS", WAIT_SECONDS)
     got = Collected()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(

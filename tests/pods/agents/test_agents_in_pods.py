@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trio
 
-from pod_support import PodFixture, connected, living_pod, until, until_idle
+from pod_support import WAIT_SECONDS, PodFixture, connected, living_pod, until, until_idle
 from pods.agents import jsonl, programs, recorder
 from pods.agents.base import Agent
 from pods.agents.command import CommandAgent
@@ -430,7 +430,7 @@ async def test_a_chatty_agent_lets_others_run(short_dir: str) -> None:
 
     async with living_pod(short_dir, agent) as pod, connected(pod) as client:
         await client.request(Run(input="x"))
-        with trio.fail_after(5):
+        with trio.fail_after(WAIT_SECONDS):
             await client.request(Cancel())
             await until_idle(client)
         assert pod.ends()[0]["stop_reason"] == "cancelled"

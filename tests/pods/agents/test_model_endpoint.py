@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import pytest
 
-from model_endpoint import ModelEndpoint
+from model_endpoint import WAIT_SECONDS, ModelEndpoint
 
 Json = dict[str, Any]
 SPAWN: Json = {"prompt": "hi"}
@@ -52,7 +52,9 @@ def question(dialect: str, said: str, tools: tuple[str, ...], stream: bool) -> J
 
 @contextmanager
 def posted(endpoint: ModelEndpoint, path: str, body: Json) -> Generator[http.client.HTTPResponse]:
-    connection = http.client.HTTPConnection(endpoint.url.removeprefix("http://"), timeout=5)
+    connection = http.client.HTTPConnection(
+        endpoint.url.removeprefix("http://"), timeout=WAIT_SECONDS
+    )
     try:
         connection.request("POST", path, json.dumps(body))
         with connection.getresponse() as response:
@@ -209,7 +211,9 @@ def test_a_stream_that_holds_ends_with_its_caller_or_with_the_endpoint() -> None
     with ModelEndpoint([{"text": "a|b", "hold": True, "repeat": 2}]) as endpoint:
         with posted(endpoint, "/v1/chat/completions", body) as response:
             assert response.readline().startswith(b"data: ")
-        connection = http.client.HTTPConnection(endpoint.url.removeprefix("http://"), timeout=5)
+        connection = http.client.HTTPConnection(
+            endpoint.url.removeprefix("http://"), timeout=WAIT_SECONDS
+        )
         connection.request("POST", "/v1/chat/completions", json.dumps(body))
         endpoint.wait_for(2)
     connection.close()

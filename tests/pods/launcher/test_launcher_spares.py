@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -51,8 +52,10 @@ def spares_of(launcher: RunningLauncher) -> list[int]:
 
 
 def name_of(pid: int) -> str:
-    with open(f"/proc/{pid}/comm") as file:
-        return file.read().strip()
+    """What a process calls itself; nothing once it is gone."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/comm") as f:
+        return f.read().strip()
+    return ""
 
 
 def wait_for_spare(launcher: RunningLauncher) -> int:

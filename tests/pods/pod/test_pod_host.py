@@ -192,13 +192,17 @@ async def test_a_question_that_nobody_answers_gets_its_default_or_fails(
 
 
 async def test_a_question_ends_with_the_one_who_asked(short_dir: str) -> None:
+    asking = trio.CancelScope()
+
     async def agent(turn: Turn) -> None:
-        with trio.move_on_after(0.02):
+        with asking:
             await turn.ask("?")
         await turn.text("gave up")
 
     async with living_pod(short_dir, agent) as pod, connected(pod) as client:
         await client.request(Run(input="x"))
+        await client.request(WaitFor(until="question", timeout_seconds=WAIT_SECONDS))
+        asking.cancel()
         await until_idle(client)
         closed = next(event for event in pod.events() if event.type == "answer")
         assert closed.data == {"question_id": "q4", "answer": None, "by": "cancelled"}

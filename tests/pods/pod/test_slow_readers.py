@@ -15,7 +15,15 @@ import pytest
 import trio
 import trio.testing
 
-from pod_support import TOKEN, PodFixture, connected, living_pod, make_spec, until_idle
+from pod_support import (
+    TOKEN,
+    WAIT_SECONDS,
+    PodFixture,
+    connected,
+    living_pod,
+    make_spec,
+    until_idle,
+)
 from pods.agents.turn import Turn
 from pods.journal.retention import MIN_SEGMENT_BYTES, Retention
 from pods.pod.main import hello_result
@@ -160,7 +168,7 @@ async def test_a_pod_that_breaks_off_in_the_middle_of_a_line_ends_that_connectio
     async with living_pod(short_dir, echo) as pod, connected(pod) as whole:
         async with trio.open_nursery() as nursery:
             await nursery.start(partial(serve_unix, listener, break_off, log=pod.log.append))
-            with trio.fail_after(5), pytest.raises(NotConnected):
+            with trio.fail_after(WAIT_SECONDS), pytest.raises(NotConnected):
                 async with open_rpc(f"{short_dir}/half", POD_API, token=TOKEN) as client:
                     await client.request(GetStatus())
             nursery.cancel_scope.cancel()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trio
 
-from confined import in_child, outcome
+from confined import CHILD_SECONDS, in_child, outcome
 from pods.agents.held import open_held
 from pods.scope.landlock import abi_version
 from pods.scope.lending import Lending, layer_without, read_lending, write_lending
@@ -92,7 +92,10 @@ def test_what_a_child_was_denied_is_not_lent_to_it_but_may_be_to_another(tree: s
 @needs_landlock
 async def test_a_held_program_is_held_and_its_starter_is_not(tree: str) -> None:
     lent = lending(tree, LentScope(pod="child", rules=(write(f"{tree}/a"),)))
-    with layer_without(ScopeGrant(allow=(write(tree),)), lent) as layer, trio.fail_after(20):
+    with (
+        layer_without(ScopeGrant(allow=(write(tree),)), lent) as layer,
+        trio.fail_after(CHILD_SECONDS),
+    ):
         program = await open_held(
             ["sh", "-c", f"cat; echo y > {tree}/a/f; echo y > {tree}/b/f; exit 3"],
             cwd=tree,

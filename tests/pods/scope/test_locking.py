@@ -19,7 +19,7 @@ from pods_protocol.errors import StorageFailed, TimedOut
 HOLDER = """
 import sys
 from pods.scope.locking import RegistryLock
-with RegistryLock(sys.argv[1], 10.0).held():
+with RegistryLock(sys.argv[1], 30.0).held():
     print("held", flush=True)
     sys.stdin.readline()
 """
@@ -62,7 +62,7 @@ def test_whoever_waits_gets_it_when_it_is_free(path: str, holder: subprocess.Pop
     got = threading.Event()
 
     def wait() -> None:
-        with RegistryLock(path, 10.0).held():
+        with RegistryLock(path, 30.0).held():
             got.set()
 
     thread = threading.Thread(target=wait)
@@ -73,7 +73,7 @@ def test_whoever_waits_gets_it_when_it_is_free(path: str, holder: subprocess.Pop
     assert holder.stdin is not None
     holder.stdin.write("\n")
     holder.stdin.flush()
-    assert got.wait(5)
+    assert got.wait(30.0)
     thread.join()
 
 
@@ -90,7 +90,7 @@ def test_whoever_gave_up_does_not_keep_others_waiting(path: str) -> None:
         pass
     holder.communicate("\n")
     # The place in the line that was given up comes first, and is let go at once.
-    with RegistryLock(path, 5.0).held():
+    with RegistryLock(path, 30.0).held():
         pass
 
 
@@ -100,7 +100,7 @@ def test_a_program_that_takes_the_filelock_alone_is_waited_for(path: str) -> Non
         pass
     assert refused.value.data["holder"] == foreign.pid
     foreign.communicate("\n")
-    with RegistryLock(path, 5.0).held():
+    with RegistryLock(path, 30.0).held():
         pass
 
 

@@ -77,7 +77,7 @@ def test_a_pod_whose_adoption_was_lost_keeps_its_scope(
     path: str, lose: Callable[[str], None]
 ) -> None:
     mine = ScopeRegistry(path)
-    mine.transact(lend(pending("b1", ["w /src/api/**"], seconds=0.5)))
+    mine.transact(lend(pending("b1", ["w /src/api/**"])))
     mine.transact(adopt("b1"))
     lose(path)
     held = lease("b1", ["w /src/api/**"])

@@ -17,6 +17,8 @@ from pods.scope.table import Table
 from pods_protocol.errors import ClientClosed, InternalError, ScopeConflict, TimedOut
 from scope_support import lease, lend, release
 
+WAIT_SECONDS = 30.0
+
 
 class Gate:
     """A registry whose acts wait in their thread until they are let through."""
@@ -33,13 +35,13 @@ class Gate:
     ) -> list[Any]:
         self.batches.append(len(operations))
         self.entered.release()
-        assert self.let_through.acquire(timeout=5)
+        assert self.let_through.acquire(timeout=WAIT_SECONDS)
         if self.error is not None:
             raise self.error
         return self.registry.transact_many(operations)
 
     async def wait_entered(self) -> None:
-        with trio.fail_after(5):
+        with trio.fail_after(WAIT_SECONDS):
             while not self.entered.acquire(blocking=False):
                 await trio.lowlevel.checkpoint()
 
@@ -59,7 +61,7 @@ def gate(registry: ScopeRegistry) -> Iterator[Gate]:
 async def test_the_outcome_comes_back(nursery: trio.Nursery, registry: ScopeRegistry) -> None:
     worker = RegistryWorker(registry)
     await nursery.start(worker.run)
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         assert await worker.submit(lend(lease("a", ["w /a/**"]))) == "a"
         with pytest.raises(ScopeConflict):
             await worker.submit(lend(lease("b", ["w /a/**"])))
@@ -174,7 +176,7 @@ async def test_what_is_cancelled_and_was_refused_needs_no_undo(
 
 async def test_cancelling_worker_and_tasks_at_once_still_undoes(gate: Gate) -> None:
     worker = RegistryWorker(gate)
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with trio.open_nursery() as nursery:
             await nursery.start(worker.run)
 
@@ -247,7 +249,7 @@ async def test_a_failure_of_the_registry_reaches_all_who_wait_and_the_worker_liv
             await worker.submit(lend(lease(name)))
         found.append(refused.value)
 
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with trio.open_nursery() as clients:
             clients.start_soon(ask, "a")
             clients.start_soon(ask, "b")
@@ -266,7 +268,7 @@ async def test_whoever_waits_when_the_worker_ends_is_told(gate: Gate) -> None:
         with pytest.raises(ClientClosed):
             await worker.submit(lend(lease("late")))
 
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with trio.open_nursery() as clients:
             with trio.CancelScope() as working:
                 async with trio.open_nursery() as inner:

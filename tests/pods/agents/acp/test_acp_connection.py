@@ -8,6 +8,7 @@ import sys
 import pytest
 import trio
 
+from pod_support import WAIT_SECONDS
 from pods.agents.acp import connection as connection_module
 from pods.agents.acp.connection import AcpConnection
 from pods.agents.acp.peer import METHOD_NOT_FOUND, Asked, Told
@@ -59,7 +60,7 @@ async def test_an_agent_that_reads_no_answer_is_not_heard_until_it_does(
     monkeypatch.setattr(connection_module, "RECEIVE_BYTES", 4096)
     connection = AcpConnection([sys.executable, "-c", FLOOD], cwd="/", env=dict(os.environ))
     listener = connection.listener = Refusing(connection)
-    with trio.fail_after(10):
+    with trio.fail_after(WAIT_SECONDS):
         async with trio.open_nursery() as nursery:
             await nursery.start(connection.run)
             await listener.done.wait()
@@ -73,7 +74,7 @@ async def test_an_agent_that_closed_its_input_is_still_heard_and_seen_to_end() -
     words = f"import os; os.close(0); [os.write(1, {line!r} % n) for n in range(9)]"
     connection = AcpConnection([sys.executable, "-c", words], cwd="/", env=dict(os.environ))
     listener = connection.listener = Refusing(connection)
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with trio.open_nursery() as nursery:
             await nursery.start(connection.run)
             await connection.ended.wait()
@@ -85,7 +86,7 @@ async def test_words_that_cannot_be_understood_any_more_are_why_it_ended(
 ) -> None:
     words = "import sys; sys.stdout.write('x' * 40_000_000); sys.stdout.flush(); sys.stdin.read()"
     connection = AcpConnection([sys.executable, "-c", words], cwd="/", env=dict(os.environ))
-    with trio.fail_after(10):
+    with trio.fail_after(WAIT_SECONDS):
         async with trio.open_nursery() as nursery:
             await nursery.start(connection.run)
             await connection.ended.wait()

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from acp_support import PERMISSION, data, heard, one_turn, scripted
-from pod_support import connected, living_pod, until, until_idle
+from pod_support import WAIT_SECONDS, connected, living_pod, until, until_idle
 from pods.agents.acp import agent as agent_module
 from pods.agents.acp.agent import AcpAgent
 from pods.agents.loading import load_agent
@@ -197,6 +197,13 @@ async def test_commands_run_in_the_pod_and_their_end_is_told(short_dir: str) -> 
     assert "outside of this pod's scope" in outside["message"]
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent that answers a cancel has long to do so."""
+    monkeypatch.setattr(agent_module, "CANCEL_SECONDS", WAIT_SECONDS)
+
+
+@pytest.mark.usefixtures("patient")
 async def test_a_cancel_reaches_the_agent_which_goes_on_with_its_session(short_dir: str) -> None:
     agent = scripted(short_dir, {"wait": [["text", "begun"], ["hang"]], "*": [["text", "again"]]})
     async with living_pod(short_dir, agent) as pod, connected(pod) as client:
@@ -213,6 +220,7 @@ async def test_a_cancel_reaches_the_agent_which_goes_on_with_its_session(short_d
     assert methods.count("session/new") == 1, "the same process answers both"
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_cancel_settles_the_open_permission_as_cancelled(short_dir: str) -> None:
     agent = scripted(short_dir, {"*": [["permission", PERMISSION]]})
     async with living_pod(short_dir, agent) as pod, connected(pod) as client:
@@ -308,7 +316,7 @@ async def test_what_an_agent_prints_to_the_wire_is_passed_over_and_told(short_di
 
 async def test_an_agent_that_does_not_end_with_its_input_ends_with_its_pod(short_dir: str) -> None:
     agent = scripted(short_dir, {"": {"stays": True}, "*": [["text", "x"]]})
-    with trio.fail_after(10):
+    with trio.fail_after(2 * WAIT_SECONDS):
         async with living_pod(short_dir, agent) as pod, connected(pod) as client:
             await client.request(Run(input="x"))
             await until_idle(client)
