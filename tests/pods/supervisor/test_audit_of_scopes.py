@@ -43,7 +43,7 @@ def by_of(supervisor: Supervisor, pod: str, method: str) -> Any:
 async def wait_restarted(client: aio.PodsClient, pod: str) -> None:
     async with client.events(pod, kinds=("restarted",)) as stream:
         await anext(stream)
-    await client.inspect(pod)
+    await client.wait(pod)  # that it came up is on record by then
 
 
 async def test_a_childs_scope_is_lent_at_each_of_its_lives_and_comes_back_from_each(

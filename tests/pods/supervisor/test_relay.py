@@ -214,6 +214,7 @@ async def test_a_parent_that_is_started_again_is_told_what_it_missed_and_nothing
             assert await told(client, "boss", ("kid", "stopped")) == [
                 *[("kid", "turn_ended")] * 2, ("kid", "stopped"),
             ]  # fmt: skip
+            await client.wait("boss")  # it is told by then, and a moment later that is on record
             restarts = (await client.inspect("boss")).restarts
             assert restarts.total == 1
     assert left_in(pods_environ) == NOTHING

@@ -127,6 +127,7 @@ async def test_the_next_supervisor_takes_up_a_restart_and_what_died_meanwhile(
                     if total == 1:
                         async with client.events("pausing", kinds=("restarted",)) as stream:
                             await stream.__anext__()
+                        await client.wait("pausing")  # that it came up is on record by then
                 while (await client.inspect("pausing")).restarts.attempt < 2:
                     await trio.lowlevel.checkpoint()
                 dies = (await client.inspect("dies")).pod.pid
