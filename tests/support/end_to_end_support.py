@@ -27,7 +27,7 @@ from directories import short_directory
 from pods.keeper.spare import SPARE_NAME
 from supervisor_support import NOTHING, left_in, places_of, processes_of, with_rooms
 
-WAIT_SECONDS = 40.0
+WAIT_SECONDS = 90.0
 """Round every wait: real processes on a machine that runs other suites beside this one."""
 
 PODS = [sys.executable, "-P", "-m", "pods"]
@@ -145,7 +145,7 @@ class Door:
             wire.hello(self.token())
             rows = [pod["name"] for pod in wire.ask("list")["result"]["pods"]]
         return Account(
-            processes=sorted(line for line in left["processes"] if not _is_spare(line)),
+            processes=sorted(line for line in left["processes"] if _stays(line)),
             runtime=[path for path in left["runtime"] if "/spare-" not in path],
             leases=left["leases"],
             journals=sorted(os.listdir(journals)) if journals.exists() else [],
@@ -176,10 +176,11 @@ class Door:
         assert left == NOTHING, left
 
 
-def _is_spare(line: str) -> bool:
-    """Whether a line of `processes_of` is of the spare that the launcher makes when it has time.
+def _stays(line: str) -> bool:
+    """Whether a line of `processes_of` is of a process that somebody has asked for.
 
-    Its keeper and its pod still have the launcher's name where they were forked a moment ago.
+    Not of one that has ended since, nor of the spare that the launcher makes when it has time. The
+    spare's keeper and pod still have the launcher's name where they were forked a moment ago.
     """
     try:
         pid = int(line.partition(":")[0])
@@ -187,7 +188,7 @@ def _is_spare(line: str) -> bool:
         names = {Path(f"/proc/{one}/comm").read_text().strip() for one in (pid, parent)}
     except (OSError, psutil.Error):
         return False
-    return SPARE_NAME in names or names == {"pods-launcher"}
+    return SPARE_NAME not in names and names != {"pods-launcher"}
 
 
 @contextlib.contextmanager

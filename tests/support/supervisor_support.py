@@ -178,9 +178,10 @@ def left_in(environ: dict[str, str]) -> dict[str, list[str]]:
     return {
         "processes": processes_of(environ),
         "runtime": sorted(
-            str(path.relative_to(runtime))
-            for path in (runtime.rglob("*") if runtime.exists() else ())
-            if not path.name.endswith(".lock")
+            os.path.relpath(f"{directory}/{name}", runtime)
+            for directory, below, files in os.walk(runtime)  # a spare's own may go meanwhile
+            for name in (*below, *files)
+            if not name.endswith(".lock")
         ),
         "leases": sorted(registry.read().leases) if (state / "scopes").exists() else [],
     }
