@@ -10,7 +10,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SECONDS = 40.0
+SECONDS = 100.0
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("SpawnPod", {"title": "one"}),
     ("ReadPodOutput", {"pod": "one"}),
     ("ReadPodOutput", {"pod": "nobody"}),
-    ("SendToPod", {"pod": "one", "message": "echo again"}),
+    ("SendToPod", {"pod": "one", "message": "echo again", "if_busy": "queue"}),
     ("SendToPod", {"pod": "one"}),
     ("ListPods", {}),
     ("ListPods", {"all": True}),

@@ -13,7 +13,7 @@ from model_endpoint import ModelEndpoint
 
 pytestmark = pytest.mark.slow
 EXAMPLE = Path(__file__).parents[2] / "examples" / "model_team.py"
-SECONDS = 40.0
+SECONDS = 100.0
 PACKAGES = ("parser", "printer")
 
 

@@ -35,7 +35,7 @@ from pods_tools import BlockingPodsClient, BlockingToolset, PodsClient, Toolset
 from tools_support import BUSY, FakeClient, FakeSupervisor
 
 pytestmark = pytest.mark.slow
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 45.0
 HELLO = "echo hello"
 
 

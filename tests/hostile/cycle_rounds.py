@@ -37,7 +37,7 @@ SAMPLES: Final = 20
 ENOUGH_FOR_MEMORY: Final = 1000
 """Cycles below which the noise of a sample is more than what a leak would make."""
 
-CYCLE_SECONDS: Final = 20.0
+CYCLE_SECONDS: Final = 60.0
 SETTLE_SECONDS: Final = 20.0
 LOOK_SECONDS: Final = 0.2
 """Between two looks at what has not settled yet: nobody announces it."""

@@ -14,6 +14,7 @@ import pytest
 
 CYCLES = Path(__file__).parent / "cycles.py"
 NUMBER = 32
+LONGEST_SECONDS = 240
 UNSHARE = ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child"]
 CAN_UNSHARE = shutil.which("unshare") is not None and (
     subprocess.run([*UNSHARE, "true"], capture_output=True, check=False).returncode == 0
@@ -21,14 +22,14 @@ CAN_UNSHARE = shutil.which("unshare") is not None and (
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(LONGEST_SECONDS + 20)
 @pytest.mark.skipif(not CAN_UNSHARE, reason="needs a PID namespace in which to count")
 def test_nothing_is_left_of_pods_that_ended_in_every_way() -> None:
     done = subprocess.run(
         [sys.executable, str(CYCLES), "--cycles", str(NUMBER)],
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=LONGEST_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
