@@ -100,7 +100,14 @@ def test_hints_go_to_the_supervisor_that_was_named(fake: World, pods: Cli) -> No
     ]
     turn(fake, started=False)
     assert "`pods --supervisor default withdraw api m1`" in pods(*named, "send", "api", "ls")[1]
-    turn(fake, event(6, "question", question_id="q1", prompt="may I?"))
+    turn(fake)
+    question = event(6, "question", question_id="q1", prompt="may I?")
+
+    def ask_at_once(peer: Peer, _params: Json) -> Json:
+        peer.event(question)  # before the answer: what comes with that is shown however late it is
+        return {"last_seq": 6}
+
+    fake.pod.answers["subscribe"] = ask_at_once
     _, _, err = pods(*named, "send", "api", "ls", "--wait", "--timeout", "0.05")
     assert "`pods --supervisor default answer api q1 ANSWER`" in err
     assert "`pods --supervisor default logs -f api`" in err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from client_support import (
     TOKEN,
@@ -254,9 +256,14 @@ async def test_a_wait_without_a_deadline_asks_again(fake: World) -> None:
 # Turns
 
 
-def turn_events(fake: World, *events: Json, hang_up: bool = False) -> None:
-    """The events that follow `run`; `ID` in them becomes the message's id."""
+def turn_events(fake: World, *events: Json, hang_up: bool = False) -> threading.Event:
+    """The events that follow `run`; `ID` in them becomes the message's id.
+
+    Returns:
+        Set once all of them have been sent.
+    """
     peers: list[Peer] = []
+    played = threading.Event()
 
     def subscribe(peer: Peer, _params: Json) -> Json:
         peers.append(peer)  # before the answer: `run` may follow it at once, by another thread
@@ -269,6 +276,7 @@ def turn_events(fake: World, *events: Json, hang_up: bool = False) -> None:
             peers[0].event(one)
         if hang_up:
             fake.pod.hang_up()
+        played.set()
 
     fake.pod.answers["subscribe"] = subscribe
     fake.pod.answers["run"] = lambda _peer, params: {
@@ -278,6 +286,7 @@ def turn_events(fake: World, *events: Json, hang_up: bool = False) -> None:
         "turn": None,
     }
     fake.pod.answers["after run"] = play
+    return played
 
 
 GOOD = (
@@ -318,15 +327,22 @@ async def test_a_turn_of_too_many_events_keeps_the_last(
 
 @pytest.mark.parametrize(("events", "method"), [(GOOD[:3], "cancel"), (GOOD[:1], "withdraw")])
 async def test_a_turn_that_takes_too_long_is_cancelled_or_withdrawn(
-    fake: World, events: tuple[Json, ...], method: str
+    fake: World, events: tuple[Json, ...], method: str, mock_clock: trio.testing.MockClock
 ) -> None:
-    turn_events(fake, *events)
+    """The clock stands still until the client has all of the turn that there is."""
+    played = turn_events(fake, *events)
     fake.pod.answers["cancel"] = always({"turn": 2})
     fake.pod.answers["withdraw"] = always({})
-    with trio.fail_after(5):
-        async with aio.connect() as client:
-            with pytest.raises(TimedOut, match=r"more than 0\.2 s"):
-                await client.pod("api").turn("hello", timeout_seconds=0.2)
+
+    async def take_turn() -> None:
+        with pytest.raises(TimedOut, match=r"more than 20 s"):
+            await client.pod("api").turn("hello", timeout_seconds=20)
+
+    async with aio.connect() as client, trio.open_nursery() as nursery:
+        nursery.start_soon(take_turn)
+        assert await trio.to_thread.run_sync(played.wait, WAIT_SECONDS)
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(20)
     assert len(fake.pod.params_of(method)) == 1
 
 
