@@ -87,6 +87,7 @@ class FakeServer:
         """Stop serving; every thread has ended on return."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
+        self._threads[0].join()  # first: now `hang_up` knows every peer that will ever be
         self._listener.close()
         self.hang_up()
         for thread in self._threads:

@@ -202,6 +202,8 @@ class _Server(ThreadingHTTPServer):
                 connection, address = self.get_request()
             except OSError:
                 return
+            # Here, and not in its thread: who stops us hangs up on all that were accepted.
+            self.endpoint.connected(connection)
             self.process_request(connection, address)
 
     def stop_accepting(self) -> None:
@@ -222,10 +224,6 @@ class _Handler(BaseHTTPRequestHandler):
     def endpoint(self) -> ModelEndpoint:
         """Whose script it is."""
         return cast("_Server", self.server).endpoint
-
-    def setup(self) -> None:
-        super().setup()
-        self.endpoint.connected(self.connection)
 
     def finish(self) -> None:
         self.endpoint.disconnected(self.connection)
