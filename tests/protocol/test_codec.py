@@ -381,7 +381,7 @@ def test_orjson_finds_loaded_what_it_would_load_while_ctrl_c_can_crash_it() -> N
         [sys.executable, "-c", LOADED_BY_ORJSON],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=True,
     )
     assert done.stdout == "\n"

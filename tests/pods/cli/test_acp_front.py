@@ -10,6 +10,7 @@ import trio.testing
 
 from pods.cli.acp_stdio import AcpFront
 from pods.client.pod_handle import Pod
+from supervisor_support import WAIT_SECONDS
 
 
 class BusyPod:
@@ -28,7 +29,7 @@ async def test_a_cancel_without_a_prompt_leaves_the_turn_of_somebody_else_alone(
     pod = BusyPod()
     editor, ours = trio.testing.memory_stream_pair()
     front = AcpFront(cast("Pod", pod), "s", ours, ours)
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(front.run)
             lines: list[dict[str, Any]] = [

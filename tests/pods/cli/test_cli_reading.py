@@ -16,6 +16,7 @@ from pods.cli import main, render
 from pods.cli.transcript import TEXT_KINDS
 from pods_protocol.errors import PodEnded, UnknownPod
 from pods_protocol.events import ASSISTANT_TEXT_KINDS
+from supervisor_support import WAIT_SECONDS
 
 JOURNAL: list[Json] = [
     event(1, "status", turn=None, state="starting"),
@@ -335,7 +336,7 @@ def test_attach_sends_lines_shows_events_and_leaves_the_pod_running(
         return {"message_id": "m", "state": "started", "turn": 1, "position": None}
 
     def leave_once_sent() -> None:
-        assert sent.wait(5)
+        assert sent.wait(WAIT_SECONDS)
         terminal.leave()
 
     fake.pod.answers["run"] = run

@@ -19,6 +19,7 @@ from pods.paths import check_name, places_from
 from pods_protocol.errors import NotConnected, StorageFailed
 from pods_tools.mcp import McpServer
 from pods_tools.result import ToolResult
+from supervisor_support import WAIT_SECONDS
 
 
 class FakeRelay:
@@ -31,9 +32,9 @@ class FakeRelay:
 
     def call(self, name: str, _arguments: Any, _running: RunningCall) -> ToolResult:
         if name == "Last":
-            self.first.get(timeout=5).join()
+            self.first.get(timeout=WAIT_SECONDS).join()
         elif name == "Long":
-            assert self.enough.wait(5)
+            assert self.enough.wait(WAIT_SECONDS)
         else:
             self.first.put(threading.current_thread())
         return ToolResult(summary=name)
@@ -74,7 +75,9 @@ class Pipes:
 
 
 @pytest.fixture
-def pipes() -> Iterator[Pipes]:
+def pipes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipes]:
+    """Calls have as long as they need once the host has hung up, which is at once here."""
+    monkeypatch.setattr(mcp_stdio, "FAREWELL_SECONDS", WAIT_SECONDS)
     made = Pipes()
     yield made
     made.close(*made.open)

@@ -134,7 +134,7 @@ async def test_a_pod_s_connection_is_kept_and_made_anew_when_it_broke(fake: Worl
 
 async def test_requests_at_once_share_one_connection(fake: World) -> None:
     fake.pod.answers["ping"] = always({})
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with aio.connect() as client, trio.open_nursery() as nursery:
             for _ in range(5):
                 nursery.start_soon(client.ask, "api", Ping())
@@ -301,7 +301,7 @@ GOOD = (
 
 async def test_a_turn_is_gathered_from_its_own_events(fake: World) -> None:
     turn_events(fake, *GOOD)
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with aio.connect() as client:
             result = await client.pod("api").turn("hello", if_busy="queue")
     assert result.ok
@@ -318,7 +318,7 @@ async def test_a_turn_of_too_many_events_keeps_the_last(
 ) -> None:
     monkeypatch.setattr(turns, "MAX_TURN_EVENTS", 2)
     turn_events(fake, *GOOD)
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with aio.connect() as client:
             result = await client.pod("api").turn("hello")
     assert result.truncated
@@ -348,7 +348,7 @@ async def test_a_turn_that_takes_too_long_is_cancelled_or_withdrawn(
 
 async def test_a_withdrawn_message_ends_its_turn_as_an_error(fake: World) -> None:
     turn_events(fake, event(5, "message_withdrawn", message_id="ID", reason="withdrawn"))
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with aio.connect() as client:
             with pytest.raises(Undelivered, match="withdrawn") as caught:
                 await client.pod("api").turn("hello")
@@ -357,7 +357,7 @@ async def test_a_withdrawn_message_ends_its_turn_as_an_error(fake: World) -> Non
 
 async def test_a_message_that_its_pod_never_got_to_says_so(fake: World) -> None:
     turn_events(fake, event(5, "message_withdrawn", message_id="ID", reason="undelivered"))
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with aio.connect() as client:
             with pytest.raises(Undelivered, match="not delivered: its pod ended") as caught:
                 await client.pod("api").turn("hello")
@@ -370,7 +370,7 @@ async def test_a_pod_that_ends_before_the_turn_is_an_error(fake: World) -> None:
     ended = always(PodEnded("cannot connect: ended"))
     fake.supervisor.answers["connect"] = lambda peer, params: next(connects, ended)(peer, params)
     fake.supervisor.answers["read"] = always(read_page([]))
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with aio.connect() as client:
             with pytest.raises((PodEnded, NotConnected)):
                 await client.pod("api").turn("hello")

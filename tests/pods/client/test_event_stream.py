@@ -10,6 +10,7 @@ import trio
 from client_support import HangUp, Json, Peer, World, always, event, read_page, world
 from pods.client import aio, stream
 from pods_protocol.errors import ClientClosed, NotConnected, PodEnded, UnknownPod
+from supervisor_support import WAIT_SECONDS
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def texts(*seqs: int) -> list[Json]:
 
 async def test_a_broken_connection_costs_no_event_and_repeats_none(fake: World) -> None:
     subscriptions(fake, texts(1, 2), texts(3), None)
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with aio.connect() as client, client.events("api") as events:
             assert [(await events.__anext__()).seq for _ in range(3)] == [1, 2, 3]
             assert "cursor=3" in repr(events)
@@ -58,7 +59,7 @@ async def test_the_rest_of_an_ended_pod_comes_from_its_journal(fake: World) -> N
         read_page(texts(10)),
     ]
     fake.supervisor.answers["read"] = lambda _peer, _params: pages.pop(0)
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with aio.connect() as client:
             seqs = [one.seq async for one in client.events("api", kinds=["text"])]
     assert seqs == [1, 2, 3, 10]
@@ -72,7 +73,7 @@ async def test_a_pod_whose_socket_is_gone_is_asked_about_before_it_counts_as_bro
     fake.pod.close()
     fake.supervisor.answers["wait"] = always(ENDED)
     fake.supervisor.answers["read"] = always(read_page(texts(1)))
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with aio.connect() as client:
             assert [one.seq async for one in client.events("api")] == [1]
             fake.supervisor.answers["wait"] = always({**ENDED, "timed_out": True})
@@ -85,7 +86,7 @@ async def test_a_reader_that_is_behind_gets_everything_from_a_bounded_buffer(
 ) -> None:
     monkeypatch.setattr(stream, "MAX_BUFFERED_EVENTS", 3)
     subscriptions(fake, texts(1, 2, 3, 4, 5, 6), texts(4, 5), None)
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with aio.connect() as client, client.events("api") as events:
             seqs = [(await events.__anext__()).seq for _ in range(5)]
     assert seqs == [1, 2, 3, 4, 5]
@@ -94,7 +95,7 @@ async def test_a_reader_that_is_behind_gets_everything_from_a_bounded_buffer(
 
 async def test_a_pod_that_always_hangs_up_is_given_up(fake: World) -> None:
     subscriptions(fake)
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with aio.connect() as client:
             with pytest.raises(NotConnected, match="in a row"):
                 await client.events("api").__anext__()
@@ -110,7 +111,7 @@ async def test_an_unknown_pod_is_said_at_the_first_event(fake: World) -> None:
 
 async def test_a_closed_stream_wakes_its_reader_and_closing_again_is_nothing(fake: World) -> None:
     subscriptions(fake, None)
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with aio.connect() as client:
             events = client.events("api")
             await events.__aenter__()

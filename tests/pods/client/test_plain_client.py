@@ -25,6 +25,7 @@ from pods_protocol.errors import (
     TooLarge,
     UnknownPod,
 )
+from supervisor_support import WAIT_SECONDS
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def server(short_dir: str) -> Iterator[FakeServer]:
     made.close()
 
 
-def connect(server: FakeServer, timeout: float = 5.0) -> PlainClient:
+def connect(server: FakeServer, timeout: float = WAIT_SECONDS) -> PlainClient:
     return PlainClient(server.path, TOKEN, timeout=timeout)
 
 
@@ -61,7 +62,7 @@ def test_a_refusal_is_raised_with_its_class_and_data(server: FakeServer) -> None
 
 def test_a_wrong_token_is_refused_and_the_connection_is_closed(server: FakeServer) -> None:
     with pytest.raises(NotAuthorized):
-        PlainClient(server.path, "wrong", timeout=5)
+        PlainClient(server.path, "wrong", timeout=WAIT_SECONDS)
 
 
 def test_the_token_is_in_no_repr(server: FakeServer) -> None:
@@ -71,12 +72,12 @@ def test_the_token_is_in_no_repr(server: FakeServer) -> None:
 
 def test_nobody_there_is_not_connected(short_dir: str) -> None:
     with pytest.raises(NotConnected, match="No such file"):
-        PlainClient(f"{short_dir}/none", TOKEN, timeout=5)
+        PlainClient(f"{short_dir}/none", TOKEN, timeout=WAIT_SECONDS)
 
 
 def test_a_path_that_no_socket_can_have_is_not_connected() -> None:
     with pytest.raises(NotConnected, match="too long"):
-        PlainClient("/tmp/" + "x" * 200, TOKEN, timeout=5)
+        PlainClient("/tmp/" + "x" * 200, TOKEN, timeout=WAIT_SECONDS)
 
 
 def test_a_server_that_says_nothing_times_out(short_dir: str) -> None:
@@ -152,7 +153,7 @@ def test_events_that_come_before_an_answer_are_kept_for_the_reader(server: FakeS
     server.answers["after subscribe"] = late
     with connect(server) as client:
         assert client.subscribe(4, ["text"]) == 5
-        assert [one["seq"] for one in client.events(timeout=5)] == [5, 6]
+        assert [one["seq"] for one in client.events(timeout=WAIT_SECONDS)] == [5, 6]
     assert server.params_of("subscribe") == [{"since": 4, "kinds": ["text"]}]
 
 
@@ -200,13 +201,13 @@ def test_too_many_events_before_an_answer_end_the_connection(
 @pytest.mark.parametrize("line", [b"nonsense\n", b"[1, 2]\n", b"\xff\xfe\n"])
 def test_what_is_no_answer_is_a_parse_error(short_dir: str, line: bytes) -> None:
     with speaking(f"{short_dir}/odd", line), pytest.raises(ParseError, match="no pods server"):
-        PlainClient(f"{short_dir}/odd", TOKEN, timeout=5)
+        PlainClient(f"{short_dir}/odd", TOKEN, timeout=WAIT_SECONDS)
 
 
 def test_an_endless_line_is_cut_off(short_dir: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plain, "MAX_ANSWER_BYTES", 1000)
     with speaking(f"{short_dir}/odd", b"x" * 5000), pytest.raises(TooLarge):
-        PlainClient(f"{short_dir}/odd", TOKEN, timeout=5)
+        PlainClient(f"{short_dir}/odd", TOKEN, timeout=WAIT_SECONDS)
 
 
 def test_an_error_about_the_connection_itself_is_raised(short_dir: str) -> None:
@@ -215,14 +216,14 @@ def test_an_error_about_the_connection_itself_is_raised(short_dir: str) -> None:
         speaking(f"{short_dir}/odd", line.encode() + b"\n"),
         pytest.raises(PodsError, match="cannot parse that"),
     ):
-        PlainClient(f"{short_dir}/odd", TOKEN, timeout=5)
+        PlainClient(f"{short_dir}/odd", TOKEN, timeout=WAIT_SECONDS)
 
 
 def test_an_answer_in_single_bytes_is_put_together(short_dir: str) -> None:
     hello = json.dumps({"id": 1, "result": {"server": "pod"}}).encode() + b"\n"
     with (
         speaking(f"{short_dir}/slow", *(bytes([byte]) for byte in hello)),
-        PlainClient(f"{short_dir}/slow", TOKEN, timeout=5) as client,
+        PlainClient(f"{short_dir}/slow", TOKEN, timeout=WAIT_SECONDS) as client,
     ):
         assert client.hello == {"server": "pod"}
 

@@ -36,7 +36,7 @@ from pods_protocol.errors import (
 )
 from pods_protocol.pod_messages import Ping
 from pods_protocol.supervisor_messages import ListPods
-from supervisor_support import with_rooms
+from supervisor_support import WAIT_SECONDS, with_rooms
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_a_blocking_call_refuses_a_time_that_nobody_can_wait_too(fake: World) ->
 
 
 def test_several_threads_may_use_one_client(fake: World) -> None:
-    inside = threading.Barrier(4, timeout=10)
+    inside = threading.Barrier(4, timeout=WAIT_SECONDS)
 
     def slow_list(_peer: Peer, _params: Json) -> Json:
         inside.wait()  # passes only when four requests are under way at once
@@ -118,7 +118,7 @@ def test_several_threads_may_use_one_client(fake: World) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(WAIT_SECONDS)
     assert answered == [0, 0, 0, 0]
     fake.supervisor.answers["list"] = always({"pods": [], "capacity": capacity()})
     shared = clients[0]
@@ -126,7 +126,7 @@ def test_several_threads_may_use_one_client(fake: World) -> None:
     for thread in sharing:
         thread.start()
     for thread in sharing:
-        thread.join(10)
+        thread.join(WAIT_SECONDS)
     for client in clients:
         client.close()
 
@@ -136,7 +136,7 @@ def test_ctrl_c_cancels_the_call_and_the_client_goes_on(fake: World) -> None:
 
     def interrupt(_peer: Peer, _params: Json) -> Json:
         os.kill(os.getpid(), signal.SIGINT)
-        assert release.wait(10)
+        assert release.wait(WAIT_SECONDS)
         return {"pods": [], "capacity": capacity()}
 
     with sync.connect() as client:
@@ -153,7 +153,7 @@ def test_closing_wakes_whoever_waits(fake: World) -> None:
 
     def never(_peer: Peer, _params: Json) -> Json:
         asked.set()
-        assert release.wait(10)
+        assert release.wait(WAIT_SECONDS)
         return {"pods": [], "capacity": capacity()}
 
     caught: list[BaseException] = []
@@ -168,9 +168,9 @@ def test_closing_wakes_whoever_waits(fake: World) -> None:
     fake.supervisor.answers["list"] = never
     thread = threading.Thread(target=ask)
     thread.start()
-    assert asked.wait(10)
+    assert asked.wait(WAIT_SECONDS)
     client.close()
-    thread.join(10)
+    thread.join(WAIT_SECONDS)
     release.set()
     assert [type(error) for error in caught] == [ClientClosed]
 
@@ -320,7 +320,7 @@ def test_a_client_that_was_never_closed_is_left_before_the_interpreter_ends(
         env=with_rooms(pods_environ),
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=WAIT_SECONDS,
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "left\n", "")

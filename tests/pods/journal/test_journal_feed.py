@@ -17,6 +17,7 @@ from pods.journal.store import Journal
 from pods.rpc.stream import UnixStream
 from pods_protocol.errors import StorageFailed
 from pods_protocol.events import Event
+from process_support import WAIT_SECONDS
 
 DELTA = {"text": "x" * 40}
 
@@ -28,7 +29,7 @@ def text(journal: Journal, count: int = 1) -> None:
 async def settle(sink: FakeSink, journal: Journal) -> None:
     """Let the sink take everything; then it must have come to the journal's end."""
     sink.drain()
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         while not sink.seqs or sink.seqs[-1] < journal.last_seq:
             await trio.testing.wait_all_tasks_blocked()
             sink.drain()
@@ -218,7 +219,7 @@ async def test_a_sink_that_raises_ends_its_own_pump_and_nothing_else(
         await trio.testing.wait_all_tasks_blocked()
         text(journal)
         text(journal)
-        with trio.fail_after(5):
+        with trio.fail_after(WAIT_SECONDS):
             await ended.wait()
         assert good.seqs == [1, 2]
         nursery.cancel_scope.cancel()
@@ -229,7 +230,7 @@ async def test_a_replay_over_damage_is_refused_after_what_is_good(tmp_path: Path
         text(journal, 3)
         damage(tmp_path, 1, b"garbage\n")
         sink = FakeSink()
-        with trio.fail_after(5), pytest.raises(StorageFailed, match="no event"):
+        with trio.fail_after(WAIT_SECONDS), pytest.raises(StorageFailed, match="no event"):
             await Feed(journal, batch_bytes=1).pump(sink, since=0)
         assert sink.seqs == [1]
 
@@ -238,7 +239,7 @@ async def test_a_file_that_vanishes_is_refused_and_never_waited_for(tmp_path: Pa
     with Journal.open(str(tmp_path)) as journal:
         text(journal, 3)
         damage(tmp_path, 0, b"")
-        with trio.fail_after(5), pytest.raises(StorageFailed, match="the file ends"):
+        with trio.fail_after(WAIT_SECONDS), pytest.raises(StorageFailed, match="the file ends"):
             await Feed(journal).pump(FakeSink(), since=0)
 
 
@@ -293,7 +294,7 @@ async def test_waiting_beyond_a_cursor_returns_at_once_or_with_the_next_event(
     with Journal.open(str(tmp_path)) as journal:
         feed = Feed(journal)
         text(journal)
-        with trio.fail_after(5):
+        with trio.fail_after(WAIT_SECONDS):
             await feed.wait_beyond(0)
         woken: list[int] = []
 
@@ -448,7 +449,7 @@ async def test_over_a_socket_a_reader_that_stalls_gets_all_of_it_in_order(
             assert stream.pending_bytes < 100_000
         received = bytearray()
         reader = UnixStream(theirs)
-        with trio.fail_after(10):
+        with trio.fail_after(WAIT_SECONDS):
             while received.count(b"\n") < journal.last_seq:
                 received += await reader.receive()
         assert seqs_of(bytes(received)) == list(range(1, 1601))

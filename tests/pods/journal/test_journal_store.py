@@ -19,6 +19,7 @@ from pods.journal.events import decode_event
 from pods.journal.reader import iterate, last_seq
 from pods.journal.store import Journal
 from pods_protocol.errors import InvalidParams, PodRunning, StorageFailed, TooLarge
+from process_support import WAIT_SECONDS
 
 FILE = "00000000000000000001.jsonl"
 DELTA = {"text": "hello"}
@@ -397,7 +398,7 @@ def test_a_writer_that_is_killed_leaves_every_acknowledged_event_and_frees_the_l
         assert last_seq(str(tmp_path)) >= acknowledged[-1]
         process.send_signal(signal.SIGKILL)
         acknowledged += [int(line) for line in process.stdout if line.endswith("\n")]
-        process.wait(timeout=10)
+        process.wait(timeout=WAIT_SECONDS)
     with Journal.open(str(tmp_path)) as journal:
         assert journal.last_seq >= acknowledged[-1]
         journal.append("text", DELTA)

@@ -49,6 +49,7 @@ from pods_protocol.pod_messages import (
     WaitFor,
     WaitForResult,
 )
+from process_support import WAIT_SECONDS
 
 TOKEN = "t" * 64
 
@@ -118,7 +119,7 @@ async def test_a_request_is_answered_to_its_asker(start_server: StartServer) -> 
         return RunResult(message_id=message.input, state="started", turn=1)
 
     server = await start_server({"run": run})
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with opened(server) as one, opened(server) as two:
             answers: list[RunResult] = []
 
@@ -137,7 +138,7 @@ async def test_a_wrong_token_is_refused_and_the_connection_ends(
     start_server: StartServer,
 ) -> None:
     server = await start_server({"ping": pong})
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         with pytest.raises(NotAuthorized):
             async with opened(server, token="x" * 64):
                 raise AssertionError("not reached")
@@ -150,7 +151,7 @@ async def test_another_protocol_version_is_told_what_is_spoken_here(
     stream = await connect_unix(server.path)
     hello = {"token": TOKEN, "protocol": 99, "client": ""}
     line = {"jsonrpc": "2.0", "id": 1, "method": "hello", "params": hello}
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         stream.send(json.dumps(line).encode() + b"\n")
         answer = json.loads(await stream.receive())
         assert await stream.receive() == b""
@@ -167,7 +168,7 @@ async def test_a_peer_of_another_user_is_refused(
 
     server = await start_server({})
     monkeypatch.setattr(UnixStream, "peer", foreign)
-    with trio.fail_after(5), pytest.raises(NotAuthorized, match="belongs to user"):
+    with trio.fail_after(WAIT_SECONDS), pytest.raises(NotAuthorized, match="belongs to user"):
         async with opened(server):
             raise AssertionError("not reached")
 
@@ -186,7 +187,7 @@ async def test_a_real_peer_of_another_user_is_refused(
     )
     hello = {"token": TOKEN, "protocol": PROTOCOL_VERSION, "client": ""}
     line = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "hello", "params": hello})
-    with trio.fail_after(10):
+    with trio.fail_after(WAIT_SECONDS):
         done = await trio.run_process(
             ["/usr/bin/env", "python3", "-I", "-c", program, server.path, line],
             capture_stdout=True,
@@ -216,7 +217,7 @@ async def test_a_line_without_an_end_is_refused_at_the_cap(start_server: StartSe
     stream = await connect_unix(server.path)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stream.run_writer)
-        with trio.fail_after(10):
+        with trio.fail_after(WAIT_SECONDS):
             stream.send(b"x" * (2 * MAX_LINE_BYTES))
             answer = json.loads(await stream.receive())
             assert answer["error"]["data"]["code"] == TooLarge.CODE
@@ -224,7 +225,7 @@ async def test_a_line_without_an_end_is_refused_at_the_cap(start_server: StartSe
                 pass
         stream.close()
         nursery.cancel_scope.cancel()
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with opened(server) as client:  # nobody else noticed
             await client.request(Ping())
 
@@ -240,7 +241,7 @@ async def test_an_error_of_a_handler_reaches_the_asker_with_its_type_and_data(
         raise TimedOut("cannot wait: too long", timeout_seconds=1)
 
     server = await start_server({"run": run, "wait": wait})
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with opened(server) as client:
             with pytest.raises(AlreadyRunning) as refused:
                 await client.request(Run(input="x"))
@@ -260,7 +261,7 @@ async def test_a_bug_in_a_handler_is_answered_logged_and_survived(
         raise ZeroDivisionError("another")
 
     server = await start_server({"run": run, "wait": wait, "ping": pong})
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with opened(server) as client:
             with pytest.raises(InternalError) as first:
                 await client.request(Run(input="x"))
@@ -278,7 +279,7 @@ async def test_a_slow_request_does_not_hold_up_the_next(start_server: StartServe
         raise AssertionError
 
     server = await start_server({"wait": wait, "ping": pong})
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with opened(server) as client, trio.open_nursery() as nursery:
             nursery.start_soon(client.request, WaitFor())
             await trio.testing.wait_all_tasks_blocked()
@@ -304,7 +305,7 @@ async def test_requests_under_way_are_bounded(start_server: StartServer) -> None
             refused.append(error)
             release.set()
 
-    with trio.fail_after(10):
+    with trio.fail_after(WAIT_SECONDS):
         async with opened(server) as client, trio.open_nursery() as nursery:
             for _ in range(server_module.MAX_IN_FLIGHT + 1):
                 nursery.start_soon(ask, client)
@@ -318,7 +319,7 @@ async def test_an_answer_over_the_line_cap_becomes_an_error(start_server: StartS
         return GetHistoryResult(entries=(entry,), next=1)
 
     server = await start_server({"history": history, "ping": pong})
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with opened(server) as client:
             with pytest.raises(TooLarge):
                 await client.request(GetHistory())
@@ -333,7 +334,7 @@ async def test_notifications_reach_the_callback_in_order(start_server: StartServ
 
     server = await start_server({"cancel": cancel})
     seen: list[tuple[str, int]] = []
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with open_rpc(
             server.path,
             POD_API,
@@ -351,7 +352,7 @@ async def test_waiting_requests_fail_when_the_server_goes(start_server: StartSer
         raise AssertionError
 
     server = await start_server({"wait": wait})
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with opened(server) as client:
             with pytest.raises(NotConnected):
                 await client.request(WaitFor())
@@ -369,7 +370,7 @@ async def test_an_answer_nobody_waits_for_any_more_is_dropped(start_server: Star
         return WaitForResult(reached=True, state="idle", last_seq=0)
 
     server = await start_server({"wait": wait, "ping": pong})
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with opened(server) as client:
             with pytest.raises(TimedOut, match="may still act"):
                 await client.request(WaitFor(), timeout_seconds=0.01)
@@ -430,7 +431,7 @@ async def test_a_connection_nobody_accepts_times_out(
 
 async def test_the_bodys_exception_comes_out_as_it_went_in(start_server: StartServer) -> None:
     server = await start_server({})
-    with trio.fail_after(5), pytest.raises(ZeroDivisionError):
+    with trio.fail_after(WAIT_SECONDS), pytest.raises(ZeroDivisionError):
         async with opened(server):
             raise ZeroDivisionError
 
@@ -446,7 +447,7 @@ async def test_a_server_that_gives_up_on_the_connection_ends_it(short_dir: str) 
         sock.sendall(json.dumps(line).encode() + b"\n")
         sock.close()
 
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(serve)
             with pytest.raises(NotConnected):
@@ -457,7 +458,7 @@ async def test_a_server_that_gives_up_on_the_connection_ends_it(short_dir: str) 
 
 async def test_one_broken_connection_reaches_no_other(start_server: StartServer) -> None:
     server = await start_server({"ping": pong})
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with opened(server) as client:
             for half in (b'{"jsonrpc":', b"not json\n", b"\xff\xfe\n", b""):
                 stream = await connect_unix(server.path)
@@ -480,7 +481,7 @@ async def test_a_bug_in_a_connection_is_logged_and_the_next_is_served(
         await serve_unix(listener, broken, log=logged.append, task_status=task_status)
 
     await nursery.start(serve)
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         for _ in range(2):
             stream = await connect_unix(f"{short_dir}/s")
             assert await stream.receive() == b""
@@ -495,7 +496,7 @@ async def test_connections_are_bounded(
 ) -> None:
     monkeypatch.setattr(server_module, "MAX_CONNECTIONS", 1)
     server = await start_server({"ping": pong})
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with opened(server) as client:
             with pytest.raises(NotConnected):
                 async with opened(server):
@@ -534,7 +535,7 @@ async def test_running_out_of_descriptors_is_survived(
         await serve_unix(faulty, server.serve, log=print, task_status=task_status)
 
     await nursery.start(serve)
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with opened(server) as client:
             await client.request(Ping())
     assert not failures
@@ -546,7 +547,7 @@ async def test_an_accept_that_fails_for_good_ends_the_listener(short_dir: str) -
     listener = bind_unix(f"{short_dir}/s")
     faulty: Any = FaultyListener(listener, [OSError(errno.EBADF, "gone")])
     server = Server(f"{short_dir}/s", {})
-    with trio.fail_after(5), pytest.raises(ExceptionGroup):
+    with trio.fail_after(WAIT_SECONDS), pytest.raises(ExceptionGroup):
         await serve_unix(faulty, server.serve, log=print)
     listener.close()
 

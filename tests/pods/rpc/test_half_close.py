@@ -24,6 +24,7 @@ from pods_protocol.pod_messages import (
     Subscribe,
     SubscribeResult,
 )
+from process_support import WAIT_SECONDS
 
 HELLO = {"token": "t", "protocol": PROTOCOL_VERSION, "client": ""}
 ANSWER = ReadEventsResult(events=(), next=0, last_seq=0, truncated=False, state="idle")
@@ -53,7 +54,7 @@ async def served(
         params = HELLO if method == "hello" else {}
         line = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
         client.send(json.dumps(line).encode() + b"\n")
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(serve)
             try:

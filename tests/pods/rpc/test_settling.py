@@ -16,6 +16,7 @@ from pods_protocol.api import POD_API
 from pods_protocol.bounds import PROTOCOL_VERSION
 from pods_protocol.errors import Busy
 from pods_protocol.pod_messages import Empty, Hello, HelloResult, Ping, Subscribe, SubscribeResult
+from process_support import WAIT_SECONDS
 
 HELLO = {"token": "t", "protocol": PROTOCOL_VERSION, "client": ""}
 
@@ -42,7 +43,7 @@ async def answered_when_settling(
             params = HELLO if method == "hello" else {}
             line = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
             ours.sendall(json.dumps(line).encode() + b"\n")
-        with trio.fail_after(5):
+        with trio.fail_after(WAIT_SECONDS):
             async with trio.open_nursery() as nursery:
 
                 async def serve() -> None:

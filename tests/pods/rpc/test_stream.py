@@ -14,6 +14,7 @@ from pods.rpc import stream as stream_module
 from pods.rpc.stream import UnixStream, connect_unix
 from pods.rpc.unix import bind_unix
 from pods_protocol.errors import NotConnected, PathTooLong
+from process_support import WAIT_SECONDS
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ Pair = tuple[UnixStream, UnixStream]
 async def test_what_is_sent_arrives_at_once(pair: Pair) -> None:
     left, right = pair
     assert left.send(b"hello\n")
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         assert await right.receive() == b"hello\n"
 
 
@@ -40,7 +41,7 @@ async def test_what_the_kernel_does_not_take_waits_and_keeps_its_order(pair: Pai
     assert not left.send(big)
     assert not left.send(b"the end")
     received = bytearray()
-    with trio.fail_after(10):
+    with trio.fail_after(WAIT_SECONDS):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(left.run_writer)
             while len(received) < len(big) + 7:
@@ -58,7 +59,7 @@ async def test_a_peer_that_never_reads_is_cut_off_at_the_bound(pair: Pair) -> No
         left.send(piece)
     assert left.broken
     assert left.pending_bytes == 0
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         await left.drained()
         await left.run_writer()
         while await right.receive():
@@ -69,7 +70,7 @@ async def test_a_peer_that_never_reads_is_cut_off_at_the_bound(pair: Pair) -> No
 async def test_a_waiter_for_space_goes_on_when_the_connection_breaks(pair: Pair) -> None:
     left, right = pair
     left.send(b"x" * 4 * 1024 * 1024)
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(left.drained)
             nursery.start_soon(left.run_writer)
@@ -85,7 +86,7 @@ async def test_closing_ends_every_task_that_waits_in_it(pair: Pair) -> None:
     async def read() -> None:
         ends.append(await left.receive())
 
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(read)
             nursery.start_soon(left.run_writer)
@@ -100,7 +101,7 @@ async def test_closing_ends_every_task_that_waits_in_it(pair: Pair) -> None:
 async def test_closing_while_bytes_wait_lets_their_sender_go(pair: Pair) -> None:
     left, _right = pair
     left.send(b"x" * 4 * 1024 * 1024)
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(left.run_writer)
             nursery.start_soon(left.drained)
@@ -117,7 +118,7 @@ async def test_a_peer_that_sends_without_pause_lets_other_tasks_run(pair: Pair) 
     async def bystander() -> None:
         ran.append(True)
 
-    with trio.fail_after(10):
+    with trio.fail_after(WAIT_SECONDS):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(left.run_writer)
             nursery.start_soon(bystander)
@@ -133,7 +134,7 @@ async def test_a_cancelled_reader_loses_nothing_that_came(pair: Pair) -> None:
     for _ in range(pieces):
         left.send(b"y" * stream_module.BUSY_READ_BYTES)
     sent, received = pieces * stream_module.BUSY_READ_BYTES, 0
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(left.run_writer)
             while received < sent:
@@ -151,7 +152,7 @@ async def test_the_other_side_reads_to_the_end_after_an_end_of_sending(pair: Pai
     left.send(b"last words")
     left.end_of_sending()
     left.end_of_sending()
-    with trio.fail_after(5):
+    with trio.fail_after(WAIT_SECONDS):
         assert await right.receive() == b"last words"
         assert await right.receive() == b""
 
@@ -177,7 +178,7 @@ async def test_a_full_backlog_is_waited_for(short_dir: str) -> None:
     async def connect() -> None:
         streams.append(await connect_unix(path))
 
-    with trio.fail_after(10):
+    with trio.fail_after(WAIT_SECONDS):
         async with trio.open_nursery() as nursery:
             for _ in range(4):
                 nursery.start_soon(connect)
