@@ -72,6 +72,8 @@ class KeeperLink:
         self._token = token
         self._name = name
         self._watching = trio.CancelScope()
+        self._asked = 0
+        self._askers = trio.lowlevel.ParkingLot()
 
     def __repr__(self) -> str:
         return f"<KeeperLink of {self._name}>"
@@ -117,7 +119,21 @@ class KeeperLink:
         Raises:
             NotConnected, TimedOut: it does not answer.
         """
-        return await ask_keeper(self._socket, self._token, self._name, message)
+        self._asked += 1
+        try:
+            return await ask_keeper(self._socket, self._token, self._name, message)
+        finally:
+            self._asked -= 1
+            self._askers.unpark_all()
+
+    async def wait_answered(self) -> None:
+        """Wait until whatever was asked has its answer, or has none to expect.
+
+        Who waits goes on after whoever asked. A keeper that ends with its answer may be seen to end
+        before the answer is heard.
+        """
+        while self._asked:
+            await self._askers.park()
 
     def close(self) -> None:
         """Watch no longer; idempotent."""

@@ -131,6 +131,8 @@ async def wait_tree_gone(supervisor: Supervisor, live: LivePod) -> ExitRecord:
     if not witnessed:
         await wait_nothing_left(supervisor, live.id)
     # A keeper that was asked ends once it has answered, which may be heard before the answer is.
+    if live.keeper is not None:
+        await live.keeper.wait_answered()
     said = read_record(live.directory) or live.last_word
     if said is not None:
         return said

@@ -6,9 +6,11 @@ import os
 import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from pods.client import aio
 from pods.keeper import record as keeper_record
@@ -19,6 +21,7 @@ from pods.supervisor.core import Supervisor
 from pods.supervisor.live import LivePod
 from pods.supervisor.processes import signal_process, wait_process_gone
 from pods_protocol.events import Event
+from pods_protocol.process_messages import KeeperStatus
 from pods_protocol.supervisor_api import SUPERVISOR_API
 from pods_protocol.supervisor_messages import SubscribeLifecycle
 from pods_protocol.values import ProcessIdentity
@@ -245,6 +248,27 @@ async def test_what_a_keeper_cannot_write_of_a_pods_end_it_is_asked_for(
         answer = await client.wait("p", until="ended", timeout_seconds=WITHIN_SECONDS)
         assert [outcome.state for outcome in answer.ready] == ["failed"]
         assert "signal 9" in (await client.inspect("p")).reason
+
+
+async def test_what_a_keeper_has_said_counts_though_its_own_end_is_heard_of_first(
+    pods_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overdue, "PATIENCE_SECONDS", 0.05)
+    async with idle_pod(pods_environ) as (supervisor, client):
+        live, ask = live_pod(supervisor), keeper_link.ask_keeper
+
+        async def heard_late(*given: Any) -> Any:
+            answer = await ask(*given)
+            if isinstance(answer, KeeperStatus) and answer.exit is not None:
+                await supervisor.launcher.wait_ended(live.id)  # it ends once it has answered
+                await trio.testing.wait_all_tasks_blocked()
+            return answer
+
+        monkeypatch.setattr(keeper_link, "ask_keeper", heard_late)
+        os.mkdir(f"{live.directory}/{keeper_record.FILE_NAME}")  # so that it cannot write it
+        os.kill(pod_of(supervisor), signal.SIGKILL)
+        answer = await client.wait("p", until="ended", timeout_seconds=WITHIN_SECONDS)
+        assert [outcome.state for outcome in answer.ready] == ["failed"]
 
 
 async def test_doctor_names_a_pod_whose_end_is_overdue(
