@@ -22,8 +22,10 @@ def short_directory() -> Generator[str]:
     """A private directory with a short path; removed at the end."""
     path = PREFIX + secrets.token_hex(3)
     os.mkdir(path, 0o700)
-    yield path
-    while os.path.exists(path):
-        # Something that a process takes away itself while it ends was listed and is gone: again.
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(path)
+    try:
+        yield path
+    finally:
+        while os.path.exists(path):
+            # What a process takes away itself while it ends was listed and is gone: again.
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(path)
