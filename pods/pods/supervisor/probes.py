@@ -30,7 +30,7 @@ REHEARSAL: Final = re.compile(r"(?:rehearsal|spare)-(\d{1,9})\Z")
 """The directory in which the launcher, or a spare pod, of that pid goes through a pod's start."""
 
 _OWN_NAMES: Final = re.compile(
-    rf"(?:[a-z]+\.sock|owner\.token|(?:rehearsal|spare)-\d{1, 9}|[0-9a-f]{{{POD_ID_LENGTH}}})\Z"
+    rf"(?:[a-z]+\.sock|owner\.token|(?:rehearsal|spare)-\d+|[0-9a-f]{{{POD_ID_LENGTH}}})\Z"
 )
 READS: Final = 2
 """Of a journal whose supervisor lives: retention may take what was about to be read, once."""

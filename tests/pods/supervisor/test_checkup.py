@@ -83,7 +83,8 @@ def test_where_nothing_ever_ran_nothing_is_wrong_and_nothing_is_made(places: Pla
 def test_the_runtime_directory_of_a_supervisor_that_was_killed_goes(places: Places) -> None:
     one = places.supervisor("one")
     touch(one.life_lock)
-    for path in (one.socket, one.owner_token, one.pod_socket(POD)):
+    rehearsals = [f"{one.runtime}/{name}-4242/here" for name in ("rehearsal", "spare")]
+    for path in (one.socket, one.owner_token, one.pod_socket(POD), *rehearsals):
         touch(path)
     assert one.runtime in found_and_mended(places, "stale_runtime_directory").fix
     assert os.listdir(places.runtime) == ["one.lock"]
