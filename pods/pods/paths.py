@@ -143,6 +143,11 @@ class SupervisorPlaces(NamedTuple):
         return f"{self.runtime}/owner.token"
 
     @property
+    def cgroup_note(self) -> str:
+        """The file with the directory of the cgroup in which pods get theirs, where they do."""
+        return f"{self.runtime}/cgroup"
+
+    @property
     def start_lock(self) -> str:
         """Held by the client that starts the supervisor; never unlinked, to not split waiters."""
         return f"{self.places.runtime}/{self.directory_name}.start.lock"

@@ -78,6 +78,8 @@ class PodSpec:
         settings: the user's configuration, as far as it is about pods.
         revival: set in every life of a pod but its first.
         wall_until: when `limits.wall_seconds` are over, in seconds since the epoch; None is never.
+        cgroup: the directory of the group that its process enters first; empty is none. Filled in
+            by the launcher.
     """
 
     id: str
@@ -104,6 +106,7 @@ class PodSpec:
     revival: Revival | None = None
     wall_until: float | None = None
     doors: Doors = field(factory=Doors)
+    cgroup: str = ""
 
 
 @frozen(kw_only=True)

@@ -139,6 +139,9 @@ class DoctorResult:
         enforcement: what the kernel would hold a pod to, tried.
         doors: what a spawn may close, such as `network=none` -> why it cannot be had here; empty
             where it can. Tried.
+        cgroup: the directory of the cgroup (v2) in which pods get groups of their own, which then
+            keep their limits on memory and processes; empty where they get none.
+        no_cgroup: why they get none.
     """
 
     supervisor: SupervisorInfo
@@ -148,6 +151,8 @@ class DoctorResult:
     doors: dict[str, str]
     settings: SettingsInForce
     problems: tuple[Problem, ...]
+    cgroup: str = ""
+    no_cgroup: str = ""
 
 
 @frozen(kw_only=True)

@@ -92,6 +92,22 @@ class Unsynced:
         setattr(SystemFiles, "sync", staticmethod(waiting))  # noqa: B010 - as above
 
 
+class Hoarder:
+    """Takes memory in its own process, once it is asked to."""
+
+    async def run_turn(self, turn: Turn) -> None:
+        """Take the bytes that the message names, in pieces, and keep them."""
+        self._held = [b"x" * (1 << 20) for _ in range(int(turn.input) >> 20)]
+
+
+class Wedged:
+    """Starts a shell command, and hears nothing any more: what that does, its pod does not see."""
+
+    async def run_turn(self, turn: Turn) -> None:
+        """Start the message as a command and wait for it for ever."""
+        _wait_for_ever(turn.input)
+
+
 class Scanner:
     """Tells the digests of everything in its own memory that looks like one of our secrets."""
 
@@ -120,6 +136,12 @@ class Nosy:
         """Look at everything that the collector knows of."""
         specs = [found for found in gc.get_objects() if isinstance(found, PodSpec)]
         await turn.text("\n".join(f"{spec!r} {spec.token} {spec.env}" for spec in specs))
+
+
+def _wait_for_ever(command: str) -> None:
+    with subprocess.Popen(command, shell=True):
+        while True:
+            time.sleep(1000)
 
 
 def _block() -> None:

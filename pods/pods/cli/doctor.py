@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     options.add_json(
         parser,
-        "{supervisor, pods, scopes, enforcement, doors, settings, "
+        "{supervisor, pods, scopes, enforcement, doors, settings, cgroup, no_cgroup, "
         "problems: [{code, message, fix, fixed}]}",
     )
 
@@ -96,6 +96,8 @@ def _without_supervisor(problems: list[Json]) -> Json:
         "enforcement": None,
         "doors": {},
         "settings": None,
+        "cgroup": "",
+        "no_cgroup": "",
         "problems": problems,
     }
 
@@ -136,6 +138,10 @@ def _print_supervisor(answer: Json, supervisor: Json) -> None:
     for door, reason in answer["doors"].items():
         option = f"--{door.replace('_', '-').replace('=', ' ')}"
         render.say(f"             {option}: {reason and 'cannot be had: '}{reason or 'can be had'}")
+    where, why = answer.get("cgroup"), answer.get("no_cgroup")
+    if where or why:  # a supervisor of a version before says neither
+        kept = f"kept by cgroups in {where}" if where else f"polled, since {why}"
+        render.say(f"limits       memory and processes: {kept}")
 
 
 def _print_settings(settings: Json) -> None:

@@ -24,6 +24,10 @@ GRACE_SECONDS: Final[Mapping[LimitName, float]] = {
 programs ignore SIGTERM; the end of a pod that, 2 s for its agent's `close`, and 1 s for its last
 words. Each twice, for a busy machine."""
 
+STRUCK_SECONDS: Final = 5.0
+"""From what the kernel stopped at a limit to the end of a pod that did nothing about it: as long as
+a turn that is cut off has."""
+
 TURN_LOOK_SECONDS: Final = 0.5
 """Between two counts while a turn runs: the pod's own process counts five times as often."""
 
@@ -59,11 +63,12 @@ class Step(NamedTuple):
 class _Clock:
     """One that runs: `at` is when its next step is due."""
 
-    __slots__ = ("at", "limit", "woken")
+    __slots__ = ("at", "grace", "limit", "woken")
 
-    def __init__(self, limit: LimitName, at: float) -> None:
+    def __init__(self, limit: LimitName, at: float, grace: float | None = None) -> None:
         self.limit: LimitName = limit
         self.at = at
+        self.grace = GRACE_SECONDS[limit] if grace is None else grace
         self.woken = False
 
     def take(self, now: float) -> Step | None:
@@ -72,7 +77,7 @@ class _Clock:
         if self.woken:
             return Step(self.limit, ends=True)
         self.woken = True
-        self.at += GRACE_SECONDS[self.limit]
+        self.at += self.grace
         return Step(self.limit, ends=False)
 
 
@@ -88,6 +93,7 @@ class LimitClocks:
         self._limits = limits
         self._wall = None if wall_at is None else _Clock("wall_seconds", wall_at)
         self._running: _Clock | None = None
+        self._struck: _Clock | None = None
         self._held_since: float | None = None
 
     def turn_begins(self, now: float) -> None:
@@ -102,6 +108,20 @@ class LimitClocks:
         """Neither is a turn on its way nor is the pod idle, as far as anybody tells."""
         self._running = None
 
+    @property
+    def struck(self) -> LimitName | None:
+        """The limit at which the kernel has stopped the pod, as long as nobody has seen to it."""
+        return None if self._struck is None else self._struck.limit
+
+    def strike(self, limit: LimitName, now: float) -> None:
+        """The kernel has stopped the pod at a limit; again is nothing."""
+        if self._struck is None:
+            self._struck = _Clock(limit, now, STRUCK_SECONDS)
+
+    def seen_to(self) -> None:
+        """A turn begins, is over, or none runs: so its own process has seen to what was struck."""
+        self._struck = None
+
     def hold(self, now: float, *, held: bool) -> None:
         """Let the clocks of turn and idleness stand still, or go on. Again is nothing.
 
@@ -114,6 +134,8 @@ class LimitClocks:
             running.at += now - self._held_since
             if running.limit == "idle_seconds" and not running.woken:
                 self.no_turn(now)
+        if self._held_since is not None and self._struck is not None:
+            self._struck.at += now - self._held_since
         self._held_since = now if held else None
 
     def due(self) -> float | None:
@@ -134,8 +156,9 @@ class LimitClocks:
             self._held_since = now
 
     def _counting(self) -> tuple[_Clock, ...]:
-        running = self._running if self._held_since is None else None
-        return tuple(clock for clock in (self._wall, running) if clock is not None)
+        held = self._held_since is not None
+        clocks = (self._wall, None if held else self._running, None if held else self._struck)
+        return tuple(clock for clock in clocks if clock is not None)
 
 
 class Looks:

@@ -16,7 +16,10 @@ import time
 from collections.abc import Collection
 from typing import Final
 
+from attrs import evolve
+
 from pods.keeper.limit_clocks import LimitClocks, Looks, Step
+from pods.pod.cgroup import Group, clear_group
 from pods.pod.tally import anonymous_bytes, children_of, tree_below
 from pods.pod.turn_marks import BEGINS, GOES_ON, HELD, NONE, OVER
 from pods_protocol.bounds import MAX_COUNTED_PROCESSES
@@ -34,22 +37,33 @@ class LimitWatch:
         wall_until: when its time is over, in seconds since the epoch; None is never.
         told: where the pod's process tells of its turns.
         pod: the pid of that process, a child that nobody has reaped yet.
+        cgroup: the directory of the pod's group; empty where it has none.
 
     Attributes:
         told: as given.
+        group: tells when the kernel has stopped the pod at a limit: then `struck` is to be called.
         crossed: the limit for which the pod is to be ended; None as long as it is not.
     """
 
     def __init__(
-        self, limits: Limits, *, wall_until: float | None, told: socket.socket, pod: int
+        self,
+        limits: Limits,
+        *,
+        wall_until: float | None,
+        told: socket.socket,
+        pod: int,
+        cgroup: str = "",
     ) -> None:
         left = None if wall_until is None else max(0.0, wall_until - time.time())
         self.told = told
         self.crossed: LimitName | None = None
+        self.group = Group(cgroup, limits.memory_bytes) if cgroup else None
+        self._limits = limits
         self._pod = pod
         self._counts = limits.memory_bytes is not None or limits.processes is not None
         self._clocks = LimitClocks(limits, None if left is None else time.monotonic() + left)
-        self._looks = Looks(limits)
+        # The kernel's own count of a group's memory is never late, and it acts on it.
+        self._looks = Looks(limits if self.group is None else evolve(limits, memory_bytes=None))
         self._turn = False
         self._held: set[str] = set()
         self._own_memory: int | None = None
@@ -62,7 +76,13 @@ class LimitWatch:
         now = time.monotonic()
         if self._own_memory is None and self._counts:
             self._own_memory = anonymous_bytes(self._pod)
+            if self.group is not None:
+                self.group.begin()
+        if self.group is not None:
+            self.struck()  # what happened before a turn was over is of that turn
         for mark in marks:
+            if mark in BEGINS + NONE + OVER:
+                self._clocks.seen_to()
             if mark in BEGINS + NONE:
                 self._turn = mark in BEGINS
                 (self._clocks.turn_begins if self._turn else self._clocks.no_turn)(now)
@@ -77,6 +97,32 @@ class LimitWatch:
             self._clocks.time_neither()
             self._looks.look_on(now, turn=True)
         return bool(marks)
+
+    def struck(self) -> None:
+        """Take what has happened in the pod's group."""
+        assert self.group is not None, "only then anybody calls"
+        now = time.monotonic()
+        for limit in self.group.take():
+            self._clocks.strike(limit, now)
+
+    def verdict(self, wait_status: int) -> LimitName | None:
+        """The limit that has ended the pod, if one has.
+
+        Args:
+            wait_status: of its own process, which the kernel may have taken for the largest.
+        """
+        by_kernel = os.WIFSIGNALED(wait_status) and os.WTERMSIG(wait_status) == signal.SIGKILL
+        return self._clocks.struck if self.crossed is None and by_kernel else self.crossed
+
+    def clear(self) -> bool:
+        """Remove the pod's group, if it has one, with whatever is in it; whether it is gone."""
+        if self.group is not None:
+            self.struck()  # nobody can ask later
+            if not clear_group(self.group.directory):
+                return False
+            self.group.close()
+            self.group = None
+        return True
 
     def hold_tree(self, *, held: bool) -> None:
         """All processes of the pod are stopped by its supervisor, or go on."""
@@ -103,7 +149,7 @@ class LimitWatch:
                 return None
         look = self._looks.due()
         if look is not None and look <= now:
-            taken, processes, alone = self._count(apart)
+            taken, processes, alone = self._look(apart)
             step = self._looks.counted(time.monotonic(), taken, processes, alone=alone)
             if step is not None:
                 self._take(step)
@@ -113,6 +159,14 @@ class LimitWatch:
     def memory(self, apart: Collection[int]) -> int | None:
         """What the pod's memory is counted as now, in bytes; None where no limit asks for that."""
         return self._count(apart)[0] if self._counts else None
+
+    def _look(self, apart: Collection[int]) -> tuple[int, int, bool]:
+        """As `_count`, of what is to be counted here."""
+        most = self._limits.processes
+        if self.group is None or most is None:
+            return self._count(apart)
+        alone = [pid for pid in children_of(os.getpid()) if pid not in apart] == [self._pod]
+        return 0, max(0, self.group.processes(most)), alone
 
     def _count(self, apart: Collection[int]) -> tuple[int, int, bool]:
         """Bytes beside what the pod's own process took at first, and processes beside that.

@@ -169,7 +169,9 @@ def _say(text: str) -> None:
 def _watch_limits(spec: PodSpec, told: socket.socket, pod: int) -> LimitWatch:
     from pods.keeper.limit_watch import LimitWatch  # the launcher's image has it
 
-    return LimitWatch(spec.limits, wall_until=spec.wall_until, told=told, pod=pod)
+    return LimitWatch(
+        spec.limits, wall_until=spec.wall_until, told=told, pod=pod, cgroup=spec.cgroup
+    )
 
 
 def identity_of(spec: PodSpec) -> HelloResult:
@@ -239,6 +241,8 @@ class Keeper:
         if told is not None:
             self._limits = _watch_limits(spec, told, pod)
             self._server.watch(told, self._told)
+            if self._limits.group is not None:
+                self._server.watch(self._limits.group, self._limits.struck)
 
     def run(self) -> int:
         """Serve until the tree is proven empty and the record is safe; returns the exit code."""
@@ -255,13 +259,13 @@ class Keeper:
                 self._killing = self._limits.crossed is not None
             if self._killing and not self._childless:
                 self._sweep()
-            if self._wait_status is not None and self._childless:
+            if self._wait_status is not None and self._childless and self._cleared():
                 break
             if self._killing:
                 deadline = time.monotonic() + retry
                 retry = min(retry * 2, LAST_RETRY_SECONDS)
             self._server.turn(time.monotonic() if self._more else deadline)
-        crossed = None if self._limits is None else self._limits.crossed
+        crossed = None if self._limits is None else self._limits.verdict(self._wait_status)
         self._record = record_from(self._wait_status, self._survivors, crossed)
         code = leave_record(
             self._spec.state_directory,
@@ -387,6 +391,10 @@ class Keeper:
             self._sweep()
             reached += self._survivors - before
         return SignalTreeResult(signalled=reached)
+
+    def _cleared(self) -> bool:
+        """Whether the pod's cgroup is gone, if it has one."""
+        return self._limits is None or self._limits.clear()
 
     def _hold_limits(self, *, held: bool) -> None:
         if self._limits is not None:

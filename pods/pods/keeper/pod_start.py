@@ -36,6 +36,7 @@ from pods.keeper.system import (
     set_process_name,
 )
 from pods.paths import SECRETS_NAME
+from pods.pod.cgroup import enter_group
 from pods.pod.life import RunPod
 from pods_protocol.codec import to_json
 from pods_protocol.process_messages import PodSpec
@@ -224,6 +225,8 @@ def _set_limits(spec: PodSpec) -> None:
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "r+b", buffering=0) as file:
         if int(file.read(16)) < OOM_SCORE:  # to lower it again takes a privilege
             file.write(b"%d" % OOM_SCORE)
+    if spec.cgroup:
+        enter_group(spec.cgroup)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     memory = spec.limits.memory_bytes
     _lower(resource.RLIMIT_NOFILE, spec.limits.open_files)

@@ -18,7 +18,7 @@ import socket
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from pods.rpc.unix import no_hello, peer_credentials
 from pods_protocol.api import Api
@@ -72,6 +72,14 @@ Log = Callable[[str], None]
 def digest_of(token: str) -> str:
     """The hex SHA-256 of a token: enough to recognise it, useless to somebody who finds it."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class HasFileno(Protocol):
+    """Something that a selector can wait for."""
+
+    def fileno(self) -> int:
+        """Its descriptor."""
+        ...
 
 
 class Client:
@@ -142,11 +150,11 @@ class RpcLoop:
         """Whether something waits for a client to read."""
         return any(client.outbox for client in self._clients.values())
 
-    def watch(self, readable: socket.socket, callback: Callable[[], None]) -> None:
+    def watch(self, readable: HasFileno, callback: Callable[[], None]) -> None:
         """Call back in a turn in which the socket can be read."""
         self._selector.register(readable, selectors.EVENT_READ, callback)
 
-    def forget(self, readable: socket.socket) -> None:
+    def forget(self, readable: HasFileno) -> None:
         """Watch no longer what `watch` was given."""
         self._selector.unregister(readable)
 

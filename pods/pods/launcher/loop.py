@@ -25,6 +25,7 @@ from pods.keeper.spare import SpareLife
 from pods.keeper.system import ALL_SIGNALS, LOOP_IGNORES, LOOP_SIGNALS, plain_fork
 from pods.keeper.tree import identify_child, reap, sweep
 from pods.keeper.wakeup import Wakeup
+from pods.launcher.delegation import Delegation
 from pods.launcher.prepare import abandon, prepare
 from pods.launcher.spares import Spares
 from pods.pod.life import RunPod
@@ -83,6 +84,7 @@ class Launcher:
         idle_exit_seconds: how long to stay without keepers and clients.
         forbidden: the roots of pods' own directories, which no pod may see.
         switches: what the launcher was told about the holding of pods (`pods.scope.confine`).
+        delegation: where pods get cgroups of their own; None is nowhere.
     """
 
     def __init__(
@@ -99,10 +101,12 @@ class Launcher:
         fork: Callable[[], int] = plain_fork,
         hello_seconds: float = HELLO_SECONDS,
         idle_exit_seconds: float = IDLE_EXIT_SECONDS,
+        delegation: Delegation | None = None,
     ) -> None:
         self._log = log
         self._forbidden = forbidden
         self._switches = switches
+        self._delegation = delegation
         # Found now: an import in each pod would write to the import system's pages there.
         self._run_pod = run_pod or default_run_pod()
         self._fork = fork
@@ -170,6 +174,8 @@ class Launcher:
         self._spares.close()
         sweep((), lambda pid, status: None, set())
         self._spares.clear()
+        if self._delegation is not None:
+            self._delegation.close()
         self._server.close()
         self._wakeup.close()
 
@@ -212,6 +218,8 @@ class Launcher:
             self._spares.settle()
         pod_listener, keeper_listener = prepare(spec)
         with contextlib.closing(pod_listener), contextlib.closing(keeper_listener):
+            if self._delegation is not None:
+                spec = self._delegation.place(spec)
             pid = self._spares.use(spec, pod_listener, keeper_listener)
             if pid is None:
                 pid = self._fork_keeper(spec, pod_listener, keeper_listener)
@@ -240,6 +248,8 @@ class Launcher:
                 )
         except OSError as error:
             abandon(spec.pod_socket, spec.keeper_socket)
+            if self._delegation is not None:
+                self._delegation.forget(spec.id)
             raise StartFailed(
                 f"cannot start pod {spec.name}: fork: {os.strerror(error.errno or 0)}; end some "
                 "processes, then try again",
@@ -350,6 +360,8 @@ class Launcher:
         # Which stray was whose cannot be known; they are told with the first that may own them.
         for end in self._unproven:
             abandon(*end[1].sockets)
+            if self._delegation is not None:
+                self._delegation.forget(end[1].id)
             self._tell_end(*end, strays=self._strays)
             self._strays = 0
         self._unproven.clear()

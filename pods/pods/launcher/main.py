@@ -29,6 +29,7 @@ from pods.keeper.system import (
     reset_signals,
     set_process_name,
 )
+from pods.launcher.delegation import take_delegation
 from pods.launcher.immortal import make_immortal
 from pods.launcher.loop import IDLE_EXIT_SECONDS, Launcher
 from pods.launcher.preload import PRELOAD, freeze, preload
@@ -80,6 +81,7 @@ def main(
         _forget_strange_variables()
         digest = digest_of(_read_token(places.owner_token))
         ensure_private_directory(places.runtime)
+        delegation = take_delegation(places, _log)
         forbidden = (places.places.state, places.places.runtime)
         # What all pods get besides their scopes is found here once, and every fork has the answer.
         baseline(os.environ, python=None, forbidden=forbidden)
@@ -105,6 +107,7 @@ def main(
         fork=fork,
         hello_seconds=hello_seconds,
         idle_exit_seconds=idle_exit_seconds,
+        delegation=delegation,
     )
     try:
         if options.ready_fd is not None:

@@ -22,6 +22,7 @@ import attrs
 import trio
 
 from pods.pod.actor import RunningTurn
+from pods.pod.cgroup import Group
 from pods.pod.limit_rules import over_limit, too_many_for
 from pods.pod.stimuli import Finished, LimitReached
 from pods.pod.tally import anonymous_bytes, children_of, tree_below
@@ -56,6 +57,7 @@ class LimitKeeper:
         wall_until: when its time is over, seconds since the epoch.
         cross: ends the pod.
         is_idle: whether it waits for a message; a paused pod does not.
+        cgroup: the directory of the group that the pod is in; empty where it has none of its own.
     """
 
     def __init__(
@@ -65,12 +67,17 @@ class LimitKeeper:
         wall_until: float | None,
         cross: Callable[[LimitReached], None],
         is_idle: Callable[[], bool],
+        cgroup: str = "",
     ) -> None:
         self._limits = limits
         self._wall_until = wall_until
         self._cross = cross
         self._is_idle = is_idle
-        self._counts = limits.memory_bytes is not None or limits.processes is not None
+        self._group = _open(cgroup, limits.memory_bytes)
+        self._memory = limits.memory_bytes if self._group is None else None
+        """The limit on it, where that is to be counted here."""
+        self._counts = self._memory is not None or limits.processes is not None
+        self._running: RunningTurn | None = None
         self._own_memory = anonymous_bytes(os.getpid()) or 0
         self._counted: Over | None = None
         """What the count has found in the running turn."""
@@ -109,13 +116,17 @@ class LimitKeeper:
         """Run the turn, counting beside it where there is something to count."""
         self._busy = True
         self._idle.deadline = math.inf
-        if not self._counts:
+        if not self._counts and self._group is None:
             return await run()
+        self._running = running
         largest, before = _largest_program(), set(_tree())
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._count, running)
+            if self._counts:
+                nursery.start_soon(self._count, running)
             finished = await run()
             nursery.cancel_scope.cancel()
+        self._running = None
+        finished = self._told_late(finished)
         if self._counted is not None and await _stay(before):
             self._survived = self._counted
         self._counted = None
@@ -135,6 +146,31 @@ class LimitKeeper:
             # What the turn left running goes on with it: only the end of the pod ends that.
             self._cross(LimitReached(*over))
 
+    async def heed_group(self) -> None:
+        """Act on what the kernel stops at a limit of the pod's cgroup; returns where it has none.
+
+        It is said before the process that it kills can be seen to have ended.
+        """
+        while self._group is not None:
+            await trio.lowlevel.wait_readable(self._group)
+            for name in self._group.take():
+                over = over_limit(name, getattr(self._limits, name))
+                if self._running is None:
+                    self._cross(LimitReached(name, over))
+                    return
+                self._running.cross(name, over)
+                self._counted = (name, over)
+                _kill_programs()
+
+    def _told_late(self, finished: Finished) -> Finished:
+        """What happened in the group up to the turn's end is the turn's, heard or not."""
+        for name in () if self._group is None else self._group.take():
+            over = over_limit(name, getattr(self._limits, name))
+            self._counted = self._counted or (name, over)
+            if finished.limit is None:
+                finished = attrs.evolve(finished, stop_reason="limit", limit=name, message=over)
+        return finished
+
     async def _count(self, running: RunningTurn) -> None:
         while True:
             await trio.sleep(COUNT_SECONDS)
@@ -151,7 +187,7 @@ class LimitKeeper:
 
     def _look_back(self, finished: Finished, largest: int) -> Finished:
         """A program that was too large and gone between two looks is found by what it left."""
-        limit, now = self._limits.memory_bytes, _largest_program()
+        limit, now = self._memory, _largest_program()
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         if limit is None or finished.limit is not None or not max(largest, limit, own) < now:
             return finished
@@ -165,7 +201,11 @@ class LimitKeeper:
     # Counting ------------------------------------------------------------------------------------
 
     def _over(self) -> Over | None:
-        memory, most = self._limits.memory_bytes, self._limits.processes
+        memory, most = self._memory, self._limits.processes
+        if self._group is not None:
+            if most is None or self._group.processes(most) <= most:
+                return None
+            return "processes", over_limit("processes", most)
         taken = living = 0
         if memory is not None:
             taken = max(0, (anonymous_bytes(os.getpid()) or 0) - self._own_memory)
@@ -181,6 +221,14 @@ class LimitKeeper:
         if memory is not None and taken > memory:
             return "memory_bytes", over_limit("memory_bytes", memory)
         return None
+
+
+def _open(cgroup: str, memory_bytes: int | None) -> Group | None:
+    """The pod's group; None where it has none, or may not read it: then all is counted."""
+    if cgroup:
+        with contextlib.suppress(OSError):
+            return Group(cgroup, memory_bytes)
+    return None
 
 
 def _tree() -> Iterator[int]:

@@ -45,9 +45,9 @@ def too_many_for(memory_bytes: int) -> str:
 
 
 def ended_by_keeper(name: LimitName, limits: Limits) -> str:
-    """That a keeper ended its pod for a limit, in words."""
+    """That a pod was ended for a limit by its keeper, or by the kernel, in words."""
     over = over_limit(name, getattr(limits, name))
-    return f"{over}; the pod's own process did not see to it, so its keeper ended the pod"
+    return f"{over}; the pod's own process did not see to it, so that the pod was ended"
 
 
 def no_turn_left(fold: PodFold, max_turns: int | None) -> CapacityReached | None:

@@ -67,7 +67,9 @@ def _limit_keeper(
         return None
     from pods.pod.limit_keeper import LimitKeeper  # the image of most pods has it
 
-    return LimitKeeper(limits, wall_until=spec.wall_until, cross=cross, is_idle=is_idle)
+    return LimitKeeper(
+        limits, wall_until=spec.wall_until, cross=cross, is_idle=is_idle, cgroup=spec.cgroup
+    )
 
 
 def _turn_marks(tells: socket.socket) -> TurnMarks:
@@ -162,6 +164,7 @@ class PodServer:
                         self._marks.no_turn()
                     if self._limits is not None:
                         connections.start_soon(self._limits.keep_time)
+                        connections.start_soon(self._limits.heed_group)
                     await serve(connections)
                     await self._ended.wait()
                 await self._close_agent()

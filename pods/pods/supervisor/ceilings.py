@@ -17,7 +17,13 @@ import attrs
 from attrs import frozen
 
 from pods.keeper.backstop import data_ceiling
-from pods.keeper.limit_clocks import GRACE_SECONDS, LEFT_LOOK_SECONDS, TURN_LOOK_SECONDS
+from pods.keeper.limit_clocks import (
+    GRACE_SECONDS,
+    LEFT_LOOK_SECONDS,
+    STRUCK_SECONDS,
+    TURN_LOOK_SECONDS,
+)
+from pods.pod.cgroup_rules import task_ceiling
 from pods_protocol.bounds import MAX_COUNTED_PROCESSES
 from pods_protocol.errors import CapacityReached, InvalidParams
 from pods_protocol.values import HeldLimit, LimitName, Limits
@@ -203,7 +209,7 @@ _OR_KEEPER: Final[Mapping[LimitName, str]] = {
 }
 
 _COUNTED: Final = (
-    f"counted by the pod ten times a second while a turn runs, and by its keeper (each "
+    f"polled: counted by the pod ten times a second while a turn runs, and by its keeper (each "
     f"{TURN_LOOK_SECONDS:g} s), which alone counts what a turn left running (each "
     f"{LEFT_LOOK_SECONDS:g} s) and ends the pod where it stays over the limit"
 )
@@ -216,27 +222,53 @@ _HOW: Final[Mapping[LimitName, str]] = {
     "turn_seconds": f"a timer of the pod, which ends the turn; {_OR_KEEPER['turn_seconds']}",
     "idle_seconds": f"a timer of the pod, which ends it; {_OR_KEEPER['idle_seconds']}",
     "memory_bytes": f"{_COUNTED}; memory of no file, of all its processes; what grows faster is "
-    "found late. No cgroup is used",
+    "found late",
     "processes": f"{_COUNTED}; what forks faster is found late (RLIMIT_NPROC counts all processes "
-    "of the user). No cgroup is used",
-    "open_files": "RLIMIT_NOFILE of each process",
+    "of the user)",
+    "open_files": "rlimit: RLIMIT_NOFILE of each process",
     "output_bytes": "counted by the pod as its agent speaks; the turn ends",
     "turns": "counted by the pod, which takes no further message",
 }
 
 
-def held_limits(limits: Limits) -> tuple[HeldLimit, ...]:
-    """Every limit that is set, and who sees to it."""
+_STRUCK: Final = (
+    "the kernel tells the pod, which ends the turn, or itself where none runs; where it has not "
+    f"after {STRUCK_SECONDS:g} s, its keeper ends it"
+)
+
+
+def _in_cgroup(name: LimitName, value: float, cgroup: str) -> str:
+    """How a limit is kept by a pod's own cgroup; empty where it is not."""
+    if name == "memory_bytes":
+        return (
+            f"cgroup: memory.high of {cgroup}, of all its processes, with what lies in /dev/shm or "
+            f"the like; {_STRUCK}. At memory.max, an eighth beyond, the kernel kills the largest"
+        )
+    if name == "processes":
+        return (
+            f"cgroup: those in {cgroup} are {_COUNTED.removeprefix('polled: ')}; what forks faster "
+            f"is stopped by pids.max at {task_ceiling(int(value))} threads: {_STRUCK}"
+        )
+    return ""
+
+
+def held_limits(limits: Limits, cgroup: str = "") -> tuple[HeldLimit, ...]:
+    """Every limit that is set, and who sees to it.
+
+    Args:
+        limits: of the pod.
+        cgroup: the group of its own that it is in; empty where there is none.
+    """
     found: list[HeldLimit] = []
     for name in LIMIT_NAMES:
         value = getattr(limits, name)
         if value is None:
             continue
-        how = _HOW[name]
+        how = (_in_cgroup(name, value, cgroup) if cgroup else "") or _HOW[name]
         if name == "memory_bytes":
             how += f"; RLIMIT_DATA keeps each process below {data_ceiling(value)} reserved bytes"
         by: Literal["kernel", "keeper", "pod"] = "keeper" if name in _KEPT else "pod"
-        if name == "open_files":
+        if name == "open_files" or (cgroup and name == "memory_bytes"):
             by = "kernel"
         found.append(HeldLimit(name=name, value=value, by=by, how=how))
     return tuple(found)

@@ -38,6 +38,7 @@ from pods.supervisor.probes import (
     is_our_runtime,
     is_own_directory,
     is_private_directory,
+    left_cgroups,
     locks_of_a_life,
     read_table,
     remove,
@@ -167,6 +168,8 @@ class Checkup:
                 self._say_unsettled(places, living)
                 return
             self._end_orphans(table)
+            for left in left_cgroups(places):
+                self._add(*left)
             # A launcher outlives its supervisor by a minute, and takes its socket along.
             if is_our_runtime(places) and not answers(places.launcher_socket):
                 self._add(

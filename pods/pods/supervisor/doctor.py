@@ -14,6 +14,7 @@ import trio
 from attrs import evolve
 
 from pods import __version__
+from pods.pod.cgroup import look, read
 from pods.scope.leases import Lease
 from pods.scope.table import Table
 from pods.supervisor.authority import Caller, visible
@@ -79,7 +80,17 @@ async def doctor(supervisor: Supervisor, caller: Caller, request: Doctor) -> Doc
         doors=await machine_doors(supervisor),
         settings=_settings(supervisor),
         problems=tuple(problems),
+        **_cgroups(supervisor),
     )
+
+
+def _cgroups(supervisor: Supervisor) -> dict[str, str]:
+    """Where pods get cgroups of their own, or why they get none."""
+    home = read(supervisor.places.cgroup_note)
+    if home:
+        return {"cgroup": home}
+    why = look()[1] or f"see what the launcher says in {supervisor.places.log}"
+    return {"no_cgroup": why}
 
 
 def _settings(supervisor: Supervisor) -> SettingsInForce:

@@ -26,7 +26,7 @@ from pods.supervisor import audited
 from pods.supervisor.adopt import adopt_pod
 from pods.supervisor.authority import Caller, sees
 from pods.supervisor.core import Supervisor
-from pods.supervisor.leftovers import remove_stale, stale_directories
+from pods.supervisor.leftovers import remove_stale, stale_cgroups, stale_directories
 from pods.supervisor.live import LivePod
 from pods.supervisor.on_record import recorded_lease
 from pods.supervisor.orphans import end_keeper
@@ -113,7 +113,21 @@ def find_in_directories(supervisor: Supervisor) -> list[Finding]:
         )
         for name in stale_directories(supervisor)
     ]
+    findings += [
+        found(
+            "stale_cgroup",
+            f"the cgroup {path} is of no living pod, and empty",
+            f"remove it: rmdir {path}",
+            partial(_remove_cgroup, path),
+        )
+        for path in stale_cgroups(supervisor)
+    ]
     return findings
+
+
+async def _remove_cgroup(path: str) -> str:
+    os.rmdir(path)
+    return f"rmdir {path}"
 
 
 async def _close_to_others(path: str) -> str:

@@ -11,11 +11,14 @@ from pods.agents.text import shorten
 from pods.journal.mailbox import Note
 from pods.lifecycle import Life
 from pods.pod.answers import MAX_SHOWN_INPUT_BYTES
+from pods.pod.cgroup import read
+from pods.pod.cgroup_rules import own_path, pod_group
 from pods.supervisor.authority import Caller, find_pod, known_as
 from pods.supervisor.ceilings import held_limits
 from pods.supervisor.core import Supervisor
 from pods.supervisor.info import current_info
 from pods.supervisor.lending import lent_now
+from pods.supervisor.live import LivePod
 from pods_protocol.errors import NotConnected, PodEnded, PodPaused
 from pods_protocol.supervisor_messages import (
     ConnectPod,
@@ -53,7 +56,7 @@ async def inspect(supervisor: Supervisor, caller: Caller, request: InspectPod) -
         open_questions=() if live is None else live.fold.questions,
         options=record.options,
         limits=record.limits,
-        held_limits=held_limits(record.limits),
+        held_limits=held_limits(record.limits, _cgroup_of(live)),
         reason=record.reason,
         python=record.python,
         restart=record.restart,
@@ -123,6 +126,13 @@ def _way(supervisor: Supervisor, caller: Caller, pod_id: str, name: str) -> Conn
         pid=live.pod_pid,
         known_as=known_as(supervisor, caller),
     )
+
+
+def _cgroup_of(live: LivePod | None) -> str:
+    """The cgroup that was made for a pod, if its process is in there."""
+    if live is None or live.pod_pid is None:
+        return ""
+    return pod_group(own_path(read(f"/proc/{live.pod_pid}/cgroup")), live.id)
 
 
 def _shown(message: QueuedMessage) -> QueuedMessage:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
+from pods.pod.cgroup import empty_groups, read
 from pods.scope.identity import is_pid_free
 from pods.supervisor.core import Supervisor
 from pods.supervisor.probes import REHEARSAL
@@ -28,6 +29,14 @@ def stale_directories(supervisor: Supervisor) -> list[str]:
     except OSError:
         return []  # reported as missing
     return sorted(name for name in names if name not in living and not _is_rehearsing(name))
+
+
+def stale_cgroups(supervisor: Supervisor) -> list[str]:
+    """Groups in which nothing lives and which are of no living pod."""
+    home = read(supervisor.places.cgroup_note)
+    living = {record.id for record in supervisor.table.living()} | supervisor.pods.keys()
+    names = empty_groups(home) if home else []
+    return [f"{home}/{name}" for name in names if name not in living]
 
 
 def _is_rehearsing(name: str) -> bool:

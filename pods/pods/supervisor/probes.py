@@ -12,13 +12,14 @@ import re
 import shutil
 import socket
 import stat
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
 from pods.journal.reader import iterate
 from pods.journal.snapshots import restore_state
 from pods.paths import JOURNAL_NAME, POD_ID_LENGTH, SupervisorPlaces
+from pods.pod.cgroup import empty_groups, read, remove_home
 from pods.records.table import PodTable
 from pods_protocol.errors import StorageFailed
 
@@ -30,7 +31,7 @@ REHEARSAL: Final = re.compile(r"(?:rehearsal|spare)-(\d{1,9})\Z")
 """The directory in which the launcher, or a spare pod, of that pid goes through a pod's start."""
 
 _OWN_NAMES: Final = re.compile(
-    rf"(?:[a-z]+\.sock|owner\.token|(?:rehearsal|spare)-\d+|[0-9a-f]{{{POD_ID_LENGTH}}})\Z"
+    rf"(?:[a-z]+\.sock|owner\.token|cgroup|(?:rehearsal|spare)-\d+|[0-9a-f]{{{POD_ID_LENGTH}}})\Z"
 )
 READS: Final = 2
 """Of a journal whose supervisor lives: retention may take what was about to be read, once."""
@@ -146,3 +147,18 @@ def remove(path: str) -> str:
     """
     shutil.rmtree(path)
     return f"removed {path}"
+
+
+def left_cgroups(places: SupervisorPlaces) -> list[tuple[str, str, str, Callable[[], str]]]:
+    """What is wrong with the cgroups of a supervisor that is gone, and how it is mended."""
+    home = read(places.cgroup_note)
+    left = empty_groups(home) if home else []
+    if not left:
+        return []
+
+    def mend() -> str:
+        remove_home(home)
+        return f"removed what was empty in {home}"
+
+    message = f"{len(left)} cgroups in {home} are of a supervisor that is gone, and empty"
+    return [("stale_cgroup", message, f"remove them: rmdir {home}/* {home}", mend)]

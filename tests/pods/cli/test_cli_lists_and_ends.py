@@ -387,6 +387,15 @@ def test_doctor_without_problems_exits_zero(fake: World, pods: Cli) -> None:
     assert "journals keep 60 s; ended pods are kept until they are removed" in out
 
 
+def test_doctor_says_what_keeps_limits_on_memory(fake: World, pods: Cli) -> None:
+    for fields, said in (
+        ({"cgroup": "/lent/home", "no_cgroup": ""}, "kept by cgroups in /lent/home"),
+        ({"cgroup": "", "no_cgroup": "nobody lent one"}, "polled, since nobody lent one"),
+    ):
+        fake.supervisor.answers["doctor"] = always({**doctor_answer(), **fields})
+        assert f"limits       memory and processes: {said}" in pods("doctor")[1]
+
+
 def test_doctor_with_problems_says_what_to_do_and_exits_one(fake: World, pods: Cli) -> None:
     fake.supervisor.answers["doctor"] = always(
         doctor_answer({"code": "c", "message": "disk full", "fix": "free some", "fixed": False})
@@ -410,6 +419,8 @@ def test_doctor_says_so_when_no_supervisor_runs(nobody: dict[str, Any], pods: Cl
         "enforcement": None,
         "doors": {},
         "settings": None,
+        "cgroup": "",
+        "no_cgroup": "",
         "problems": [],
     }
     assert not os.path.exists(nobody["PODS_RUNTIME_DIR"])

@@ -9,6 +9,7 @@ from pods.keeper.limit_clocks import (
     GRACE_SECONDS,
     LEFT_LOOK_SECONDS,
     LEFT_PATIENCE_SECONDS,
+    STRUCK_SECONDS,
     TURN_LOOK_SECONDS,
     TURN_PATIENCE_SECONDS,
     LimitClocks,
@@ -236,3 +237,26 @@ def test_a_pause_is_no_time_over_a_limit() -> None:
     looks.look_away()
     looks.look_on(100, turn=True)
     assert looks.counted(101, 0, 6, alone=False) == Step("processes", ends=False)
+
+
+def test_a_pod_that_the_kernel_stopped_at_a_limit_is_woken_and_ended_if_it_does_nothing() -> None:
+    clocks = LimitClocks(Limits(memory_bytes=9, turn_seconds=100), None)
+    clocks.turn_begins(0)
+    clocks.strike("memory_bytes", 10)
+    clocks.strike("processes", 11)
+    assert clocks.struck == "memory_bytes", "the first one counts"
+    assert steps(clocks, until=99) == [
+        (10, Step("memory_bytes", ends=False)),
+        (10 + STRUCK_SECONDS, Step("memory_bytes", ends=True)),
+    ]
+
+
+def test_what_was_struck_is_seen_to_by_the_end_of_the_turn_and_waits_while_all_is_held() -> None:
+    clocks = LimitClocks(Limits(memory_bytes=9), None)
+    clocks.strike("memory_bytes", 10)
+    clocks.hold(11, held=True)
+    assert clocks.due() is None
+    clocks.hold(31, held=False)
+    assert clocks.due() == 30
+    clocks.seen_to()
+    assert (clocks.due(), clocks.struck) == (None, None)

@@ -49,6 +49,22 @@ def test_only_limits_that_are_set_are_held() -> None:
     assert [one.name for one in held_limits(Limits(turns=3))] == ["turns"]
 
 
+def test_how_a_limit_is_held_begins_with_what_holds_it() -> None:
+    limits = Limits(memory_bytes=2**30, processes=10, open_files=9, turns=3)
+    plain = {one.name: (one.by, one.how.split(":")[0]) for one in held_limits(limits)}
+    assert plain["memory_bytes"] == plain["processes"] == ("keeper", "polled")
+    assert plain["open_files"] == ("kernel", "rlimit")
+    grouped = {one.name: one for one in held_limits(limits, "/lent/one")}
+    assert {name: (one.by, one.how.split(":")[0]) for name, one in grouped.items()} == {
+        **plain,
+        "memory_bytes": ("kernel", "cgroup"),
+        "processes": ("keeper", "cgroup"),
+    }
+    assert "memory.high of /lent/one" in grouped["memory_bytes"].how
+    assert "RLIMIT_DATA" in grouped["memory_bytes"].how
+    assert f"pids.max at {10 * 8 + 256} threads" in grouped["processes"].how
+
+
 @given(
     own=LIMITS,
     wishes=st.lists(LIMITS, max_size=6),

@@ -84,7 +84,7 @@ def test_the_runtime_directory_of_a_supervisor_that_was_killed_goes(places: Plac
     one = places.supervisor("one")
     touch(one.life_lock)
     rehearsals = [f"{one.runtime}/{name}-4242/here" for name in ("rehearsal", "spare")]
-    for path in (one.socket, one.owner_token, one.pod_socket(POD), *rehearsals):
+    for path in (one.socket, one.owner_token, one.cgroup_note, one.pod_socket(POD), *rehearsals):
         touch(path)
     assert one.runtime in found_and_mended(places, "stale_runtime_directory").fix
     assert os.listdir(places.runtime) == ["one.lock"]
@@ -300,3 +300,16 @@ def test_rows_that_only_a_snapshot_has_still_count(places: Places) -> None:
         if snapshot.suffix not in (".jsonl", ".lock"):
             snapshot.unlink()
     assert list(look(places, fix=True)) == ["unreadable_journal"]
+
+
+def test_the_empty_cgroups_of_a_supervisor_that_is_gone_are_told_of(places: Places) -> None:
+    one = places.supervisor("one")
+    home = f"{places.state}/groups"  # the kernel's own remove what is in them with themselves
+    for path in (one.life_lock, one.socket):
+        touch(path)
+    touch(one.cgroup_note, home)
+    for name, events in ((POD, "populated 0\nfrozen 0\n"), (OTHER, "populated 1\nfrozen 0\n")):
+        touch(f"{home}/{name}/cgroup.events", events)
+    problem = look(places)["stale_cgroup"]
+    assert home in problem.message
+    assert problem.message.startswith("1 cgroups")
