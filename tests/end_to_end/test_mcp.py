@@ -202,13 +202,29 @@ sys.exit(main(["mcp", "--session", "stray"]))
     assert host.close().count("stray") == 3
 
 
+TALK = """
+import subprocess, sys
+at = sys.argv.index("--")
+with subprocess.Popen(sys.argv[at + 1 :], stdin=-1, stdout=-1, text=True) as server:
+    for line in sys.argv[1:at]:
+        print(line, file=server.stdin, flush=True)
+        print(server.stdout.readline(), end="", flush=True)
+"""
+"""A host that stays until it is answered: the calls of one that hung up have five seconds left."""
+
+
+def talk(calls: list[dict[str, Any]], server: list[str]) -> str:
+    """For a shell: say these to the server, and print the answer to each."""
+    lines = [json.dumps({"jsonrpc": "2.0", "id": at, **one}) for at, one in enumerate(calls)]
+    return shlex.join([sys.executable, "-I", "-c", TALK, *lines, "--", *server])
+
+
 def test_inside_a_pod_it_speaks_for_that_pod(door: Door) -> None:
     calls = [
         {"method": "initialize", "params": {"protocolVersion": "2025-06-18"}},
         {"method": "tools/call", "params": {"name": "SpawnPod", "arguments": {"name": "child"}}},
     ]
-    lines = [json.dumps({"jsonrpc": "2.0", "id": at, **one}) for at, one in enumerate(calls)]
-    script = f"printf '%s\\n' {shlex.join(lines)} | {shlex.join(PODS)} mcp"
+    script = talk(calls, [*PODS, "mcp"])
     door("spawn", "parent", "--call-back", "--prompt", script, "--wait")
     pod = door.ask("inspect", "child")["pod"]
     assert (pod["parent"], pod["session"]) == ("parent", "")
@@ -222,10 +238,8 @@ def test_in_a_pod_that_may_not_call_back_a_model_is_told_to_do_the_work_itself(d
         {"method": "initialize", "params": {"protocolVersion": "2025-06-18"}},
         {"method": "tools/call", "params": spawn},
     ]
-    lines = [json.dumps({"jsonrpc": "2.0", "id": at, **one}) for at, one in enumerate(calls)]
-    words = shlex.join([*PODS, "mcp", "--on-exit", "stop"])
     rooms = [f"{name}={door.environ[name]}" for name in ("PODS_RUNTIME_DIR", "PODS_STATE_DIR")]
-    script = f"printf '%s\\n' {shlex.join(lines)} | env {shlex.join(rooms)} {words}"
+    script = talk(calls, ["env", *rooms, *PODS, "mcp", "--on-exit", "stop"])
     door("spawn", "alone", "--write", door.work, "--prompt", script, "--wait")
     said = door("read", "alone").out
     assert "Traceback" not in said
