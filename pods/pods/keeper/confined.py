@@ -167,8 +167,10 @@ def _agent_module(
     directory first. What else that code imports from there needs a rule of the scope.
     """
     top, colon, _ = spec.agent.partition(":")
+    if not colon:
+        return (), ()
     cwd = os.path.realpath(spec.cwd)
-    if not colon or any(is_below(os.path.realpath(root), cwd) for root in forbidden):
+    if any(is_below(os.path.realpath(root), cwd) for root in forbidden):
         return (), ()
     top = top.partition(".")[0]
     return (f"{cwd}/{top}.py", f"{cwd}/{top}"), (cwd,)

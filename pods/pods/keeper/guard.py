@@ -26,6 +26,7 @@ from pods.keeper.system import (
     ALL_SIGNALS,
     close_descriptors,
     hear_of_parents_death,
+    set_mask,
     set_process_name,
 )
 from pods.keeper.tree import identify_child
@@ -75,13 +76,13 @@ def fork_guard(domain: SignalDomain, runtime_directory: str) -> int:
 
 def _fork(domain: SignalDomain, keeper: int, ended: int, tells: int) -> int:
     # Blocked over the fork and for ever in the guard: a SIGTERM to the whole domain is not for it.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ALL_SIGNALS)
+    before = set_mask(ALL_SIGNALS, signal.SIG_BLOCK)
     try:
         pid = domain.fork()
         if pid == 0:
             end_process(lambda: _guard(domain, keeper, ended, tells))
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        set_mask(before)
     return pid
 
 

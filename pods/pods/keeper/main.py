@@ -33,6 +33,7 @@ from pods.keeper.system import (
     hear_of_parents_death,
     plain_fork,
     redirect_standard_streams,
+    set_mask,
     set_process_name,
 )
 from pods.keeper.tree import (
@@ -125,7 +126,7 @@ def _keep(
     if tells is not None:
         tells.close()
     wakeup = Wakeup(LOOP_SIGNALS, ignored=LOOP_IGNORES)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    set_mask(())
     return Keeper(spec, keeper_listener, wakeup, pid, domain=domain, told=told).run()
 
 

@@ -208,8 +208,10 @@ def with_secrets(spec: PodSpec) -> PodSpec:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return spec
-    with open(descriptor, "rb") as file:
-        secrets = orjson.loads(file.read(MAX_SECRETS_BYTES))
+    with open(descriptor, "rb", buffering=0) as file:
+        # Not as much as may be there: the room for it is taken before it is known what there is.
+        size = min(os.fstat(descriptor).st_size, MAX_SECRETS_BYTES)
+        secrets = orjson.loads(file.read(size))
     os.unlink(path)
     return attrs.evolve(spec, token=secrets["token"], env=secrets["env"])
 

@@ -26,7 +26,7 @@ from pods.keeper.domain import SignalDomain, forget_shared
 from pods.keeper.handover import hand_over, read_spec, take_over, write_spec
 from pods.keeper.pod_start import PROCESS_NAME, end_process, furnish, settle
 from pods.keeper.rpc_loop import RpcLoop
-from pods.keeper.system import LOOP_IGNORES, LOOP_SIGNALS, plain_fork, set_process_name
+from pods.keeper.system import LOOP_IGNORES, LOOP_SIGNALS, plain_fork, set_mask, set_process_name
 from pods.keeper.tree import read_stat
 from pods.keeper.wakeup import Wakeup
 from pods.pod.life import RunSparePod, example_spec
@@ -54,7 +54,7 @@ class SpareLife:
     Attributes:
         run: a pod's life that begins with a wait for its spec.
         rehearse: goes through a pod's start in a directory that it makes and removes.
-        settle: readies the launcher's memory to be shared by many.
+        settle: readies the launcher's memory to be shared by many; what it returns must be held.
         scratch: where such directories may be made.
     """
 
@@ -96,7 +96,7 @@ def _be_keeper(channel: socket.socket, switches: Mapping[str, str], life: SpareL
     theirs.close()
     _rehearse()
     wakeup = Wakeup(LOOP_SIGNALS, ignored=LOOP_IGNORES)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    set_mask(())
     descriptors = _wait(channel, wakeup)
     channel.close()
     if not descriptors:

@@ -1,7 +1,7 @@
 """The launcher's life: fork keepers on request, reap them, clear what they leave, tell of it.
 
 Owns the table of living keepers and the memory of the last that ended. Knows nothing of pods beyond
-their spec, and hands that on unread. One thread, one selector; the only waits are the selector's.
+their spec, and hands that on unread. One thread, one `poll`; the only waits are in there.
 Made and run by `main`.
 """
 
@@ -22,7 +22,7 @@ from pods.keeper.pod_start import default_run_pod
 from pods.keeper.probe import probe
 from pods.keeper.rpc_loop import FAREWELL_SECONDS, Client, Log, RpcLoop
 from pods.keeper.spare import SpareLife
-from pods.keeper.system import ALL_SIGNALS, LOOP_IGNORES, LOOP_SIGNALS, plain_fork
+from pods.keeper.system import ALL_SIGNALS, LOOP_IGNORES, LOOP_SIGNALS, plain_fork, set_mask
 from pods.keeper.tree import identify_child, reap, sweep
 from pods.keeper.wakeup import Wakeup
 from pods.launcher.delegation import Delegation
@@ -235,7 +235,7 @@ class Launcher:
     ) -> int:
         # Blocked over the fork: a signal in the child before its handlers are its own would be
         # written into our wakeup.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, ALL_SIGNALS)
+        before = set_mask(ALL_SIGNALS, signal.SIG_BLOCK)
         try:
             pid = self._fork()
             if pid == 0:
@@ -258,7 +258,7 @@ class Launcher:
                 errno=error.errno,
             ) from error
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            set_mask(before)
         return pid
 
     def _list(self, _: ListKeepers) -> ListKeepersResult:

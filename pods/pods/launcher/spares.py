@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from pods.keeper.handover import hand_over, write_spec
 from pods.keeper.spare import SpareLife, clear_scratch, keep_spare
-from pods.keeper.system import ALL_SIGNALS
+from pods.keeper.system import ALL_SIGNALS, set_mask
 from pods_protocol.process_messages import PodSpec
 
 SPARES: Final = 1
@@ -56,6 +56,7 @@ class Spares:
         self._spare: _Spare | None = None
         self._dead: list[int] = []
         self._settled = False
+        self._held: object = None
         self.due = False
 
     @property
@@ -72,7 +73,7 @@ class Spares:
         """
         if self._life is not None and not self._settled:
             self._settled = True
-            self._life.settle()
+            self._held = self._life.settle()
 
     def want(self) -> None:
         """A pod was started, so another may follow."""
@@ -89,7 +90,7 @@ class Spares:
         except OSError as error:
             self._log(f"no spare pod: {os.strerror(error.errno or 0)}")
             return
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, ALL_SIGNALS)
+        before = set_mask(ALL_SIGNALS, signal.SIG_BLOCK)
         try:
             pid = self._fork()
             if pid == 0:
@@ -99,7 +100,7 @@ class Spares:
             self._log(f"no spare pod: fork: {os.strerror(error.errno or 0)}")
             return
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            set_mask(before)
             theirs.close()
         self._spare = _Spare(pid, ours)
 

@@ -86,6 +86,8 @@ FILE_ACCESS: Final = (
 )
 """All that a rule on something other than a directory may name; more is refused as invalid."""
 
+_FILE_BITS: Final = int(FILE_ACCESS)
+
 
 class LandlockError(OSError):
     """A Landlock call failed: `errno`, what was tried, and `filename` where it was about a path."""
@@ -137,13 +139,15 @@ class Ruleset:
     def __init__(self, access: Access, scoped: Scoped, *, abi: int) -> None:
         self.access = access & known_access(abi)
         self.scoped = scoped & known_scopes(abi)
+        # A pod makes some thirty rules, and the operators of a Flag are functions of Python.
+        self._bits = int(self.access)
         fields = struct.pack("=QQQ", self.access, 0, self.scoped)
         # An older kernel takes a longer structure only if its tail is zero; this is never longer.
         size = 24 if abi >= _SCOPES_SINCE else 16 if abi >= _NET_SINCE else 8
         self._descriptor = _call(
             "landlock_create_ruleset",
             CREATE_RULESET,
-            ctypes.create_string_buffer(fields, len(fields)),
+            ctypes.c_char_p(fields),
             ctypes.c_long(size),
             ctypes.c_long(0),
         )
@@ -159,7 +163,7 @@ class Ruleset:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def allow(self, descriptor: int, path: str, access: Access) -> Access:
+    def allow(self, descriptor: int, path: str, access: Access) -> int:
         """Allow something on what a descriptor stands for, and on all below it if a directory.
 
         Args:
@@ -169,14 +173,14 @@ class Ruleset:
                 type of file, is left out.
 
         Returns:
-            What was allowed.
+            What was allowed, bits of `Access`.
 
         Raises:
             LandlockError: refused.
         """
-        granted = access & self.access
+        granted = int(access) & self._bits
         if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            granted &= FILE_ACCESS
+            granted &= _FILE_BITS
         if not granted:
             return granted  # the kernel calls a rule that allows nothing an error (ENOMSG)
         fields = struct.pack("=Qi", granted, descriptor)
@@ -185,7 +189,7 @@ class Ruleset:
             ADD_RULE,
             ctypes.c_long(self._descriptor),
             ctypes.c_long(_RULE_PATH_BENEATH),
-            ctypes.create_string_buffer(fields, len(fields)),
+            ctypes.c_char_p(fields),
             ctypes.c_long(0),
             path=path,
         )
