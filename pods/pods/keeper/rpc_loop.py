@@ -1,4 +1,4 @@
-"""A small server of JSON-RPC lines on a selector: one thread, no event loop library, never blocked.
+"""A small server of JSON-RPC lines on one `poll`: one thread, no event loop library, never blocked.
 
 Owns a listening socket's clients from accept to close: who they are, the hello deadline, bounded
 buffers both ways. A client that misbehaves loses its connection and nothing else; one that does not
@@ -12,8 +12,9 @@ import contextlib
 import errno
 import hashlib
 import hmac
+import math
 import os
-import selectors
+import select
 import socket
 import time
 import traceback
@@ -136,9 +137,12 @@ class RpcLoop:
         self._clients: dict[int, Client] = {}
         self._unfinished: set[Client] = set()
         self._accept_again: float | None = None
-        self._selector = selectors.DefaultSelector()
+        # Not `selectors`: to make one costs a forked keeper a hundred copied pages, and a few dozen
+        # descriptors are no less quickly looked through than asked for one by one.
+        self._poll = select.poll()
+        self._watched: dict[int, Client | Callable[[], None]] = {}
         listener.setblocking(False)
-        self._selector.register(listener, selectors.EVENT_READ, self._accept)
+        self._watch(listener, self._accept)
 
     @property
     def clients(self) -> int:
@@ -152,11 +156,19 @@ class RpcLoop:
 
     def watch(self, readable: HasFileno, callback: Callable[[], None]) -> None:
         """Call back in a turn in which the socket can be read."""
-        self._selector.register(readable, selectors.EVENT_READ, callback)
+        self._watch(readable, callback)
 
     def forget(self, readable: HasFileno) -> None:
         """Watch no longer what `watch` was given."""
-        self._selector.unregister(readable)
+        self._unwatch(readable)
+
+    def _watch(self, readable: socket.socket, who: Client | Callable[[], None]) -> None:
+        self._poll.register(readable, select.POLLIN)
+        self._watched[readable.fileno()] = who
+
+    def _unwatch(self, sock: socket.socket) -> None:
+        self._poll.unregister(sock)
+        del self._watched[sock.fileno()]
 
     def turn(self, deadline: float | None = None) -> bool:
         """Wait until something happens, and deal with it; returns whether there was anything.
@@ -164,17 +176,16 @@ class RpcLoop:
         Args:
             deadline: of the owner, in the clock of `time.monotonic`; the turn ends then.
         """
-        ready = self._selector.select(self._timeout(deadline))
-        # What the owner watches comes first: epoll names a client that has just been served before
-        # a signal that came while it was, and the client's next request is asked after the signal.
-        ready.sort(key=lambda one: isinstance(one[0].data, Client))
-        for key, mask in ready:
-            if isinstance(key.data, Client):
-                # A client may have been dropped by the one before it in this list.
-                if self._clients.get(key.fd) is key.data:
-                    self._serve(key.data, mask)
-            else:
-                key.data()
+        told = self._poll.poll(self._wait(deadline))
+        ready = [(self._watched[descriptor], event) for descriptor, event in told]
+        # What the owner watches comes first: a client that has just been served may stand before a
+        # signal that came while it was, and the client's next request is asked after the signal.
+        ready.sort(key=lambda one: isinstance(one[0], Client))
+        for who, event in ready:
+            if not isinstance(who, Client):
+                who()
+            elif who.sock.fileno() >= 0:  # it may have been dropped by the one before it
+                self._serve(who, event)
         if self._unfinished:
             for client in tuple(self._unfinished):
                 self._process(client)
@@ -195,16 +206,16 @@ class RpcLoop:
         """Close every socket of this server; the listener's path is its owner's to unlink."""
         for client in tuple(self._clients.values()):
             self._drop(client)
-        self._selector.close()
         self._listener.close()
 
-    def _timeout(self, deadline: float | None) -> float | None:
+    def _wait(self, deadline: float | None) -> int | None:
+        """Milliseconds until something is due, never too few; None is for ever."""
         if self._unfinished:
-            return 0.0
+            return 0
         deadlines = [client.deadline for client in self._clients.values()]
         deadlines += (deadline, self._accept_again)
         known = [moment for moment in deadlines if moment is not None]
-        return max(0.0, min(known) - time.monotonic()) if known else None
+        return max(0, math.ceil((min(known) - time.monotonic()) * 1000)) if known else None
 
     def _expire(self) -> None:
         now = time.monotonic()
@@ -219,7 +230,7 @@ class RpcLoop:
                 self._end(client)
         if self._accept_again is not None and self._accept_again <= now:
             self._accept_again = None
-            self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+            self._watch(self._listener, self._accept)
 
     def _accept(self) -> None:
         for _ in range(ACCEPTS_PER_TURN):
@@ -231,7 +242,7 @@ class RpcLoop:
                 if error.errno not in _OVERLOAD:
                     raise
                 # The listener stays readable: without the pause this would be a busy loop.
-                self._selector.unregister(self._listener)
+                self._unwatch(self._listener)
                 self._accept_again = time.monotonic() + ACCEPT_PAUSE_SECONDS
                 return
             if len(self._clients) >= MAX_CONNECTIONS:
@@ -245,12 +256,13 @@ class RpcLoop:
                 time.monotonic() + self._hello_seconds,
             )
             self._clients[sock.fileno()] = client
-            self._selector.register(sock, selectors.EVENT_READ, client)
+            self._watch(sock, client)
 
-    def _serve(self, client: Client, mask: int) -> None:
-        if mask & selectors.EVENT_WRITE:
+    def _serve(self, client: Client, event: int) -> None:
+        # An error or the other end's going is told whatever was asked for: both find out.
+        if event & ~select.POLLIN:
             self._flush(client)
-        if mask & selectors.EVENT_READ and not client.outbox and client.sock.fileno() >= 0:
+        if event & ~select.POLLOUT and not client.outbox and client.sock.fileno() >= 0:
             try:
                 data = client.sock.recv(READ_BYTES)
             except BlockingIOError:
@@ -345,7 +357,7 @@ class RpcLoop:
             if sent == len(data):
                 return
             client.outbox += data[sent:]
-            self._selector.modify(client.sock, selectors.EVENT_WRITE, client)
+            self._poll.modify(client.sock, select.POLLOUT)
         if len(client.outbox) > MAX_OUTBOX_BYTES:
             self._drop(client)
 
@@ -363,7 +375,7 @@ class RpcLoop:
         if client.ending:
             self._drop(client)
             return
-        self._selector.modify(client.sock, selectors.EVENT_READ, client)
+        self._poll.modify(client.sock, select.POLLIN)
         self._process(client)
 
     def _end(self, client: Client) -> None:
@@ -380,6 +392,6 @@ class RpcLoop:
             return
         self._unfinished.discard(client)
         del self._clients[descriptor]
-        self._selector.unregister(client.sock)
+        self._unwatch(client.sock)
         with contextlib.suppress(OSError):
             client.sock.close()

@@ -1,4 +1,4 @@
-"""Signals as something a selector can wait for.
+"""Signals as something a `poll` can wait for.
 
 Owns the pair of sockets into which the interpreter writes the number of each signal that arrives,
 so that one `select` waits for clients and children alike and nothing is ever polled. Used by the
@@ -16,7 +16,7 @@ from typing import Final
 
 READ_BYTES: Final = 4096
 """Signal numbers taken at once; one byte each, and those that do not fit are not needed: a full
-pair wakes the selector just as well, and children are counted by `waitpid`."""
+pair wakes the loop just as well, and children are counted by `waitpid`."""
 
 
 class Wakeup:
@@ -54,4 +54,4 @@ class Wakeup:
 
 
 def _do_nothing(number: int, frame: FrameType | None) -> None:
-    """A handler must exist for the interpreter to write the number; the selector does the work."""
+    """A handler must exist for the interpreter to write the number; the loop does the work."""

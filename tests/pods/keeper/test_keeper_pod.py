@@ -121,7 +121,7 @@ def test_a_keeper_holds_no_descriptor_of_the_launcher_or_its_pod(
     sockets = {what for what in held.values() if what.startswith("socket:")}
     assert not sockets & launchers
     assert not sockets & pod_sockets
-    assert len(held) == 3 + 1 + 1 + 2 + 1  # standard, listener, selector, wakeup, connection
+    assert len(held) == 3 + 1 + 2 + 1  # standard, listener, wakeup, connection
 
 
 def test_a_pod_begins_clean(launcher: RunningLauncher, client: BlockingClient) -> None:
