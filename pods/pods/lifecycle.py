@@ -153,8 +153,9 @@ TRANSITIONS: Final[Mapping[Life, Mapping[Trigger, tuple[Life, tuple[Command, ...
 }
 """The one table of legal moves. What is not in it is a bug of ours."""
 
-LIVING: Final = frozenset(set(Life) - {Life.ENDED, Life.REMOVED, Life.FAILED})
-"""Lives that take up room under the caps."""
+LIVING: Final = tuple(set(Life) - {Life.ENDED, Life.REMOVED, Life.FAILED})
+"""Lives that take up room under the caps. Looked through for every row at every spawn: by identity,
+where a set would call for the hash of an enum, a function of Python."""
 
 STARTING: Final = frozenset({Life.RESERVED, Life.LAUNCHING, Life.RESTORING})
 """Lives that no stop ends: whoever starts the pod takes it back, asked by a stop or not."""

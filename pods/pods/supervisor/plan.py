@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 from typing import Final
 
 import orjson
@@ -55,6 +56,8 @@ connections that a stop needs. A roll back or a stop must never lack one."""
 
 DESCRIPTORS_PER_SPAWN: Final = 4
 """One that has begun may still take these: two for good, two in passing."""
+
+OWN_DESCRIPTORS: Final = "/proc/self/fd"
 
 GIVE_UP: Final = "do not retry: stop a pod or finish the work yourself"
 """What a model that hits a cap has to be told, or it tries again for ever."""
@@ -330,13 +333,18 @@ def is_being_replaced(supervisor: Supervisor, pod_id: str) -> bool:
 
 
 def check_descriptors(supervisor: Supervisor, name: str, *, verb: str = "spawn") -> None:
-    """Make sure that this start, and those under way, will find descriptors: by taking them.
+    """Make sure that this start, and those under way, will find descriptors.
+
+    Where the kernel does not count them, or they come near to an end, by taking them.
 
     Raises:
         CapacityReached: there are too few.
     """
     starting = sum(not live.started.is_set() for live in supervisor.pods.values())
     wanted = SPARE_DESCRIPTORS + DESCRIPTORS_PER_SPAWN * (starting + 1)
+    used = os.stat(OWN_DESCRIPTORS).st_size  # their number; 0 before Linux 6.2
+    if used and used + wanted < resource.getrlimit(resource.RLIMIT_NOFILE)[0]:
+        return
     taken: list[int] = []
     try:
         taken.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
