@@ -146,7 +146,8 @@ class JournalWriter(Generic[F]):
         except OSError as error:
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 raise failed("lock", self.directory, error) from error
-            holder = os.pread(self._lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
+            holder = os.pread(self._lock, 20, 0).decode("ascii", "replace").partition("\n")[0]
+            holder = holder.strip() or "unknown"
             raise PodRunning(
                 f"cannot write the journal in {self.directory}: the process {holder} is its "
                 "writer; stop that pod first",
@@ -154,8 +155,11 @@ class JournalWriter(Generic[F]):
                 holder=holder,
             ) from None
         with contextlib.suppress(OSError):  # it is for that message alone; the disk may be full
-            os.ftruncate(self._lock, 0)
-            os.pwrite(self._lock, b"%d\n" % os.getpid(), 0)
+            # Not emptied first: what was empty and is written to goes to the disk as it is closed
+            # (ext4, `auto_da_alloc`), which is when a pod ends.
+            written = os.pwrite(self._lock, b"%d\n" % os.getpid(), 0)
+            if os.fstat(self._lock).st_size > written:
+                os.ftruncate(self._lock, written)
 
     def _load(self) -> None:
         """Replay what the newest snapshot leaves, then stand at the end of the last segment."""
