@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from pods.launcher.main import main
+from pods.launcher.huge_pages import gather
 
 if __name__ == "__main__":
+    gathered = gather()
+
+    from pods.launcher.main import main
+
     sys.exit(main())

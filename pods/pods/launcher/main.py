@@ -30,6 +30,7 @@ from pods.keeper.system import (
     set_process_name,
 )
 from pods.launcher.delegation import take_delegation
+from pods.launcher.huge_pages import collapse
 from pods.launcher.immortal import make_immortal
 from pods.launcher.loop import IDLE_EXIT_SECONDS, Launcher
 from pods.launcher.preload import PRELOAD, freeze, preload
@@ -133,9 +134,15 @@ def _real_life(scratch: str, forbidden: tuple[str, str]) -> SpareLife:
     return SpareLife(
         run=run_spare_pod,
         rehearse=partial(rehearse, forbidden=forbidden),
-        settle=partial(make_immortal, sys.modules.values()),
+        settle=_settle,
         scratch=scratch,
     )
+
+
+def _settle() -> object:
+    """Ready this memory to be shared: what is written to all of it comes before where it lies."""
+    make_immortal(sys.modules.values())
+    return collapse()
 
 
 def _rehearse(life: SpareLife) -> None:
