@@ -1,10 +1,8 @@
 """What ours is measured against, in the same run: fresh interpreters, a preloaded fork server,
-a bare trio echo. Run as a program it is one of the workers."""
+a bare trio echo. Run as a program it is the echo, or who asks it."""
 
 from __future__ import annotations
 
-import importlib
-import multiprocessing
 import os
 import socket
 import subprocess
@@ -12,13 +10,10 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from multiprocessing.context import ForkServerContext, ForkServerProcess
 
+import fork_server
 import trio
-
-for _name in ("attrs", "cattrs"):
-    # What a pod imports, so that a worker here carries the same.
-    importlib.import_module(_name)
+import worker
 
 
 async def echo(path: str, announce: Callable[[], object], synced: str | None = None) -> None:
@@ -45,44 +40,38 @@ async def echo(path: str, announce: Callable[[], object], synced: str | None = N
     await trio.serve_listeners(one, [trio.SocketListener(sock)])
 
 
-def ask(path: str) -> None:
-    """Connect and get one line answered."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.connect(path)
-        client.sendall(b"hello\n")
-        assert client.recv(64) == b"hello\n"
+class FreshInterpreters:
+    """One new Python each, importing trio, attrs and cattrs (`worker.py`).
 
-
-class Workers:
-    """Workers started and ended together; `start` returns when each has answered."""
+    Args:
+        directory: for sockets.
+    """
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self._count = 0
 
-    def paths(self, number: int) -> list[str]:
-        """Fresh socket paths."""
-        self._count += number
-        kind = type(self).__name__[0]
-        return [f"{self._directory}/{kind}{self._count - index}" for index in range(number)]
-
-
-class FreshInterpreters(Workers):
-    """One new Python each, importing trio, attrs and cattrs."""
-
     def run(self, number: int) -> float:
         """Start `number` and end them; seconds from the first start to the last one's answer."""
         start = time.perf_counter()
-        paths = self.paths(number)
+        self._count += number
+        paths = [f"{self._directory}/F{self._count - index}" for index in range(number)]
         reader, writer = os.pipe()
-        environ = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         processes = [
             subprocess.Popen(
-                [sys.executable, __file__, path, str(writer)], pass_fds=[writer], env=environ
+                [sys.executable, worker.__file__, path, str(writer)],
+                pass_fds=[writer],
+                env=plain_environ(),
             )
             for path in paths
         ]
-        self.answered(number, reader, writer, paths)
+        seen = 0
+        while seen < number:
+            seen += len(os.read(reader, number))
+        for path in paths:
+            worker.ask(path)
+        os.close(reader)
+        os.close(writer)
         seconds = time.perf_counter() - start
         for process in processes:
             process.kill()
@@ -90,75 +79,50 @@ class FreshInterpreters(Workers):
             process.wait()
         return seconds
 
-    def answered(self, number: int, reader: int, writer: int, paths: list[str]) -> None:
-        """Wait for readiness of each and one answer from each."""
-        seen = 0
-        while seen < number:
-            seen += len(os.read(reader, number))
-        for path in paths:
-            ask(path)
-        os.close(reader)
-        os.close(writer)
 
+class PreloadedForkServer:
+    """multiprocessing's fork server with the same preloaded, in a program of its own.
 
-def fork_main(path: str, ready_path: str) -> None:
-    """A fork server's child: readiness by a datagram."""
-    notice = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    notice.connect(ready_path)
-    trio.run(echo, path, lambda: notice.send(b"r"))
-
-
-@contextmanager
-def without_main() -> Generator[None]:
-    """Hide the main module, which every child of a fork server would import again otherwise."""
-    main = sys.modules["__main__"]
-    spec, file = main.__spec__, getattr(main, "__file__", None)
-    main.__spec__ = None
-    if file is not None:
-        del main.__file__
-    try:
-        yield
-    finally:
-        main.__spec__ = spec
-        if file is not None:
-            main.__file__ = file
-
-
-class PreloadedForkServer(Workers):
-    """multiprocessing's fork server with the same imports preloaded."""
+    Args:
+        directory: for sockets.
+    """
 
     def __init__(self, directory: str) -> None:
-        super().__init__(directory)
-        self._context: ForkServerContext = multiprocessing.get_context("forkserver")
-        # By file, not by sys.path: the preload fails silently otherwise (cpython #117378).
-        self._context.set_forkserver_preload(["trio", "attrs", "cattrs", "anchors"])
-        os.environ["PYTHONPATH"] = os.path.dirname(os.path.abspath(__file__))
+        own = f"{directory}/fork-server"
+        os.mkdir(own)
+        command = [sys.executable, fork_server.__file__, own]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=plain_environ(),
+            text=True,
+            bufsize=1,
+        )
         self.run(1)
 
     def run(self, number: int) -> float:
         """Start `number` and end them; seconds from the first start to the last one's answer."""
-        start = time.perf_counter()
-        paths = self.paths(number)
-        ready_path = self.paths(1)[0] + ".r"
-        ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        ready.bind(ready_path)
-        processes: list[ForkServerProcess] = []
-        with without_main():
-            for path in paths:
-                process = self._context.Process(target=fork_main, args=(path, ready_path))
-                process.start()
-                processes.append(process)
-        for _ in paths:
-            ready.recv(16)
-        for path in paths:
-            ask(path)
-        seconds = time.perf_counter() - start
-        for process in processes:
-            process.kill()
-        for process in processes:
-            process.join()
-        ready.close()
-        return seconds
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{number}\n")
+        return float(self._process.stdout.readline())
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        """End it, and its server with it."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+
+def plain_environ() -> dict[str, str]:
+    """Without what makes every import compile anew on a machine of ours."""
+    return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 
 
 @contextmanager
@@ -195,10 +159,9 @@ def reconnect_seconds(path: str, number: int) -> float:
 
     The least that a supervisor does which comes after another: it has asked everybody.
     """
-    environ = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     start = time.perf_counter()
     command = [sys.executable, __file__, "--reconnect", path, str(number)]
-    subprocess.run(command, env=environ, check=True)
+    subprocess.run(command, env=plain_environ(), check=True)
     return time.perf_counter() - start
 
 
