@@ -282,8 +282,10 @@ def shortfall(record: Enforcement) -> str:
 
 def extra_places(switches: Mapping[str, str], forbidden: Sequence[str]) -> list[tuple[str, str]]:
     """The user's own additions, but for those that hold, or lie in, pods' own directories."""
-    roots = [os.path.realpath(root) for root in forbidden]
     found: list[tuple[str, str]] = []
+    if not any(variable in switches for variable, _ in EXTRA_VARIABLES):
+        return found  # as nearly everywhere: nothing to compare them with
+    roots = [os.path.realpath(root) for root in forbidden]
     for variable, permission in EXTRA_VARIABLES:
         for entry in switches.get(variable, "").split(":"):
             path = os.path.realpath(entry) if os.path.isabs(entry) else "/"

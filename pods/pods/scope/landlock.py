@@ -17,6 +17,7 @@ import os
 import stat
 import struct
 from enum import IntFlag
+from functools import cache
 from typing import Final
 
 CREATE_RULESET: Final = 444
@@ -93,8 +94,12 @@ class LandlockError(OSError):
     """A Landlock call failed: `errno`, what was tried, and `filename` where it was about a path."""
 
 
+@cache
 def abi_version() -> int:
-    """The version that this kernel offers; 0 where it has none or has it turned off."""
+    """The version that this kernel offers; 0 where it has none or has it turned off.
+
+    Asked once, in the process that all pods fork from: it lasts as long as the machine is up.
+    """
     version = int(
         _libc.syscall(
             ctypes.c_long(CREATE_RULESET),

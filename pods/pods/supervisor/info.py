@@ -28,7 +28,7 @@ def pod_info(
         children: how many living ones it has, where that is known already.
     """
     if children is None:
-        children = supervisor.table.living_children().get(record.id, 0)
+        children = sum(child.living for child in supervisor.table.children(record.id))
     live = supervisor.pods.get(record.id)
     directory = supervisor.journal_of(record.id)
     newest = _newest(directory)
