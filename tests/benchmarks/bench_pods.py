@@ -34,6 +34,14 @@ MEGABYTE = 1_000_000
 
 READ_BYTES = 768 * 1024
 
+BUSY = """
+import os, sys
+os.sched_setaffinity(0, {int(sys.argv[1])})
+os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+while True:
+    pass
+"""
+
 SOCKET_BUFFER_BYTES = 64 * 1024
 """What fits a Unix socket's buffer for certain."""
 
@@ -306,12 +314,18 @@ async def bench_round_trips(bench: Bench, client: PodsClient) -> list[Row]:
 
 @contextmanager
 def placed(*servers: int) -> Generator[None]:
-    """This process on one processor and these on another, where there are two.
+    """This process on one processor and these on another, neither of which ever sleeps.
 
-    Left to itself the system puts two ends now on one and now on two, for seconds on end, and
-    between the two lies a factor of two: one of them got one, and one the other.
+    Left to itself the system puts two ends now on one processor and now on two, and one that waits
+    for a few dozen microseconds may be halted: in a virtual machine to wake it takes as long as the
+    round trip. Both last for seconds on end, and either one makes one of two twice as slow. So each
+    processor has something to do that everything else goes before (`SCHED_IDLE`). Not for what
+    waits for a disk: as it comes back it would wait for a tick of the scheduler.
     """
     processors = sorted(os.sched_getaffinity(0))
+    busy = [
+        subprocess.Popen([sys.executable, "-c", BUSY, str(processor)]) for processor in processors
+    ]
     if len(processors) > 1:
         os.sched_setaffinity(0, processors[:1])
         for pid in servers:
@@ -321,6 +335,9 @@ def placed(*servers: int) -> Generator[None]:
     finally:
         for pid in (0, *servers):
             os.sched_setaffinity(pid, processors)
+        for process in busy:
+            process.kill()
+            process.wait()
 
 
 async def bench_small(
