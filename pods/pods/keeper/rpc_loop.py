@@ -162,13 +162,13 @@ class RpcLoop:
         """Watch no longer what `watch` was given."""
         self._unwatch(readable)
 
-    def _watch(self, readable: socket.socket, who: Client | Callable[[], None]) -> None:
+    def _watch(self, readable: HasFileno, who: Client | Callable[[], None]) -> None:
         self._poll.register(readable, select.POLLIN)
         self._watched[readable.fileno()] = who
 
-    def _unwatch(self, sock: socket.socket) -> None:
-        self._poll.unregister(sock)
-        del self._watched[sock.fileno()]
+    def _unwatch(self, readable: HasFileno) -> None:
+        self._poll.unregister(readable)
+        del self._watched[readable.fileno()]
 
     def turn(self, deadline: float | None = None) -> bool:
         """Wait until something happens, and deal with it; returns whether there was anything.
