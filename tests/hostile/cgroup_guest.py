@@ -6,7 +6,8 @@ cgroups. Two kinds, both of Debian's packages:
 - `uml` (default): a kernel that is a program (`user-mode-linux`). Boots in a second, and is fast;
   has no Landlock.
 - `qemu`: an emulated machine with the distribution's kernel and its Landlock (`qemu-system-x86`,
-  `linux-image-cloud-amd64`, `busybox-static`, `cpio`); twenty times slower. `--kvm` where it works.
+  `linux-image-cloud-amd64`, `busybox-static`, `cpio`); twenty times slower, so that only what is
+  about Landlock (`-k confined`) can be expected to come in time. `--kvm` where that works.
 
 The machine sees this one's files, read-only, with /tmp in its own memory; so it runs the very
 interpreter and the very tree that this is started with. The exit code is the tests'; 77 where
@@ -238,9 +239,9 @@ def main() -> int:
     parser.add_argument("--kvm", action="store_true", help="qemu, not emulated")
     parser.add_argument("--uid", type=int, default=0, help="who runs them; default root")
     parser.add_argument("--command", action="store_true", help="WORDs are a command, not tests")
-    parser.add_argument("words", nargs="*", metavar="WORD")
+    parser.add_argument("words", nargs=argparse.REMAINDER, metavar="WORD")
     given, more = parser.parse_known_args()
-    words = [*more, *given.words]
+    words = given.words
     if not given.command:
         pytest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n", "0"]
         words = [*pytest, *more, *(given.words or DEFAULT)]
