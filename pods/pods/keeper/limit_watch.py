@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 from attrs import evolve
@@ -114,12 +114,17 @@ class LimitWatch:
         by_kernel = os.WIFSIGNALED(wait_status) and os.WTERMSIG(wait_status) == signal.SIGKILL
         return self._clocks.struck if self.crossed is None and by_kernel else self.crossed
 
-    def clear(self) -> bool:
-        """Remove the pod's group, if it has one, with whatever is in it; whether it is gone."""
+    def clear(self, forget: Callable[[Group], None]) -> bool:
+        """Remove the pod's group, if it has one, with whatever is in it; whether it is gone.
+
+        Args:
+            forget: is told to wait for it no longer, before its descriptor is another's.
+        """
         if self.group is not None:
             self.struck()  # nobody can ask later
             if not clear_group(self.group.directory):
                 return False
+            forget(self.group)
             self.group.close()
             self.group = None
         return True

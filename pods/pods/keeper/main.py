@@ -395,7 +395,7 @@ class Keeper:
 
     def _cleared(self) -> bool:
         """Whether the pod's cgroup is gone, if it has one."""
-        return self._limits is None or self._limits.clear()
+        return self._limits is None or self._limits.clear(self._server.forget)
 
     def _hold_limits(self, *, held: bool) -> None:
         if self._limits is not None:
