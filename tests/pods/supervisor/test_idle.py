@@ -21,6 +21,9 @@ pytestmark = pytest.mark.slow
 EPOLL_WAITS = {"x86_64": {232, 281}, "aarch64": {22}}
 """The numbers of `epoll_wait` and `epoll_pwait`, by machine."""
 
+POLLS = {"x86_64": 7, "aarch64": 73}
+"""Of `poll`, in which keepers and launchers wait, and of `ppoll`, which is `poll` on aarch64."""
+
 FUTEX = {"x86_64": 202, "aarch64": 98}
 
 NO_DEADLINE_MS = 24 * 60 * 60 * 1000
@@ -28,12 +31,15 @@ NO_DEADLINE_MS = 24 * 60 * 60 * 1000
 
 
 def _sleeps_in(thread: Path) -> tuple[int, int] | None:
-    """The number of the call in which a thread sleeps and its fourth argument; None: it runs."""
+    """The number of the call in which a thread sleeps and its timeout; None: it runs."""
     words = (thread / "syscall").read_text().split()
     if words[0] in ("running", "-1"):
         return None
-    fourth = int(words[4], 16) & 0xFFFFFFFF
-    return int(words[0]), fourth - (1 << 32) if fourth >> 31 else fourth
+    number, third, fourth = int(words[0]), int(words[3], 16), int(words[4], 16)
+    if number == POLLS["aarch64"]:  # no pointer to a time is for ever
+        return number, -1 if third == 0 else third
+    timeout = (third if number in POLLS.values() else fourth) & 0xFFFFFFFF
+    return number, timeout - (1 << 32) if timeout >> 31 else timeout
 
 
 def what_wakes(pid: int) -> str | None:
@@ -48,7 +54,7 @@ def what_wakes(pid: int) -> str | None:
             return f"{thread.name} runs"
         number, timeout = call
         if int(thread.name) == pid:
-            if number not in EPOLL_WAITS[machine]:
+            if number not in EPOLL_WAITS[machine] | {POLLS[machine]}:
                 return f"the main thread sleeps in call {number}"
             if timeout not in (-1, NO_DEADLINE_MS):
                 return f"a deadline in {timeout} ms"
