@@ -23,7 +23,7 @@ from pods.launcher.preload import preload
 
 preload()
 with open("/proc/self/maps") as maps:
-    print(max((size for _, size in ranges(maps)), default=0))
+    print(sum(size for _, size in ranges(maps)))
 held = collapse()
 with open("/proc/self/smaps_rollup") as rollup:
     print(next(int(line.split()[1]) * 1024 for line in rollup if line.startswith("AnonHuge")))
@@ -31,12 +31,12 @@ with open("/proc/self/smaps_rollup") as rollup:
 
 
 def run_program(how: str) -> tuple[int, int]:
-    """The longest range that could be made huge, and how much is."""
+    """How much could be made huge, and how much is."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, timeout=60, check=True
     )
-    longest, huge = done.stdout.split()
-    return int(longest), int(huge)
+    possible, huge = done.stdout.split()
+    return int(possible), int(huge)
 
 
 def kernel_collapses() -> bool:
@@ -70,8 +70,7 @@ def test_only_whole_huge_pages_of_a_programs_own_memory_are_named() -> None:
 def test_what_was_gathered_lies_in_a_row_whatever_is_loaded_later() -> None:
     gathered, huge = run_program("gathered")
     scattered, _ = run_program("scattered")
-    assert gathered >= 12 * 1024 * 1024
-    assert gathered > 2 * scattered
+    assert gathered >= scattered + 3 * HUGE_BYTES  # some of it goes into holes that there are
     if not kernel_collapses():
         pytest.skip("this kernel has no huge pages to give (MADV_COLLAPSE, Linux 6.1)")
     assert huge >= gathered
