@@ -225,7 +225,12 @@ def places_from(environ: Mapping[str, str], uid: int) -> Places:
         f"{_absolute(environ, 'XDG_STATE_HOME') or home + '/.local/state'}/pods"
     )
     config = f"{_absolute(environ, 'XDG_CONFIG_HOME') or home + '/.config'}/pods/config.toml"
-    return Places(runtime=runtime.rstrip("/"), state=state.rstrip("/"), config=config)
+    return Places(runtime=_plain(runtime), state=_plain(state), config=config)
+
+
+def _plain(path: str) -> str:
+    """Without slashes that mean nothing: the kernel gives a path back with one at the beginning."""
+    return f"/{path.strip('/')}"
 
 
 def _absolute(environ: Mapping[str, str], name: str) -> str:

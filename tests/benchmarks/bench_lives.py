@@ -300,7 +300,7 @@ async def bench_adoption(directory: str, rounds: int, many: int) -> list[Row]:
 
 async def run(quick: bool, parent: str) -> list[Row]:
     """All rows; nothing is left afterwards."""
-    directory = f"{parent}/pods-bench-{secrets.token_hex(4)}"
+    directory = os.path.join(parent, f"pods-bench-{secrets.token_hex(4)}")
     os.mkdir(directory, 0o700)
     try:
         rows = await bench_deaths(f"{directory}/d", 10 if quick else 100)

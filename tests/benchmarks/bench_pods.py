@@ -450,7 +450,7 @@ async def bench_ls(bench: Bench, client: PodsClient, name: str) -> list[Row]:
 async def run(quick: bool, parent: str) -> list[Row]:
     """All rows; nothing is left afterwards."""
     run_name = f"pods-bench-{secrets.token_hex(4)}"
-    directory, sockets = f"{parent}/{run_name}", f"/dev/shm/{run_name}"
+    directory, sockets = os.path.join(parent, run_name), f"/dev/shm/{run_name}"
     for each in (directory, sockets):
         os.mkdir(each, 0o700)
     bench = Bench(directory, sockets, quick)

@@ -72,6 +72,16 @@ def test_a_relative_place_of_ours_is_refused_and_one_of_xdg_passed_over(name: st
     assert places_from({**xdg, "HOME": "/home/a"}, 7) == places_from({"HOME": "/home/a"}, 7)
 
 
+def test_slashes_too_many_make_no_other_place() -> None:
+    # POSIX keeps two at the beginning apart from one, and `os.path.normpath` with it; Linux has no
+    # such place, and a path that the kernel gives back would be another.
+    plain = places_from({"PODS_RUNTIME_DIR": "/r", "PODS_STATE_DIR": "/s"}, 7)
+    assert places_from({"PODS_RUNTIME_DIR": "//r/", "PODS_STATE_DIR": "//s//"}, 7) == plain
+    shared = {"XDG_RUNTIME_DIR": "//run", "XDG_STATE_HOME": "//state", "HOME": "/home/a"}
+    assert places_from(shared, 7).runtime == "/run/pods"
+    assert places_from(shared, 7).state == "/state/pods"
+
+
 def test_the_environment_chooses_the_places() -> None:
     chosen = places_from({"PODS_RUNTIME_DIR": "/r", "PODS_STATE_DIR": "/s"}, 7)
     assert (chosen.runtime, chosen.state) == ("/r", "/s")

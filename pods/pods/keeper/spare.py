@@ -14,6 +14,7 @@ import select
 import shutil
 import signal
 import socket
+import sys
 from collections.abc import Callable, Mapping
 from typing import Final, NoReturn
 
@@ -31,6 +32,7 @@ from pods.keeper.tree import read_stat
 from pods.keeper.wakeup import Wakeup
 from pods.pod.life import RunSparePod, example_spec
 from pods_protocol.api import KEEPER_API
+from pods_protocol.errors import PodsError
 from pods_protocol.process_messages import PodSpec
 
 SPARE_NAME: Final = "pods-spare"
@@ -179,7 +181,11 @@ def _enter_spare_pod(
 
     def live() -> int:
         settle(parent, keep=(channel.fileno(),), forked=True)
-        life.rehearse(scratch_of(life.scratch, parent))
+        try:
+            life.rehearse(scratch_of(life.scratch, parent))
+        except (OSError, PodsError) as error:
+            # It only starts a little slower. What it says is in the launcher's log still.
+            print(f"a pod's start could not be rehearsed: {error}", file=sys.stderr, flush=True)  # noqa: T201
         written = write_spec(example_spec("/"))
         read_spec(written)
         os.close(written)

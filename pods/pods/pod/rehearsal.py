@@ -90,7 +90,7 @@ async def rehearse_serving() -> None:
 
 def _be_held(spec: PodSpec, forbidden: tuple[str, str]) -> None:
     """Everything of a confinement but to enter it."""
-    here = spec.state_directory
+    here = os.path.realpath(spec.state_directory)  # a rule's target is canonical
     grant = ScopeGrant(allow=(ScopeRule(target=here, permission="write", recursive=True),))
     own = OwnPlaces(write=(here,), read=(here,), forbidden=forbidden)
     with prepare(grant, own, environ=os.environ, switches={}):

@@ -31,11 +31,32 @@ from process_support import (
     wait_for,
 )
 
+LAUNCHER = [sys.executable, "-P", "-m", "pods.launcher"]
+
+UNREHEARSED = """
+import errno, os, sys
+
+from pods.launcher import main
+from pods.pod import rehearsal
+
+rehearse = rehearsal.rehearse
+
+
+def refuse(directory, *, forbidden):
+    if "/spare-" in directory:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    rehearse(directory, forbidden=forbidden)
+
+
+rehearsal.rehearse = refuse
+sys.exit(main.main())
+"""
+
 
 @pytest.fixture
 def real_launcher(pods_environ: dict[str, str]) -> Generator[RunningLauncher]:
     """A launcher whose pods are the real ones: only those can wait for what to be."""
-    running = RunningLauncher(pods_environ, command=[sys.executable, "-P", "-m", "pods.launcher"])
+    running = RunningLauncher(pods_environ, command=LAUNCHER)
     try:
         yield running
     finally:
@@ -115,6 +136,45 @@ def test_the_next_pod_is_the_one_that_waited(real_launcher: RunningLauncher) -> 
             assert b"PODS_NAME" not in file.read()  # set in the process, as in any forked pod
         assert os.readlink(f"/proc/{waiting}/cwd") == second.cwd
         assert wait_for_spare(real_launcher) != spare
+        end(client, first)
+        end(client, second)
+
+
+def test_a_spare_starts_where_a_link_leads_to_our_directories(
+    pods_environ: dict[str, str],
+) -> None:
+    root = os.path.dirname(pods_environ["PODS_RUNTIME_DIR"])
+    os.symlink(".", f"{root}/l")
+    linked = {
+        name: f"{root}/l/{name[5].lower()}" for name in ("PODS_RUNTIME_DIR", "PODS_STATE_DIR")
+    }
+    running = RunningLauncher({**pods_environ, **linked}, command=LAUNCHER)
+    try:
+        next_pod_is_the_spare(running)
+        assert "rehearsed" not in running.log()
+    finally:
+        running.close()
+
+
+def test_a_spare_that_could_not_rehearse_is_a_pod_all_the_same(
+    pods_environ: dict[str, str],
+) -> None:
+    running = RunningLauncher(pods_environ, command=[sys.executable, "-P", "-c", UNREHEARSED])
+    try:
+        next_pod_is_the_spare(running)
+        assert "a pod's start could not be rehearsed: [Errno 28]" in running.log()
+    finally:
+        running.close()
+
+
+def next_pod_is_the_spare(launcher: RunningLauncher) -> None:
+    """A second pod takes the place of the spare, and answers."""
+    with launcher.connect() as client:
+        first, second = a_pod(launcher), a_pod(launcher)
+        launch(launcher, client, first)
+        spare = wait_for_spare(launcher)
+        assert launch(launcher, client, second) == spare
+        assert pid_that_answers(second)
         end(client, first)
         end(client, second)
 
