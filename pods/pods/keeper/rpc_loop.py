@@ -76,7 +76,7 @@ def digest_of(token: str) -> str:
 
 
 class HasFileno(Protocol):
-    """Something that a selector can wait for."""
+    """Something that a `poll` can wait for."""
 
     def fileno(self) -> int:
         """Its descriptor."""
@@ -155,7 +155,7 @@ class RpcLoop:
         return any(client.outbox for client in self._clients.values())
 
     def watch(self, readable: HasFileno, callback: Callable[[], None]) -> None:
-        """Call back in a turn in which the socket can be read."""
+        """Call back in a turn in which it can be read, or has an error or an end to tell."""
         self._watch(readable, callback)
 
     def forget(self, readable: HasFileno) -> None:
@@ -259,8 +259,9 @@ class RpcLoop:
             self._watch(sock, client)
 
     def _serve(self, client: Client, event: int) -> None:
-        # An error or the other end's going is told whatever was asked for: both find out.
-        if event & ~select.POLLIN:
+        # An error or the other end's going is told whatever was asked for: both find out. To write
+        # where nothing waits would drop who has asked and gone, with what it had asked.
+        if event & ~select.POLLIN and client.outbox:
             self._flush(client)
         if event & ~select.POLLOUT and not client.outbox and client.sock.fileno() >= 0:
             try:
