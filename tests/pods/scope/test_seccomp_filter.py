@@ -8,6 +8,8 @@ import os
 import resource
 import socket
 import struct
+import subprocess
+import threading
 from typing import Any
 
 import pytest
@@ -96,6 +98,7 @@ def test_what_is_refused_and_what_is_not(name: str) -> None:
         assert ask(call) == refused
     assert ask("perf_event_open") == ask("open_by_handle_at") == refused
     assert ask("io_uring_setup") == ask("io_uring_enter") == ask("io_uring_register") == absent
+    assert ask("clone3") == absent
     taken = {numbers[refusal.name] for refusal in REFUSALS}
     assert all(run(program, machine.audit, n) == ALLOW for n in range(470) if n not in taken)
 
@@ -162,6 +165,12 @@ def test_another_convention_has_no_calls_at_all(name: str) -> None:
     assert run(program, machine.audit, 0xFFFFFFFF) == absent
 
 
+def run_in_a_thread() -> None:
+    thread = threading.Thread(target=os.getpid)
+    thread.start()
+    thread.join()
+
+
 @needs_filter
 def test_the_kernel_takes_the_filter_and_keeps_to_it() -> None:
     def act() -> dict[str, str]:
@@ -193,6 +202,10 @@ def test_the_kernel_takes_the_filter_and_keeps_to_it() -> None:
             "keys": call("keyctl", 0, -3, 0),
             "io_uring": call("io_uring_setup", 8, 0),
             "bpf": call("bpf", 0, 0, 0),
+            "clone3": call("clone3", 0, 0),
+            "threads": outcome(run_in_a_thread),
+            "programs": outcome(lambda: subprocess.run(["true"], check=True)),
+            "spawned": outcome(lambda: os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0)),
         }
 
     told: Any = in_child(act)
@@ -209,4 +222,8 @@ def test_the_kernel_takes_the_filter_and_keeps_to_it() -> None:
         "keys": "EPERM",
         "io_uring": "ENOSYS",
         "bpf": "EPERM",
+        "clone3": "ENOSYS",
+        "threads": "ok",
+        "programs": "ok",
+        "spawned": "ok",
     }
