@@ -40,6 +40,12 @@ MARKS: Final = ("user.delegate", "trusted.delegate")
 """The extended attributes by which systemd marks a group that it has delegated; only root may read
 the second, which is older."""
 
+COUNTS: Final = ("memory.current", "memory.stat", "pids.current", "cgroup.procs")
+"""What says how much there is in a group."""
+
+CEILINGS: Final = ("memory.high", "memory.max")
+"""What `memory_ceilings` says, in its order."""
+
 
 def look() -> tuple[str, str]:
     """The group that this process may divide among pods, and why there is none; one is empty."""
@@ -156,6 +162,9 @@ def _wait_until_empty(directory: str) -> None:
 class Group:
     """The group of one pod, for who listens to it.
 
+    It is read through descriptors from here on: the pod can take the rights from these files, since
+    they are its user's and no Landlock asks about rights.
+
     Args:
         directory: of it.
         memory_bytes: the pod's limit on it, if it has one.
@@ -170,14 +179,20 @@ class Group:
     def __init__(self, directory: str, memory_bytes: int | None) -> None:
         self.directory = directory
         self._memory_bytes = memory_bytes
-        self._begun_with = self._kept()
-        self._epoll = select.epoll()
-        self._files: list[tuple[int, tuple[str, ...]]] = []
         self._seen: dict[str, int] = {}
-        for name, words in EVENTS.items():
-            descriptor = os.open(f"{directory}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-            self._files.append((descriptor, words))
-            self._epoll.register(descriptor, select.EPOLLPRI)
+        self._open: dict[str, int] = {}
+        with contextlib.ExitStack() as failed:
+            failed.callback(self._close_files)
+            for name in (*EVENTS, *COUNTS):
+                self._open[name] = os.open(f"{directory}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+            for name in CEILINGS:
+                with contextlib.suppress(OSError):  # the pod's own process may not, and need not
+                    self._open[name] = os.open(f"{directory}/{name}", os.O_WRONLY | os.O_CLOEXEC)
+            self._epoll = select.epoll()
+            for name in EVENTS:
+                self._epoll.register(self._open[name], select.EPOLLPRI)
+            self._begun_with = self._kept()
+            failed.pop_all()
         self.take()
 
     def fileno(self) -> int:
@@ -187,8 +202,12 @@ class Group:
     def take(self) -> list[LimitName]:
         """The limits that were crossed since the last time."""
         crossed: list[LimitName] = []
-        for descriptor, words in self._files:
-            text = os.pread(descriptor, MAX_FILE_BYTES, 0).decode()
+        for name, words in EVENTS.items():
+            text = self._read(name)
+            if not text:
+                # It would be said to have news for ever.
+                with contextlib.suppress(OSError):
+                    self._epoll.unregister(self._open[name])
             for word in words:
                 count = count_in(text, word)
                 if count > self._seen.get(word, 0) and (word != "high" or self._is_over()):
@@ -199,9 +218,7 @@ class Group:
     def close(self) -> None:
         """Listen no more."""
         self._epoll.close()
-        for descriptor, _ in self._files:
-            os.close(descriptor)
-        self._files.clear()
+        self._close_files()
 
     def processes(self, most: int) -> int:
         """How many there are beside the pod's own; where it is at most `most`, maybe too many.
@@ -209,20 +226,20 @@ class Group:
         Threads are counted together, in one short read; where even they are few enough, nobody
         need tell them apart.
         """
-        tasks = int(read(f"{self.directory}/pids.current") or 0) - 1
+        tasks = int(self._read("pids.current") or 0) - 1
         if tasks <= most:
             return tasks
-        return len(read(f"{self.directory}/cgroup.procs").split()) - 1
+        return self._listed(most + 1) - 1
 
     def begin(self) -> None:
         """The pod's own process has begun: from here on the limit is on what comes on top."""
         self._begun_with = self._kept()
         if self._memory_bytes is None:
             return
-        high, most = memory_ceilings(self._memory_bytes, self._current())
-        with contextlib.suppress(OSError):
-            write(f"{self.directory}/memory.high", str(high))
-            write(f"{self.directory}/memory.max", str(most))
+        ceilings = memory_ceilings(self._memory_bytes, self._current())
+        for name, most in zip(CEILINGS, ceilings, strict=True):
+            with contextlib.suppress(OSError, KeyError):
+                os.write(self._open[name], str(most).encode())
 
     def _is_over(self) -> bool:
         """Whether there is more memory than the limit allows, beside what the kernel can drop."""
@@ -230,10 +247,37 @@ class Group:
         return most is not None and self._kept() - self._begun_with > most
 
     def _kept(self) -> int:
-        return memory_kept(self._current(), read(f"{self.directory}/memory.stat"))
+        return memory_kept(self._current(), self._read("memory.stat"))
 
     def _current(self) -> int:
-        return int(read(f"{self.directory}/memory.current") or 0)
+        return int(self._read("memory.current") or 0)
+
+    def _read(self, name: str) -> str:
+        """What is in one of the files, as far as one read goes; empty once the group is gone.
+
+        Others may remove it as soon as nothing lives there; who listens must not fail by that.
+        """
+        with contextlib.suppress(OSError):
+            return os.pread(self._open[name], MAX_FILE_BYTES, 0).decode()
+        return ""
+
+    def _listed(self, most: int) -> int:
+        """How many processes are listed; where it is more than `most`, at least one more."""
+        # One read ends with a page of the kernel's, which is some 600 of them.
+        found = at = 0
+        with contextlib.suppress(OSError):
+            while found <= most:
+                part = os.pread(self._open["cgroup.procs"], MAX_FILE_BYTES, at)
+                if not part:
+                    break
+                at += len(part)
+                found += part.count(b"\n")
+        return found
+
+    def _close_files(self) -> None:
+        for descriptor in self._open.values():
+            os.close(descriptor)
+        self._open.clear()
 
 
 def read(path: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import trio
 
+from cgroup_programs import AWAY, BOMB, HOG, LATE, MANY, MANY_SMALL, THREADS
 from pods.client import aio
 from pods.client.pod_handle import Pod
 from pods.launcher.delegation import home_name
@@ -46,42 +47,6 @@ PATIENCE = 60.0
 """Round every wait: the machines in which these tests run are slow ones."""
 
 MIB = 1024 * 1024
-HOG = """python3 -S -E -c '
-held = []
-while True:
-    held.append(b"x" * (8 << 20))
-'"""
-MANY = """python3 -S -E -c '
-import os, time
-for _ in range(12):
-    if not os.fork():
-        held = b"x" * (12 << 20)
-        time.sleep(1000)
-time.sleep(1000)
-'"""
-THREADS = """python3 -S -E -c '
-import threading
-end = threading.Event()
-started = [threading.Thread(target=end.wait) for _ in range(60)]
-for one in started:
-    one.start()
-end.wait(1)
-print(len(started), "threads")
-end.set()
-'"""
-BOMB = """python3 -S -E -c '
-import os, time
-made = 0
-try:
-    while True:
-        if not os.fork():
-            time.sleep(1000)
-        made += 1
-except OSError:
-    open("made", "w").write(str(made))
-time.sleep(1000)
-'"""
-LATE = "setsid sh -c 'sleep 1; {}' > /dev/null 2>&1 &"
 HALT = "kill -STOP $PPID; "
 
 
@@ -297,11 +262,21 @@ async def test_a_confined_pod_cannot_write_to_its_own_group_or_leave_it(
                 f"mkdir {group}/below",
                 f"echo 1 > {group}/cgroup.freeze",
                 f"rmdir {group}",
+                AWAY.format(DELEGATED),
             ):
                 shown = await pod.turn(f"{line}; cat /proc/self/cgroup")
                 assert "denied" in shown.text or "not permitted" in shown.text, line
                 assert f"/{pod_id}" in shown.text
             assert number_in(Path(f"{group}/memory.max")) < 512 * MIB
+
+
+async def test_more_processes_are_counted_than_the_kernel_lists_at_once(
+    pods_environ: dict[str, str],
+) -> None:
+    async with supervisor_and_client(pods_environ) as (_, client):
+        with trio.fail_after(PATIENCE):
+            pod = await client.spawn("one", limits=Limits(processes=1000))
+            assert await crossed_in(pod, MANY_SMALL) == "processes"
 
 
 async def test_a_restarted_pod_has_its_group_anew(pods_environ: dict[str, str]) -> None:
