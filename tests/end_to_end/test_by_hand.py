@@ -189,6 +189,15 @@ def test_attach_sends_what_is_typed_and_ctrl_c_leaves_the_pod_alone(door: Door, 
     assert (row["state"], row["turn"]) == ("working", 2)
 
 
+def test_attach_takes_its_lines_from_a_file_and_none_from_dev_null(door: Door, api: str) -> None:
+    Path(door.work, "lines").write_text("echo $((6 * 7))")
+    for source in ("lines", "/dev/null"):
+        answer = door.run(["bash", "-c", f"pods attach api < {source}"])
+        assert (answer.code, answer.err.splitlines()[1:]) == (0, ["pods: detached; api goes on"])
+    door("wait", "api")
+    assert door("read", "api").out == "42\n"
+
+
 def test_attach_ends_with_the_pod(door: Door, api: str) -> None:
     with Terminal([*PODS, "attach", "api"], door.environ, door.work) as terminal:
         terminal.wait_for("attached to api")

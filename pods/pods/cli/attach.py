@@ -106,7 +106,8 @@ class _Attached:
     def follow(self) -> bool:
         """Serve both sides; True when the pod has ended, False when the person left."""
         self._take(self._following.take_events(read=False))
-        with selectors.DefaultSelector() as selector:
+        # By `poll`: epoll, the default, refuses files and /dev/null, which may be standard input.
+        with selectors.PollSelector() as selector:
             selector.register(self._following, selectors.EVENT_READ, self._events)
             selector.register(sys.stdin.fileno(), selectors.EVENT_READ, self._lines)
             while True:
