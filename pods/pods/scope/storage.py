@@ -82,7 +82,9 @@ def ensure_directory(path: str) -> None:
             found = os.lstat(path)
     except OSError as error:
         raise _failed("make the directory", path, error) from error
-    if not stat.S_ISDIR(found.st_mode):
+    if stat.S_ISLNK(found.st_mode):
+        fault = "it is a symbolic link, not a directory; name what it leads to"
+    elif not stat.S_ISDIR(found.st_mode):
         fault = "it is not a directory"
     elif found.st_uid != os.geteuid():
         fault = f"it belongs to user {found.st_uid}, not to you ({os.geteuid()})"

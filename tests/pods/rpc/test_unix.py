@@ -74,7 +74,7 @@ def test_a_directory_open_to_others_is_refused(short_dir: str) -> None:
 def test_a_symlink_in_place_of_a_directory_is_refused(short_dir: str) -> None:
     os.mkdir(f"{short_dir}/real", 0o700)
     os.symlink(f"{short_dir}/real", f"{short_dir}/link")
-    with pytest.raises(UnsafeDirectory, match="not a directory"):
+    with pytest.raises(UnsafeDirectory, match="a symbolic link, not a directory; name what it"):
         unix.ensure_private_directory(f"{short_dir}/link")
 
 

@@ -314,7 +314,7 @@ def test_a_directory_that_is_none_is_refused(tmp_path: Path) -> None:
         ensure_directory(str(tmp_path / "file/below"))
     (tmp_path / "open").mkdir(mode=0o755)
     (tmp_path / "link").symlink_to("open")
-    with pytest.raises(UnsafeDirectory, match="not a directory"):
+    with pytest.raises(UnsafeDirectory, match="a symbolic link, not a directory; name what it"):
         ensure_directory(str(tmp_path / "link"))
 
 
