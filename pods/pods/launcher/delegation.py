@@ -13,7 +13,7 @@ import contextlib
 import errno
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from attrs import evolve
@@ -36,11 +36,13 @@ class Delegation:
     Args:
         home: its directory.
         log: takes what went wrong.
+        written: what every pod may write (`PODS_EXTRA_WRITE`).
     """
 
-    def __init__(self, home: str, log: Callable[[str], None]) -> None:
+    def __init__(self, home: str, log: Callable[[str], None], written: Sequence[str] = ()) -> None:
         self._home = home
         self._log = log
+        self._written = tuple(written)
 
     def place(self, spec: PodSpec) -> PodSpec:
         """The spec with a group that was made for it, if its limits want one.
@@ -50,10 +52,12 @@ class Delegation:
         """
         if not wants_group(spec.limits):
             return spec
-        for rule in spec.grant.allow:
-            target = rule.target
-            if rule.permission == "write" and (
-                is_below(self._home, target) or is_below(target, "/sys/fs/cgroup")
+        scope = (rule.target for rule in spec.grant.allow if rule.permission == "write")
+        # The whole delegated group: who may write to another one below it moves there.
+        delegated = os.path.dirname(self._home)
+        for target in (*self._written, *scope):
+            if is_below(self._home, target) or any(
+                is_below(target, above) for above in (delegated, "/sys/fs/cgroup")
             ):
                 self._log(f"pod {spec.name} gets no cgroup: it may write to {target}")
                 return spec
@@ -72,12 +76,15 @@ class Delegation:
         remove_home(self._home)
 
 
-def take_delegation(places: SupervisorPlaces, log: Callable[[str], None]) -> Delegation | None:
+def take_delegation(
+    places: SupervisorPlaces, log: Callable[[str], None], written: Sequence[str] = ()
+) -> Delegation | None:
     """Divide the group of this process, if it was delegated to us.
 
     Args:
         places: of the supervisor.
         log: takes why one that was delegated cannot be used.
+        written: as of `Delegation`.
     """
     before = read(places.cgroup_note)
     directory, _ = look()
@@ -93,7 +100,7 @@ def take_delegation(places: SupervisorPlaces, log: Callable[[str], None]) -> Del
                 os.mkdir(home, 0o755)
             write(f"{home}/cgroup.subtree_control", CONTROLLERS)
             _note(places.cgroup_note, home)
-            return Delegation(home, log)
+            return Delegation(home, log, written)
     except OSError as error:
         log(f"the cgroup {directory} was delegated and cannot be used: {error}")
     with contextlib.suppress(FileNotFoundError):

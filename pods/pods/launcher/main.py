@@ -38,7 +38,7 @@ from pods.paths import SupervisorPlaces, places_from
 from pods.pod.life import RunPod
 from pods.rpc.unix import bind_unix, ensure_private_directory
 from pods.scope.baseline import baseline
-from pods.scope.confine import switches_from
+from pods.scope.confine import extra_places, switches_from
 from pods_protocol.bounds import HELLO_SECONDS
 from pods_protocol.errors import ExitCode, PodsError, StartFailed
 
@@ -82,7 +82,9 @@ def main(
         _forget_strange_variables()
         digest = digest_of(_read_token(places.owner_token))
         ensure_private_directory(places.runtime)
-        delegation = take_delegation(places, _log)
+        extra = extra_places(switches, (places.places.state, places.places.runtime))
+        written = [path for path, permission in extra if permission == "write"]
+        delegation = take_delegation(places, _log, written)
         forbidden = (places.places.state, places.places.runtime)
         # What all pods get besides their scopes is found here once, and every fork has the answer.
         baseline(os.environ, python=None, forbidden=forbidden)

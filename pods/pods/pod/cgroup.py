@@ -72,6 +72,7 @@ def _facts(directory: str) -> Facts:
         is_top=not os.path.exists(f"{directory}/cgroup.type"),
         marked=marked,
         writable=all(os.access(f"{directory}{name}", os.W_OK) for name in files),
+        is_root=os.geteuid() == 0,
     )
 
 

@@ -76,6 +76,7 @@ class Facts(NamedTuple):
         is_top: it is the machine's own, and nobody's to divide.
         marked: systemd says that it is delegated.
         writable: this process may make groups in it and move processes there.
+        is_root: of whom that says nothing.
     """
 
     directory: str
@@ -83,6 +84,7 @@ class Facts(NamedTuple):
     is_top: bool
     marked: bool
     writable: bool
+    is_root: bool
 
 
 def own_path(text: str) -> str | None:
@@ -133,6 +135,11 @@ def why_not(facts: Facts) -> str:
         return f"{where} is the cgroup of the whole machine"
     if _SYSTEMD.search(name) and not facts.marked:
         return f"systemd has not delegated the cgroup {where}"
+    if facts.is_root and not facts.marked:
+        return (
+            f"nothing says that the cgroup {where} was delegated (its attribute `user.delegate`), "
+            "and root may write to every one"
+        )
     if not facts.writable:
         return f"the cgroup {where} is not delegated to this user"
     return ""

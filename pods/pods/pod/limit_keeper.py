@@ -155,6 +155,8 @@ class LimitKeeper:
             await trio.lowlevel.wait_readable(self._group)
             for name in self._group.take():
                 over = over_limit(name, getattr(self._limits, name))
+                if self._running is None and self._counted is not None:
+                    continue  # of the turn that was just ended for it, while its processes go
                 if self._running is None:
                     self._cross(LimitReached(name, over))
                     return

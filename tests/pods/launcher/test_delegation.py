@@ -43,19 +43,20 @@ def test_a_pod_without_limits_that_want_a_group_gets_none(tmp_path: Path, said: 
     assert said == []
 
 
-@pytest.mark.parametrize("inside", [False, True])
-def test_a_pod_that_may_write_to_its_group_gets_none(
-    tmp_path: Path, said: list[str], inside: bool
+@pytest.mark.parametrize("written", [False, True])
+@pytest.mark.parametrize("where", ["above", "beside", "/sys/fs/cgroup/one"])
+def test_a_pod_that_may_write_to_its_group_or_another_one_gets_none(
+    tmp_path: Path, said: list[str], where: str, written: bool
 ) -> None:
-    target = "/sys/fs/cgroup/one" if inside else str(tmp_path.parent)
-    spec = evolve(
-        example_spec("/"),
-        limits=LIMITS,
-        grant=ScopeGrant(allow=(ScopeRule(target=target, permission="write"),)),
-    )
-    assert Delegation(str(tmp_path), said.append).place(spec).cgroup == ""
-    assert "it may write to" in said[0]
-    assert list(tmp_path.iterdir()) == []
+    home = tmp_path / "home"
+    home.mkdir()
+    target = {"above": str(tmp_path), "beside": f"{tmp_path}/pods-own"}.get(where, where)
+    scope = () if written else (ScopeRule(target=target, permission="write"),)
+    spec = evolve(example_spec("/"), limits=LIMITS, grant=ScopeGrant(allow=scope))
+    everywhere = (target,) if written else ()
+    assert Delegation(str(home), said.append, everywhere).place(spec).cgroup == ""
+    assert f"it may write to {target}" in said[0]
+    assert list(home.iterdir()) == []
 
 
 def test_where_the_kernel_refuses_a_pod_is_held_as_without_and_nothing_is_left(

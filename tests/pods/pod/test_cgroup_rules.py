@@ -50,6 +50,7 @@ OURS = Facts(
     is_top=False,
     marked=True,
     writable=True,
+    is_root=False,
 )
 
 
@@ -112,6 +113,9 @@ def test_who_is_in_the_group_that_we_made_for_that_divides_the_one_above() -> No
         (OURS._replace(controllers=frozenset({"memory"})), "no controller for pids"),
         (OURS._replace(directory="/sys/fs/cgroup", is_top=True), "the whole machine"),
         (OURS._replace(marked=False), "systemd has not delegated"),
+        # A container's own group, say: what else is in there would be moved.
+        (OURS._replace(directory="/g/box", marked=False, is_root=True), "root may write to every"),
+        (OURS._replace(directory="/g/box", is_root=True), ""),
         (OURS._replace(writable=False), "not delegated to this user"),
         (OURS._replace(directory=f"/g/{HOME_PREFIX}0/0123"), "a pod's own cgroup"),
     ],

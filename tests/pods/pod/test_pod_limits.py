@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import subprocess
 from collections.abc import Generator
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
 import trio
+import trio.testing
 
 from pod_support import connected, living_pod, opened_rig, until_idle
 from pods.agents.echo import EchoAgent
@@ -164,3 +168,67 @@ def test_messages_that_wait_have_their_turns_promised() -> None:
     rig.give(Finished(2, "end_turn"))
     with pytest.raises(CapacityReached, match="do not retry"):
         rig.reply(Give("four", "fail", None))
+
+
+class StruckGroup:
+    """A cgroup in which the kernel has stopped something, as often as it is told."""
+
+    def __init__(self) -> None:
+        self.ours, self.theirs = socket.socketpair()
+
+    def fileno(self) -> int:
+        return self.ours.fileno()
+
+    def strike(self) -> None:
+        self.theirs.send(b"x")
+
+    def take(self) -> list[LimitName]:
+        with contextlib.suppress(BlockingIOError):
+            return ["memory_bytes" for _ in self.ours.recv(16, socket.MSG_DONTWAIT)]
+        return []
+
+
+async def test_what_a_turn_over_its_memory_does_while_it_goes_ends_no_pod(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    group, going, gone = StruckGroup(), trio.Event(), trio.Event()
+
+    async def go_slowly(before: set[int]) -> bool:
+        group.strike()  # a killed program that still holds what it took
+        going.set()
+        await gone.wait()
+        return False
+
+    def open_group(cgroup: str, memory_bytes: int | None) -> StruckGroup:
+        return group
+
+    monkeypatch.setattr(limit_keeper, "_open", open_group)
+    monkeypatch.setattr(limit_keeper, "_stay", go_slowly)
+    reached: list[LimitReached] = []
+    keeper = LimitKeeper(
+        Limits(memory_bytes=2**30), wall_until=None, cross=reached.append, is_idle=lambda: False
+    )
+    crossed = trio.Event()
+
+    def cross(name: LimitName, over: str) -> None:
+        crossed.set()
+
+    running = cast("RunningTurn", SimpleNamespace(cross=cross))
+
+    async def run() -> Finished:
+        group.strike()
+        await crossed.wait()
+        return Finished(1, "limit", limit="memory_bytes")
+
+    with trio.fail_after(WAIT_SECONDS):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(keeper.heed_group)
+            nursery.start_soon(keeper.attend, running, run)
+            await going.wait()
+            await trio.testing.wait_all_tasks_blocked()
+            gone.set()
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+    assert reached == []
+    group.ours.close()
+    group.theirs.close()
