@@ -34,8 +34,9 @@ def read_token(path: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         from pods_protocol.errors import NotAuthorized
 
+        reason = error.strerror if isinstance(error, OSError) else "it is no token"
         raise NotAuthorized(
-            f"cannot read the token {path}: {error}; only its owner may command this supervisor",
+            f"cannot read the token {path}: {reason}; only its owner may command this supervisor",
             path=path,
         ) from error
 

@@ -241,7 +241,7 @@ def test_a_missing_token_means_that_nobody_serves(tmp_path: os.PathLike[str]) ->
 
 
 def test_a_token_that_may_not_be_read_is_not_ours(tmp_path: os.PathLike[str]) -> None:
-    with pytest.raises(NotAuthorized):
+    with pytest.raises(NotAuthorized, match=f"the token {tmp_path}: Is a directory; only its"):
         read_token(str(tmp_path))  # a directory: not even root reads that
 
 
