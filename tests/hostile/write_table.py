@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
-from hostile_attempts import table
-from hostile_doors import door_table
-
+ROOT = Path(__file__).resolve().parents[2]
 BEGIN = "<!-- {}: written by tests/hostile/write_table.py -->\n"
 END = "<!-- end of {} -->\n"
 
 
 def main() -> None:
-    path = Path(__file__).parents[2] / "pods/README.md"
+    # Run by its name, as the README says, it has no path of pytest's.
+    sys.path[:0] = [str(ROOT / room) for room in ("pods", "protocol", "tools", "tests/support")]
+    from hostile_attempts import table
+    from hostile_doors import door_table
+
+    path = ROOT / "pods/README.md"
     text = path.read_text()
     for name, content in (("attempts", table()), ("doors", door_table())):
         before, begin, rest = text.partition(BEGIN.format(name))
