@@ -99,7 +99,7 @@ class PreloadedForkServer:
             text=True,
             bufsize=1,
         )
-        self.run(1)
+        self.run(1)  # the server comes up with the first worker
 
     def run(self, number: int) -> float:
         """Start `number` and end them; seconds from the first start to the last one's answer."""

@@ -18,13 +18,12 @@ import sys
 import time
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 
+import trio
 import worker
 
 
 def fork_main(path: str, ready_path: str) -> None:
     """A child: readiness by a datagram."""
-    import trio  # here, or the module above this would carry it into a run of its own
-
     notice = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     notice.connect(ready_path)
     trio.run(worker.serve, path, lambda: notice.send(b"r"))
@@ -78,7 +77,6 @@ class ForkServer:
 def serve() -> None:
     """Measure as often as asked, until the input ends."""
     server = ForkServer(sys.argv[1])
-    server.run(1)  # the server itself
     for line in sys.stdin:
         print(server.run(int(line)), flush=True)
 

@@ -184,8 +184,10 @@ def _enter_spare_pod(
         try:
             life.rehearse(scratch_of(life.scratch, parent))
         except (OSError, PodsError) as error:
-            # It only starts a little slower. What it says is in the launcher's log still.
-            print(f"a pod's start could not be rehearsed: {error}", file=sys.stderr, flush=True)  # noqa: T201
+            # It only starts a little slower.
+            print(  # noqa: T201 - standard error is the launcher's log until it is somebody's
+                f"a pod's start could not be rehearsed: {error}", file=sys.stderr, flush=True
+            )
         written = write_spec(example_spec("/"))
         read_spec(written)
         os.close(written)

@@ -7,7 +7,7 @@ import sys
 from pods.launcher.huge_pages import gather
 
 if __name__ == "__main__":
-    gathered = gather()
+    gathered = gather()  # held for good, and before all that fills it is imported
 
     from pods.launcher.main import main
 
