@@ -12,11 +12,11 @@ import errno
 import os
 import secrets
 import socket
-import stat
 import struct
 from typing import Final
 
 from pods.paths import check_socket_path
+from pods.private import fault_of_directory
 from pods_protocol.errors import (
     NotAuthorized,
     NotConnected,
@@ -161,15 +161,7 @@ def ensure_private_directory(path: str) -> None:
             path=path,
             errno=error.errno,
         ) from error
-    fault = None
-    if stat.S_ISLNK(found.st_mode):
-        fault = "it is a symbolic link, not a directory; name what it leads to"
-    elif not stat.S_ISDIR(found.st_mode):
-        fault = "it is not a directory"
-    elif found.st_uid != os.geteuid():
-        fault = f"it belongs to user {found.st_uid}, not to you ({os.geteuid()})"
-    elif stat.S_IMODE(found.st_mode) & 0o077:
-        fault = f"its mode is {stat.S_IMODE(found.st_mode):04o}, which lets others in"
+    fault = fault_of_directory(found)
     if fault:
         raise UnsafeDirectory(
             f"cannot use the directory {path}: {fault}; give it to yourself with mode 0700, or set "

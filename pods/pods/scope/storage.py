@@ -14,6 +14,7 @@ from typing import Final
 
 from attrs import field, frozen
 
+from pods.private import fault_of_directory
 from pods.scope.registry_format import Contents, Damaged, decode, encode
 from pods.scope.table import Table
 from pods_protocol.errors import RegistryBroken, StorageFailed, UnsafeDirectory
@@ -82,15 +83,8 @@ def ensure_directory(path: str) -> None:
             found = os.lstat(path)
     except OSError as error:
         raise _failed("make the directory", path, error) from error
-    if stat.S_ISLNK(found.st_mode):
-        fault = "it is a symbolic link, not a directory; name what it leads to"
-    elif not stat.S_ISDIR(found.st_mode):
-        fault = "it is not a directory"
-    elif found.st_uid != os.geteuid():
-        fault = f"it belongs to user {found.st_uid}, not to you ({os.geteuid()})"
-    elif stat.S_IMODE(found.st_mode) & 0o077:
-        fault = f"its mode is {stat.S_IMODE(found.st_mode):04o}, which lets others in"
-    else:
+    fault = fault_of_directory(found)
+    if fault is None:
         return
     raise UnsafeDirectory(
         f"cannot keep the scope registry in {path}: {fault}; give it to yourself with mode 0700, "

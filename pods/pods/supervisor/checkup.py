@@ -21,6 +21,7 @@ from pods.client.plain_connect import read_token
 from pods.config import load_config
 from pods.lifecycle import Life
 from pods.paths import JOURNAL_NAME, Places, SupervisorPlaces
+from pods.private import is_own_directory
 from pods.records.record import PodRecord
 from pods.records.table import PodTable
 from pods.scope import storage
@@ -36,8 +37,7 @@ from pods.supervisor.probes import (
     directories_in,
     holds_events,
     is_our_runtime,
-    is_own_directory,
-    is_private_directory,
+    judge_directory,
     left_cgroups,
     locks_of_a_life,
     read_table,
@@ -99,8 +99,8 @@ class Checkup:
     def run(self) -> list[Problem]:
         """Look at everything; returns what was found, with what was done about it."""
         self._look_at_config()
-        for path in (self.places.runtime, self.places.state):
-            self._look_at_root(path)
+        self._look_at_root(self.places.runtime, "PODS_RUNTIME_DIR")
+        self._look_at_root(self.places.state, "PODS_STATE_DIR")
         # Before the journals: whatever claims a directory was written before it was made.
         directories = directories_in(f"{self.places.state}/pods")
         carriers = find_carriers(self.places)
@@ -129,20 +129,16 @@ class Checkup:
         except InvalidParams as error:
             self._add("invalid_config", error.message, f"correct {self.places.config}")
 
-    def _look_at_root(self, path: str) -> None:
+    def _look_at_root(self, path: str, variable: str) -> None:
         """A root that is there must be this user's alone: tokens and journals are in it."""
         try:
             seen = os.lstat(path)
         except OSError:
             return  # made by whoever needs it first
-        if is_private_directory(seen):
-            return
-        self._add(
-            "unsafe_directory",
-            f"{path} lets others in or is not yours",
-            f"chown it to yourself and chmod 0700 {path}",
-            partial(_close_to_others, path) if is_own_directory(seen) else None,
-        )
+        judged = judge_directory(path, seen, variable)
+        if judged is not None:
+            mend = partial(_close_to_others, path) if is_own_directory(seen) else None
+            self._add("unsafe_directory", *judged, mend)
 
     def _supervisors(self) -> list[str]:
         names = {

@@ -17,6 +17,7 @@ from attrs import frozen
 
 from pods.config import load_config
 from pods.lifecycle import Life
+from pods.private import is_own_directory
 from pods.records.record import PodRecord
 from pods.scope.identity import is_alive
 from pods.scope.leases import Lease
@@ -31,7 +32,7 @@ from pods.supervisor.live import LivePod
 from pods.supervisor.on_record import recorded_lease
 from pods.supervisor.orphans import end_keeper
 from pods.supervisor.overdue import wake_keeper
-from pods.supervisor.probes import is_own_directory, is_private_directory
+from pods.supervisor.probes import judge_directory
 from pods.supervisor.remove import remove_record
 from pods.supervisor.strays import Carrier, describe_strays, end_carriers, fix_for_strays
 from pods_protocol.errors import InvalidParams, TimedOut
@@ -86,7 +87,12 @@ def find_in_directories(supervisor: Supervisor) -> list[Finding]:
     """Directories that are missing, open to others, or nobody's."""
     places = supervisor.places
     findings: list[Finding] = []
-    for path in (places.places.runtime, places.runtime, places.places.state, places.state):
+    for path, variable in (
+        (places.places.runtime, "PODS_RUNTIME_DIR"),
+        (places.runtime, ""),
+        (places.places.state, "PODS_STATE_DIR"),
+        (places.state, ""),
+    ):
         try:
             seen = os.lstat(path)
         except OSError as error:
@@ -95,15 +101,10 @@ def find_in_directories(supervisor: Supervisor) -> list[Finding]:
                 found("missing_directory", message, "stop the supervisor and start it again")
             )
             continue
-        if not is_private_directory(seen):
-            findings.append(
-                found(
-                    "unsafe_directory",
-                    f"{path} lets others in or is not yours",
-                    f"chown it to yourself and chmod 0700 {path}",
-                    partial(_close_to_others, path) if is_own_directory(seen) else None,
-                )
-            )
+        judged = judge_directory(path, seen, variable)
+        if judged is not None:
+            mend = partial(_close_to_others, path) if is_own_directory(seen) else None
+            findings.append(found("unsafe_directory", *judged, mend))
     findings += [
         found(
             "stale_runtime_directory",

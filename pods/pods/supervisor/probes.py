@@ -20,6 +20,7 @@ from pods.journal.reader import iterate
 from pods.journal.snapshots import restore_state
 from pods.paths import JOURNAL_NAME, POD_ID_LENGTH, SupervisorPlaces
 from pods.pod.cgroup import empty_groups, read, remove_home
+from pods.private import fault_of_directory
 from pods.records.table import PodTable
 from pods_protocol.errors import StorageFailed
 
@@ -73,14 +74,26 @@ def directories_in(path: str) -> list[str]:
     return []
 
 
-def is_own_directory(seen: os.stat_result) -> bool:
-    """Whether this is a directory of this user's."""
-    return stat.S_ISDIR(seen.st_mode) and seen.st_uid == os.geteuid()
+def judge_directory(path: str, seen: os.stat_result, variable: str) -> tuple[str, str] | None:
+    """What is wrong with one of our directories and what to do about it; None where nothing is.
 
-
-def is_private_directory(seen: os.stat_result) -> bool:
-    """Whether it is that, and nobody else may enter it."""
-    return is_own_directory(seen) and not stat.S_IMODE(seen.st_mode) & 0o077
+    Args:
+        path: of the directory.
+        seen: what `lstat` says of it.
+        variable: of the environment, that names it; empty where none does.
+    """
+    fault = fault_of_directory(seen)
+    if fault is None:
+        return None
+    if stat.S_ISLNK(seen.st_mode) and variable:
+        fix = f"set {variable} to {os.path.realpath(path)}"
+    elif not stat.S_ISDIR(seen.st_mode):
+        fix = f"stop the supervisor and move {path} away: the next one makes the directory"
+    elif seen.st_uid != os.geteuid():
+        fix = f"chown it to yourself and chmod 0700 {path}"
+    else:
+        fix = f"chmod 0700 {path}"
+    return f"{path} cannot be used: {fault}", fix
 
 
 def is_our_runtime(places: SupervisorPlaces) -> bool:

@@ -252,12 +252,24 @@ def test_a_root_that_is_open_to_others_is_closed(places: Places, root: str) -> N
     assert os.stat(path).st_mode & 0o777 == 0o700
 
 
-def test_a_root_that_is_no_directory_of_the_users_is_left_alone(
-    places: Places, tmp_path: Path
+@pytest.mark.parametrize("root", ["runtime", "state"])
+def test_a_root_that_is_a_link_is_said_to_be_one_and_left_alone(
+    places: Places, tmp_path: Path, root: str
 ) -> None:
-    os.symlink(tmp_path, places.runtime)
-    remains(places, "unsafe_directory")
-    assert os.readlink(places.runtime) == str(tmp_path)
+    path: str = getattr(places, root)
+    os.symlink(tmp_path, path)
+    problem = remains(places, "unsafe_directory")
+    assert f"{path} cannot be used: it is a symbolic link" in problem.message
+    assert problem.fix == f"set PODS_{root.upper()}_DIR to {tmp_path}"
+    assert os.readlink(path) == str(tmp_path)
+
+
+def test_a_file_in_place_of_a_root_is_said_to_be_one_and_left_alone(places: Places) -> None:
+    touch(places.runtime)
+    problem = remains(places, "unsafe_directory")
+    assert "it is not a directory" in problem.message
+    assert f"move {places.runtime} away" in problem.fix
+    assert os.path.isfile(places.runtime)
 
 
 def test_a_configuration_that_is_wrong_is_told_of(places: Places) -> None:

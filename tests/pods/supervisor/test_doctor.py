@@ -78,6 +78,30 @@ async def test_each_problem_is_found_mended_and_found_no_more(
     assert left_in(pods_environ) == NOTHING
 
 
+async def test_a_link_that_takes_the_place_of_a_directory_is_said_to_be_one(
+    pods_environ: dict[str, str],
+) -> None:
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        root, own = supervisor.places.places.runtime, supervisor.places.runtime
+        for path in (own, root):
+            os.rename(path, f"{path}.moved")
+            os.symlink(f"{path}.moved", path)
+        try:
+            with trio.fail_after(WAIT_SECONDS):
+                problems = {p.message: p.fix for p in (await client.doctor()).problems}
+        finally:
+            for path in (root, own):
+                os.unlink(path)
+                os.rename(f"{path}.moved", path)
+        link = "cannot be used: it is a symbolic link, not a directory; name what it leads to"
+        assert problems == {
+            f"{root} {link}": f"set PODS_RUNTIME_DIR to {root}.moved",
+            f"{own} {link}": f"stop the supervisor and move {own} away: the next one makes the "
+            "directory",
+        }
+    assert left_in(pods_environ) == NOTHING
+
+
 async def test_a_process_that_only_a_lease_or_an_ended_row_knows_is_ended(
     pods_environ: dict[str, str],
 ) -> None:
