@@ -303,7 +303,8 @@ class PodInfo:
         unread: events after the caller's cursor.
         last_turn: how the newest turn ended.
         exit: set when it has ended.
-        memory_bytes: resident size of the pod's main process; None where unknown.
+        memory_bytes: resident size of the pod's main process, with the pages that it shares with
+            other pods; None where unknown.
     """
 
     id: str

@@ -13,6 +13,11 @@ from pods_protocol.errors import ExitCode
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
+    parser.epilog = (
+        "RSS is the resident memory of the pod's own process, without that of programs which it "
+        "started. Most of an idle pod's is shared with all other pods, so the sum is more than "
+        "what they take together."
+    )
     parser.add_argument("-a", "--all", action="store_true", help="also pods that have ended")
     parser.add_argument("-q", "--quiet", action="store_true", help="names alone")
     options.add_json(parser, "all that is known of them")
@@ -44,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _print_table(pods: list[Json]) -> None:
     now = time.time()
-    headers = ("NAME", "STATE", "TURN", "QUEUE", "UNREAD", "PARENT", "AGENT", "WRITE", "AGE", "MEM")
+    headers = ("NAME", "STATE", "TURN", "QUEUE", "UNREAD", "PARENT", "AGENT", "WRITE", "AGE", "RSS")
     rows = [
         (
             render.cell(pod["name"]),

@@ -39,7 +39,7 @@ def test_ls_is_a_table(fake: World, pods: Cli) -> None:
     header, api, kid = out.splitlines()
     assert (code, err) == (0, "")
     assert header.split() == [
-        *("NAME", "STATE", "TURN", "QUEUE", "UNREAD", "PARENT", "AGENT", "WRITE", "AGE", "MEM"),
+        *("NAME", "STATE", "TURN", "QUEUE", "UNREAD", "PARENT", "AGENT", "WRITE", "AGE", "RSS"),
     ]
     assert api.split()[:8] == ["api", "working", "3", "2", "5", "-", "shell", "/src/api"]
     assert api.split()[9] == "5.2M"
@@ -55,6 +55,12 @@ def test_ls_in_its_other_forms(fake: World, pods: Cli) -> None:
     assert json.loads(pods("ls", "--json")[1]) == answer
     pods("ls", "-a")
     assert fake.supervisor.params_of("list")[2]["ended"] is True
+
+
+def test_ls_tells_that_its_memory_is_counted_with_what_pods_share(pods: Cli) -> None:
+    code, out, _ = pods("ls", "--help")
+    assert code == 0
+    assert "most of an idle pod's is shared with all other pods" in " ".join(out.lower().split())
 
 
 def test_ls_says_where_nothing_enforces(fake: World, pods: Cli) -> None:
