@@ -192,10 +192,14 @@ def unknown_pod(supervisor: Supervisor, caller: Caller, wanted: str) -> UnknownP
     asked = wanted if len(wanted) <= MAX_NAME_LENGTH else wanted[:MAX_NAME_LENGTH] + "..."
     near = difflib.get_close_matches(asked, names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    there = f"there are: {', '.join(shown)}" if shown else "you have no pods"
     more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+    there = (
+        f"{hint}there are: {', '.join(shown)}{more}; `pods ls -a` shows them"
+        if shown
+        else "you have no pods; `pods spawn NAME` starts one"
+    )
     return UnknownPod(
-        f"cannot find pod {asked!r}: {hint}{there}{more}; `pods ls` shows them",
+        f"cannot find pod {asked!r}: {there}",
         pod=asked,
         known=shown,
         nearest=near[0] if near else None,

@@ -212,8 +212,13 @@ async def test_unknown_pods_are_answered_with_what_could_be_meant(
 ) -> None:
     async with supervisor_and_client(pods_environ) as (_, client):
         with trio.fail_after(WAIT_SECONDS):
+            with pytest.raises(UnknownPod) as caught:
+                await client.stop("worker")
+            none = "cannot find pod 'worker': you have no pods; `pods spawn NAME` starts one"
+            assert caught.value.message == none
+            assert caught.value.data["known"] == []
             pod = await client.spawn("worker")
-            with pytest.raises(UnknownPod, match="did you mean 'worker'") as caught:
+            with pytest.raises(UnknownPod, match=r"did you mean 'worker'.*`pods ls -a`") as caught:
                 await client.stop("wroker")
             assert caught.value.data["known"] == ["worker"]
             assert pod.spawned is not None
