@@ -94,7 +94,8 @@ def _began(
         "env_names": list(record.env_names[:MAX_RULES]),
     }
     if record.limits != Limits():
-        data["limits"] = to_json(record.limits)
+        limits = to_json(record.limits)
+        data["limits"] = {name: value for name, value in limits.items() if value is not None}
     supervisor.audit.note("allowed", data)
     if lender is not None and record.grant.allow:
         supervisor.audit.note(
