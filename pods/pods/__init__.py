@@ -5,7 +5,7 @@ once.
 
     with pods.connect() as p:
         with p.session("worker", write=["src/api"]) as s:
-            print(s.turn("pytest -q").text)
+            print(s.turn("make -C src/api").text)
 
 On trio the same with `pods.aio.connect()`; a supervisor inside your own program is
 `pods.open_supervisor()`.
