@@ -1,7 +1,8 @@
 """What the holding of pods costs: applying it, spawns and stops with and without, files inside.
 
-`python tests/benchmarks/bench_enforcement.py [--spawns N]`; interleaved, medians. How long it takes
-to end the worst payloads, `tests/hostile/survivors.py` prints, with and without `--no-landlock`.
+`python tests/benchmarks/bench_enforcement.py [--quick] [--spawns N]`; interleaved, medians. How
+long it takes to end the worst payloads, `tests/hostile/survivors.py` prints, with and without
+`--no-landlock`.
 """
 
 from __future__ import annotations
@@ -35,14 +36,17 @@ AWAY = f"for i in $(seq {CROWD}); do setsid sleep 1000 >/dev/null 2>&1 & done; t
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure what the holding of pods costs.")
-    parser.add_argument("--spawns", type=int, default=60)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, for a look")
+    parser.add_argument("--spawns", type=int, help="with and without, each (60; --quick: 10)")
     arguments = parser.parse_args()
+    rounds = 3 if arguments.quick else ROUNDS
+    spawns = arguments.spawns or (10 if arguments.quick else 60)
     directory = tempfile.mkdtemp(prefix="pb", dir="/tmp")
     try:
         _apply(directory)
-        _inside(directory)
-        trio.run(_spawns, directory, arguments.spawns)
+        _inside(directory, rounds)
+        trio.run(_spawns, directory, spawns, rounds)
     finally:
         shutil.rmtree(directory)
 
@@ -79,7 +83,7 @@ def _make(path: str) -> None:
     os.rmdir(path)
 
 
-def _inside(directory: str) -> None:
+def _inside(directory: str, rounds: int) -> None:
     """The same work in a child that is held as a pod is, and in one that is not."""
     from confined import in_child
     from pods.keeper.domain import SignalDomain
@@ -127,7 +131,7 @@ def _inside(directory: str) -> None:
     closed = Doors(network="none", unix_sockets="none")
     kinds: dict[str, Doors | None] = {"none": None, "held": Doors(), "closed": closed}
     rows: dict[str, list[Any]] = {kind: [] for kind in kinds}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for kind, doors in kinds.items():
             rows[kind].append(in_child(partial(trial, doors), seconds=60.0))
     for at, what in enumerate(works):
@@ -138,7 +142,7 @@ def _inside(directory: str) -> None:
         )
 
 
-async def _spawns(directory: str, number: int) -> None:
+async def _spawns(directory: str, number: int, rounds: int) -> None:
     from pods.supervisor.embedded import open_supervisor
 
     times: dict[str, list[float]] = {level: [] for level in LEVELS}
@@ -169,7 +173,7 @@ async def _spawns(directory: str, number: int) -> None:
                 begun = time.perf_counter()
                 await client.stop(f"p{index}", mode="kill")
                 stops[level].append(time.perf_counter() - begun)
-        for index in range(ROUNDS):
+        for index in range(rounds):
             for level, client in (("held", held), ("none", none)):
                 name, ready = f"c{index}", f"{directory}/w/{level}{index}"
                 await client.spawn(

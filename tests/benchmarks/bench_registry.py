@@ -1,11 +1,13 @@
 """The scope registry against its anchor: filelock + orjson + fsync of the same bytes.
 
-Run: `python tests/benchmarks/bench_registry.py`. Both sides take turns in one process on one file
-system, so that what else the machine does falls on both. DESIGN.md section 13 has the targets.
+Run: `python tests/benchmarks/bench_registry.py [--quick]`. Both sides take turns in one process on
+one file system, so that what else the machine does falls on both. DESIGN.md section 13 has the
+targets.
 """
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import os
 import shutil
@@ -16,9 +18,10 @@ from collections.abc import Callable
 from functools import partial
 from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
+from attrs import frozen
 from filelock import FileLock
 
 from pods.scope.identity import identify
@@ -27,10 +30,27 @@ from pods.scope.registry import ScopeRegistry
 from pods.scope.table import Table
 from pods_protocol.values import ProcessIdentity, ScopeGrant, ScopeRule
 
-ROUNDS = 60
-PROCESSES = 64
-SECONDS_OF_LOAD = 3.0
-RUNS_OF_THE_CROWD = 5
+PROCESSES: Final = 64
+
+
+@frozen
+class Effort:
+    """How much is done for one figure.
+
+    Attributes:
+        rounds: of one process.
+        batches: of a hundred spawns.
+        crowds: of 64 processes.
+        load_seconds: that the crowd goes on where it runs in a loop.
+    """
+
+    rounds: int = 60
+    batches: int = 7
+    crowds: int = 5
+    load_seconds: float = 3.0
+
+
+QUICK: Final = Effort(rounds=10, batches=2, crowds=1, load_seconds=0.5)
 
 
 def make_lease(number: int, holder: ProcessIdentity) -> Lease:
@@ -112,7 +132,9 @@ def fill(path: str, count: int) -> ScopeRegistry:
     return registry
 
 
-def measure_one(directory: str, count: int, holders: list[ProcessIdentity]) -> list[dict[str, Any]]:
+def measure_one(
+    directory: str, count: int, holders: list[ProcessIdentity], rounds: int
+) -> list[dict[str, Any]]:
     """One process: warm, and in turn with another one that also writes."""
     path = f"{directory}/one-{count}/registry.json"
     first = ScopeRegistry(path)
@@ -122,7 +144,7 @@ def measure_one(directory: str, count: int, holders: list[ProcessIdentity]) -> l
     anchor = Anchor(f"{directory}/anchor-{count}.json", Path(path).read_bytes())
     holder = holders[0]
     figures: dict[str, list[float]] = {"anchor": [], "warm": [], "shared": []}
-    for number in range(ROUNDS):
+    for number in range(rounds):
         new = make_lease(count + number, holder)
         figures["anchor"].append(timed(partial(anchor.transact, number)))
         figures["warm"].append(timed(partial(first.transact, lend(new))))
@@ -145,7 +167,7 @@ def measure_one(directory: str, count: int, holders: list[ProcessIdentity]) -> l
     return rows
 
 
-def measure_batch(directory: str) -> dict[str, Any]:
+def measure_batch(directory: str, batches: int) -> dict[str, Any]:
     """A hundred spawns that wait together, against a hundred turns of the anchor."""
     registry = fill(f"{directory}/batch/registry.json", 100)
     anchor = Anchor(
@@ -154,7 +176,7 @@ def measure_batch(directory: str) -> dict[str, Any]:
     holder = identify(os.getpid())
     ours: list[float] = []
     theirs: list[float] = []
-    for turn in range(7):
+    for turn in range(batches):
         leases = [make_lease(1000 + 100 * turn + n, holder) for n in range(100)]
         ours.append(timed(partial(registry.transact_many, [lend(item) for item in leases])))
         registry.transact_many([release(item.pod_id) for item in leases])
@@ -224,7 +246,7 @@ def crowd(worker: Callable[..., None], path: str, *, seconds: float) -> tuple[fl
     )
 
 
-def measure_crowd(directory: str) -> list[dict[str, Any]]:
+def measure_crowd(directory: str, effort: Effort) -> list[dict[str, Any]]:
     """64 processes: once each at one moment, then in a loop."""
     path = f"{directory}/crowd/registry.json"
     fill(path, 100)
@@ -232,12 +254,12 @@ def measure_crowd(directory: str) -> list[dict[str, Any]]:
     Anchor(anchor_path, Path(path).read_bytes())
     ours: list[float] = []
     theirs: list[float] = []
-    for _ in range(RUNS_OF_THE_CROWD):
+    for _ in range(effort.crowds):
         ours.append(crowd(_crowd_ours, path, seconds=0)[0])
         theirs.append(crowd(_crowd_anchor, anchor_path, seconds=0)[0])
     last, last_anchor = statistics.median(ours) * 1e3, statistics.median(theirs) * 1e3
-    _, worst, acts = crowd(_crowd_ours, path, seconds=SECONDS_OF_LOAD)
-    _, worst_anchor, acts_anchor = crowd(_crowd_anchor, anchor_path, seconds=SECONDS_OF_LOAD)
+    _, worst, acts = crowd(_crowd_ours, path, seconds=effort.load_seconds)
+    _, worst_anchor, acts_anchor = crowd(_crowd_anchor, anchor_path, seconds=effort.load_seconds)
     return [
         {
             "what": f"{PROCESSES} processes once each, until the last, ms",
@@ -255,24 +277,24 @@ def measure_crowd(directory: str) -> list[dict[str, Any]]:
         },
         {
             "what": f"{PROCESSES} processes in a loop, acts a second",
-            "ours": round(acts / SECONDS_OF_LOAD),
-            "anchor": round(acts_anchor / SECONDS_OF_LOAD),
+            "ours": round(acts / effort.load_seconds),
+            "anchor": round(acts_anchor / effort.load_seconds),
             "ratio": round(acts / acts_anchor, 2),
             "target": "",
         },
     ]
 
 
-def run() -> list[dict[str, Any]]:
+def run(effort: Effort) -> list[dict[str, Any]]:
     """Every figure: `what`, `ours`, `anchor`, `ratio`, `target`."""
     directory = tempfile.mkdtemp(prefix="pb-", dir="/tmp")
     try:
         holder = identify(os.getpid())
         return [
-            *measure_one(directory, 100, [holder]),
-            *measure_one(directory, 1000, [holder]),
-            measure_batch(directory),
-            *measure_crowd(directory),
+            *measure_one(directory, 100, [holder], effort.rounds),
+            *measure_one(directory, 1000, [holder], effort.rounds),
+            measure_batch(directory, effort.batches),
+            *measure_crowd(directory, effort),
         ]
     finally:
         shutil.rmtree(directory)
@@ -280,7 +302,9 @@ def run() -> list[dict[str, Any]]:
 
 def main() -> None:
     """Print the table."""
-    rows = run()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, for a look")
+    rows = run(QUICK if parser.parse_args().quick else Effort())
     width = max(len(row["what"]) for row in rows)
     print(f"{'':{width}}  {'ours':>9}  {'anchor':>9}  {'ratio':>6}  target")
     for row in rows:
