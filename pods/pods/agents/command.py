@@ -2,7 +2,8 @@
 
 Owns the options and the way from a program's end to a stop reason. Options:
 
-- `argv`: the program and its arguments, a list of strings. Required.
+- `argv`: the program and its arguments, a list of strings. Required. A program that is not there,
+  or that the pod may not run, is refused as the pod starts.
 - `jsonl`: its standard output is JSON lines (see `jsonl`). Default false: it is text.
 
 Notes come before the message on standard input, a line each, then an empty line.
@@ -15,6 +16,7 @@ from typing import Any, cast
 
 from pods.agents.base import TurnEnd
 from pods.agents.jsonl import JsonLines
+from pods.agents.runnable import why_not
 from pods.agents.turn import Turn
 from pods_protocol.errors import AgentError
 
@@ -26,7 +28,7 @@ class CommandAgent:
         options: see the module.
 
     Raises:
-        AgentError: the options are not as they must be.
+        AgentError: the options are not as they must be, or the program cannot be started.
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
@@ -38,6 +40,14 @@ class CommandAgent:
         if not isinstance(jsonl, bool):
             raise _bad("`jsonl` is not true or false")
         self._jsonl = jsonl
+        # Here, in the pod's process, and before the spawn is answered: else the first turn says it.
+        obstacle = why_not(self._argv[0])
+        if obstacle is not None:
+            raise AgentError(
+                f"cannot run {self._argv[0]!r}: {obstacle.detail}; {obstacle.advice}",
+                agent="command",
+                detail=obstacle.detail,
+            )
 
     async def run_turn(self, turn: Turn) -> TurnEnd:
         """Run the program; exit status 0 is success unless the program says otherwise."""

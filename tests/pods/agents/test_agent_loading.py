@@ -75,7 +75,7 @@ def load(kind: str, cwd: str, **options: Any) -> Any:
 
 def test_the_built_in_kinds_are_found(cwd: str) -> None:
     assert isinstance(load("echo", cwd), EchoAgent)
-    assert isinstance(load("command", cwd, argv=["x"]), CommandAgent)
+    assert isinstance(load("command", cwd, argv=["cat"]), CommandAgent)
     assert type(load("shell", cwd)).__name__ == "ShellAgent"
 
 
