@@ -28,6 +28,11 @@ from pods_protocol.values import LimitName, Limits
 READ_BYTES: Final = 4096
 """Marks taken at once; a turn has two."""
 
+MAX_CLEARS: Final = 30
+"""Attempts to remove the group of a pod of which nothing is left, a quarter of a minute and more.
+What lives in there then was moved there by somebody. It is killed with the group, but not before
+Linux 5.14, which has no `cgroup.kill`."""
+
 
 class LimitWatch:
     """The watch over one pod.
@@ -37,11 +42,13 @@ class LimitWatch:
         wall_until: when its time is over, in seconds since the epoch; None is never.
         told: where the pod's process tells of its turns.
         pod: the pid of that process, a child that nobody has reaped yet.
+        say: takes what goes wrong.
         cgroup: the directory of the pod's group; empty where it has none.
 
     Attributes:
         told: as given.
         group: tells when the kernel has stopped the pod at a limit: then `struck` is to be called.
+            None where it has none, or it cannot be listened to: then all is counted here.
         crossed: the limit for which the pod is to be ended; None as long as it is not.
     """
 
@@ -52,12 +59,21 @@ class LimitWatch:
         wall_until: float | None,
         told: socket.socket,
         pod: int,
+        say: Callable[[str], None],
         cgroup: str = "",
     ) -> None:
         left = None if wall_until is None else max(0.0, wall_until - time.time())
         self.told = told
         self.crossed: LimitName | None = None
-        self.group = Group(cgroup, limits.memory_bytes) if cgroup else None
+        self.group: Group | None = None
+        if cgroup:
+            try:
+                self.group = Group(cgroup, limits.memory_bytes)
+            except OSError as error:
+                say(f"the cgroup {cgroup} cannot be read: {error}; its limits are polled")
+        self._say = say
+        self._directory = cgroup
+        self._clears = 0
         self._limits = limits
         self._pod = pod
         self._counts = limits.memory_bytes is not None or limits.processes is not None
@@ -115,15 +131,24 @@ class LimitWatch:
         return self._clocks.struck if self.crossed is None and by_kernel else self.crossed
 
     def clear(self, forget: Callable[[Group], None]) -> bool:
-        """Remove the pod's group, if it has one, with whatever is in it; whether it is gone.
+        """Remove the pod's group, if it has one, with whatever is in it; whether to wait no longer.
 
         Args:
             forget: is told to wait for it no longer, before its descriptor is another's.
         """
+        if not self._directory:
+            return True
         if self.group is not None:
             self.struck()  # nobody can ask later
-            if not clear_group(self.group.directory):
+        if not clear_group(self._directory):
+            self._clears += 1
+            if self._clears < MAX_CLEARS:
                 return False
+            self._say(
+                f"the cgroup {self._directory} is left: what is in there is none of the pod's"
+            )
+        self._directory = ""
+        if self.group is not None:
             forget(self.group)
             self.group.close()
             self.group = None

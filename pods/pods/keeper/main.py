@@ -171,7 +171,7 @@ def _watch_limits(spec: PodSpec, told: socket.socket, pod: int) -> LimitWatch:
     from pods.keeper.limit_watch import LimitWatch  # the launcher's image has it
 
     return LimitWatch(
-        spec.limits, wall_until=spec.wall_until, told=told, pod=pod, cgroup=spec.cgroup
+        spec.limits, wall_until=spec.wall_until, told=told, pod=pod, say=_say, cgroup=spec.cgroup
     )
 
 
@@ -394,7 +394,7 @@ class Keeper:
         return SignalTreeResult(signalled=reached)
 
     def _cleared(self) -> bool:
-        """Whether the pod's cgroup is gone, if it has one."""
+        """Whether there is no cgroup of the pod's, any more, that could go."""
         return self._limits is None or self._limits.clear(self._server.forget)
 
     def _hold_limits(self, *, held: bool) -> None:
