@@ -71,6 +71,17 @@ def number_in(file: Path) -> int:
     return int(file.read_text()) if file.exists() else 0
 
 
+def a_mode_keeps_out(directory: Path) -> bool:
+    """Whether this process may not read a file whose mode says so; root mostly may."""
+    closed = directory / "closed"
+    closed.touch(mode=0)
+    try:
+        closed.read_bytes()
+    except PermissionError:
+        return True
+    return False
+
+
 async def end_of(pod: Pod, kind: str) -> dict[str, Any]:
     """The data of the pod's newest event of that kind, once there is one."""
     since, found = 0, None
@@ -268,6 +279,28 @@ async def test_a_confined_pod_cannot_write_to_its_own_group_or_leave_it(
                 assert "denied" in shown.text or "not permitted" in shown.text, line
                 assert f"/{pod_id}" in shown.text
             assert number_in(Path(f"{group}/memory.max")) < 512 * MIB
+
+
+@pytest.mark.parametrize(
+    ("prompt", "limits", "crossed"),
+    [
+        (HOG, Limits(memory_bytes=64 * MIB), "memory_bytes"),
+        (MANY, Limits(processes=6), "processes"),
+    ],
+)
+async def test_a_pod_that_takes_the_rights_from_its_groups_files_is_held_all_the_same(
+    pods_environ: dict[str, str], tmp_path: Path, prompt: str, limits: Limits, crossed: str
+) -> None:
+    if not a_mode_keeps_out(tmp_path):
+        pytest.skip("no mode keeps this process out")
+    async with supervisor_and_client(pods_environ) as (_, client):
+        with trio.fail_after(PATIENCE):
+            pod = await client.spawn("one", limits=limits)
+            group = group_of(await pid_of(client, "one"))
+            assert (await pod.turn(f"chmod 0 {group}/*")).stop_reason == "end_turn"
+            assert await crossed_in(pod, prompt) == crossed
+            assert (await pod.turn("echo still here")).stop_reason == "end_turn"
+    assert homes() == []
 
 
 async def test_more_processes_are_counted_than_the_kernel_lists_at_once(
