@@ -7,11 +7,11 @@ is tried where groups are delegated (`tests/pods/supervisor/test_cgroup_limits.p
 from __future__ import annotations
 
 import os
+import select
 from pathlib import Path
 
 import pytest
 
-from pods.pod import cgroup
 from pods.pod.cgroup import Group
 from pods.pod.cgroup_rules import memory_ceilings
 
@@ -44,7 +44,7 @@ class NoEpoll:
 def test_a_group_whose_files_were_closed_to_us_is_counted_and_limited_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cgroup.select, "epoll", NoEpoll)
+    monkeypatch.setattr(select, "epoll", NoEpoll)
     directory, kernels = tmp_path / "group", tmp_path / "kernels"
     for place in (directory, kernels):
         place.mkdir()
