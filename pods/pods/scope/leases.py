@@ -92,6 +92,17 @@ class Lease:
         if self.holder is None and not self.is_pending:
             raise ValueError("a lease that is not pending has a holder")
 
+    def is_held_as(self, before: Lease) -> bool:
+        """Whether it is the hold that was seen before: nobody has taken or adopted it since.
+
+        Whom it is lent from, and who would clear up after its holder, may have changed meanwhile.
+        """
+        return (self.holder, self.pending_nonce, self.pending_deadline) == (
+            before.holder,
+            before.pending_nonce,
+            before.pending_deadline,
+        )
+
     def is_over(self, now: float, boot: str, is_gone: Callable[[ProcessIdentity], bool]) -> bool:
         """Whether the lease has died by itself: nothing of its pod can be alive any more.
 

@@ -321,9 +321,18 @@ def without_lease(supervisor: Supervisor, table: Table) -> set[str]:
         record = supervisor.table.get(live.id)
         lease = table.leases.get(live.id)
         runs = record is not None and record.life in (Life.RUNNING, Life.PAUSED)
-        if runs and (lease is None or lease.holder != live.keeper_identity):
+        if runs and (lease is None or lease.holder != live.keeper_identity) and _is_kept(live):
             lacking.add(live.id)
     return lacking
+
+
+def _is_kept(live: LivePod) -> bool:
+    """Whether its keeper lives.
+
+    Where that has ended a pod is on its way to its next life or its grave, however long a disk
+    refuses to have that on record, and who brings it there sees to its lease.
+    """
+    return live.keeper_identity is not None and is_alive(live.keeper_identity)
 
 
 def find_missing_leases(
@@ -344,26 +353,35 @@ def find_missing_leases(
 
 
 async def _take_anew(supervisor: Supervisor, pod_id: str) -> str:
-    record = supervisor.known(pod_id)
-    lost = recorded_lease(supervisor.places, supervisor.table, record)
+    record, live = supervisor.table.get(pod_id), supervisor.pods.get(pod_id)
+    if record is None or live is None:
+        return f"left pod {pod_id}: it has ended"
+    lost, keeper = recorded_lease(supervisor.places, supervisor.table, record), live.keeper_identity
 
-    def take(table: Table) -> tuple[Table, None]:
-        return given_back(table, lost), None
+    def take(table: Table) -> tuple[Table, bool]:
+        # The lease that is on record must be that of the life it is in, and of no other: its next
+        # one takes a lease by itself, and only once this keeper has ended.
+        holds = keeper is not None and lost.lease.holder == keeper and is_alive(keeper)
+        return (given_back(table, lost), True) if holds else (table, False)
 
-    if record.living:
-        await supervisor.registry_worker.submit(take)
-    return f"pod {record.name} holds its scope again"
+    if await supervisor.registry_worker.submit(take):
+        return f"pod {record.name} holds its scope again"
+    return f"left pod {record.name}: it is between two lives or has ended"
 
 
 async def _release(supervisor: Supervisor, lease: Lease) -> str:
     if lease.holder is not None and is_alive(lease.holder):
         raise TimedOut(f"process {lease.holder.pid} still holds it", timeout_seconds=0.0)
 
-    def release(table: Table) -> tuple[Table, list[Lease]]:
-        # One that was adopted or taken anew meanwhile is another lease.
-        same = table.leases.get(lease.pod_id) == lease
-        return (table.release(lease.pod_id), [lease]) if same else (table, [])
+    def release(table: Table) -> tuple[Table, Lease | None]:
+        held = table.leases.get(lease.pod_id)
+        if held is None or not held.is_held_as(lease):
+            return table, held
+        return table.release(lease.pod_id), held
 
-    released = await supervisor.registry_worker.submit(release)
-    audited.reclaimed_from_the_dead(supervisor.audit, released)
+    held = await supervisor.registry_worker.submit(release)
+    if held is not None and not held.is_held_as(lease):
+        return f"left the lease of pod {lease.name}: it is another's by now"
+    if held is not None:
+        audited.reclaimed_from_the_dead(supervisor.audit, [held])
     return f"released the lease of pod {lease.name}"

@@ -468,3 +468,12 @@ def test_a_lease_that_is_gone_is_lent_anew_or_refused_with_the_owner() -> None:
     with pytest.raises(ScopeConflict) as refused:
         table_of(lease("heir", ["w /p/x/**"])).retake(mine)
     assert refused.value.data["owner_id"] == "heir"
+
+
+def test_a_lease_is_held_as_before_until_somebody_takes_or_adopts_it() -> None:
+    table = table_of(lease("up", delegable=["w /p/**"]), lease("a", ["w /p/a/**"], parent="up"))
+    before = table.leases["a"]
+    assert table.release("up").leases["a"].is_held_as(before)
+    waiting = table.retake(pending("a", nonce="one")).leases["a"]
+    assert not waiting.is_held_as(before)
+    assert not table.retake(pending("a", nonce="two")).leases["a"].is_held_as(waiting)
