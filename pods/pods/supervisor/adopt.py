@@ -43,14 +43,13 @@ from pods.supervisor.watch import bury, wait_tree_gone, watch
 from pods_protocol.bounds import DEFAULT_GRACE_SECONDS
 from pods_protocol.errors import PodsError, StorageFailed
 from pods_protocol.process_messages import GetKeeperStatus
-from pods_protocol.values import ExitRecord
 
 REBOOTED: Final = "the machine was started anew since"
 
 GUARDIAN_SECONDS: Final = 3.0
 """A launcher clears what a killed keeper left in milliseconds, one that was stopped within a
-second. Where something waits for a device it takes as long as that does: no client may wait longer
-for a supervisor that starts, and the pod is `stopping` meanwhile."""
+second. Where something waits for a device, or for room on the disk, it takes as long as that does:
+no client may wait longer for a supervisor that starts, and the pod is `stopping` meanwhile."""
 
 
 async def adopt_pods(supervisor: Supervisor) -> None:
@@ -165,11 +164,12 @@ async def _judge(
         return
     if not is_alive(record.keeper):
         live.dead = True
-        ended: ExitRecord | None = None
+        ending: Facts | None = None
         with trio.move_on_after(GUARDIAN_SECONDS):
             ended = await wait_tree_gone(supervisor, live)
-        # Where nobody has proven yet that nothing is left, the pod keeps its lease until then.
-        ending = None if ended is None else await came_down(supervisor, live, ended)
+            ending = await came_down(supervisor, live, ended)
+        # Where nobody has proven yet that nothing is left, the pod keeps its lease until then; and
+        # where the disk refuses to have its crash on record, `watch` goes on trying.
         if ending is None:
             supervisor.nursery.start_soon(watch, supervisor, live)
         else:

@@ -68,6 +68,7 @@ async def bury(
             ended first.
     """
     if trigger is Trigger.TREE_GONE:
+        live.dead = True  # nobody may take it for idle, or for ended, before its end is on record
         live.tree_gone.set()
     if not await _try_to_bury(supervisor, live, facts, trigger):
         # In the background: a supervisor that comes up on a full disk serves all the same.

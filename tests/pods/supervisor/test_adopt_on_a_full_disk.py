@@ -1,0 +1,92 @@
+"""A supervisor that comes up while its disk refuses: it answers, and does later what is due."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+import trio
+from attrs import evolve
+
+from leftover_support import places_in, plant_row
+from pods.journal.store import JournalWriter
+from pods.scope.identity import identify
+from pods.supervisor import adopt, restart, watch
+from pods.supervisor.processes import wait_process_gone
+from pods_protocol.errors import StorageFailed
+from pods_protocol.values import RestartPolicy
+from scope_support import me
+from supervisor_support import (
+    NOTHING,
+    WAIT_SECONDS,
+    client_of,
+    daemon,
+    left_in,
+    supervisor_and_client,
+    wait_process_ended,
+)
+
+POD = "0123456789ab"
+
+
+@pytest.fixture
+def room(monkeypatch: pytest.MonkeyPatch) -> trio.Event:
+    """Before it is set no journal of this process takes that a pod has crashed or ended."""
+    there = trio.Event()
+    append: Any = JournalWriter[Any].append
+
+    def refusing(self: Any, type: str, data: Mapping[str, Any], **given: Any) -> Any:  # noqa: A002 - its name
+        if type in ("pod_crashed", "pod_ended") and not there.is_set():
+            raise StorageFailed("cannot write: the disk is full; free some", path="", errno=28)
+        return append(self, type, data, **given)
+
+    monkeypatch.setattr(JournalWriter, "append", refusing)
+    monkeypatch.setattr(adopt, "GUARDIAN_SECONDS", 0.05)
+    monkeypatch.setattr(restart, "STORAGE_RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(watch, "STORAGE_RETRY_SECONDS", 0.001)
+    return there
+
+
+async def test_it_answers_though_a_crash_cannot_be_recorded_and_starts_the_pod_again_later(
+    pods_environ: dict[str, str], room: trio.Event
+) -> None:
+    with trio.fail_after(WAIT_SECONDS):
+        with daemon(pods_environ) as process:
+            async with client_of(pods_environ) as client:
+                policy = RestartPolicy(when="on-failure", limit=1)
+                await client.spawn("one", agent="echo", restart=policy)
+                seen = await client.inspect("one")
+                assert seen.pod.pid is not None
+                assert seen.keeper_pid is not None
+                keeper = identify(seen.keeper_pid)
+            process.kill()
+            await wait_process_ended(process)
+        os.kill(seen.pod.pid, signal.SIGKILL)
+        await wait_process_gone(keeper)
+        async with supervisor_and_client(pods_environ) as (_, client):
+            assert (await client.inspect("one")).pod.state == "stopping"
+            room.set()
+            async with client.events("one", kinds=("restarted",)) as stream:
+                await anext(aiter(stream))
+            await client.wait("one")
+            assert (await client.inspect("one")).pod.state == "idle"
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_pod_of_another_boot_is_neither_idle_nor_ended_before_its_end_is_recorded(
+    pods_environ: dict[str, str], room: trio.Event
+) -> None:
+    places, other = places_in(pods_environ), evolve(me(), boot_id="the boot before")
+    for directory in (places.state, f"{places.state}/supervisors"):
+        os.mkdir(directory, 0o700)
+    plant_row(places, "test", POD, "one", keeper=other)
+    with trio.fail_after(WAIT_SECONDS):
+        async with supervisor_and_client(pods_environ) as (_, client):
+            assert (await client.inspect("one")).pod.state == "stopping"
+            room.set()
+            await client.wait("one", until="ended")
+            assert (await client.inspect("one")).pod.state == "lost"
+    assert left_in(pods_environ) == NOTHING
