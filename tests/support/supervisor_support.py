@@ -100,6 +100,20 @@ class Hoarder:
         self._held = [b"x" * (1 << 20) for _ in range(int(turn.input) >> 20)]
 
 
+class Loud:
+    """Writes to its descriptor 2, itself and by a program that has it from here."""
+
+    async def run_turn(self, turn: Turn) -> None:
+        """Write as many bytes as the message says, then a line by a program."""
+        await trio.to_thread.run_sync(_be_loud, int(turn.input))
+
+
+def _be_loud(size: int) -> None:
+    while size > 0:
+        size -= os.write(2, b"x" * min(size, 1 << 16))
+    subprocess.run(["/bin/sh", "-c", "echo; echo done >&2"], stdout=2, check=True)
+
+
 class Wedged:
     """Starts a shell command, and hears nothing any more: what that does, its pod does not see."""
 

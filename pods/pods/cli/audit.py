@@ -58,16 +58,17 @@ def _events(directory: str, *, follow: bool) -> Iterator[Event]:
     if not follow:
         yield from iterate(directory)
         return
-    from pods.cli.inotify import Watch
+    from pods.inotify import CREATE, MODIFY, MOVED_TO, Inotify
 
     os.makedirs(directory, mode=0o700, exist_ok=True)
     since = 0
-    with Watch(directory) as watch:  # before the first read, so that nothing comes in between
+    with Inotify() as changes:
+        changes.watch(directory, MODIFY | MOVED_TO | CREATE)  # before the first read of it
         while True:
             for event in iterate(directory, since):
                 since = max(since, event.seq)
                 yield event
-            watch.wait()
+            changes.read()
 
 
 def _show(event: Event, *, as_json: bool) -> None:

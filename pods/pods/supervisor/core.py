@@ -21,6 +21,7 @@ from pods.records.record import PodRecord
 from pods.records.table import PodTable
 from pods.scope.registry import RegistryWorker, ScopeRegistry
 from pods.supervisor.audit import Audit
+from pods.supervisor.bounded_logs import BoundedLogs
 from pods.supervisor.hub import Hub
 from pods.supervisor.launcher_link import LauncherLink
 from pods.supervisor.live import LivePod
@@ -76,6 +77,7 @@ class Supervisor:
         self.audit = audit
         self.hub = Hub(journal.directory, log)
         self.relay = Relay(self)
+        self.bounded_logs = BoundedLogs(log)
         self.pods: dict[str, LivePod] = {}
         self.callers: dict[bytes, str] = {}
         self.spawns_under_way: dict[tuple[str | None, str], trio.Event] = {}
@@ -139,6 +141,7 @@ class Supervisor:
         self.pods.pop(live.id, None)
         self.callers.pop(token_digest(live.token), None)
         self.hub.end(live.id)
+        self.bounded_logs.discard(live.id)
         self.launcher.forget(live.id)
         self.touch()
 

@@ -1,8 +1,8 @@
 """The supervisor's log: a bounded file for what nobody is there to be told.
 
-Owns the file and its bound. What is written are tracebacks of our own bugs and notes on what was
-found broken, and of agents that could not be loaded; never tokens, prompts, values
-of variables or output of pods.
+Owns its entries; its bound is `bounded_logs`'. What is written are tracebacks of our own bugs and
+notes on what was found broken, and of agents that could not be loaded; never tokens, prompts,
+values of variables or output of pods.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import os
 import time
 from typing import Final
 
-MAX_LOG_BYTES: Final = 1024 * 1024
-"""At this size the file becomes `<name>.1` and a new one begins: two of them are the bound."""
+from pods.supervisor.bounded_logs import keep_within
 
 MAX_ENTRY_CHARACTERS: Final = 16 * 1024
 """One entry: a deep traceback fits, a runaway message does not."""
@@ -40,10 +39,8 @@ class Log:
             )
             try:
                 os.write(descriptor, entry)
-                full = os.fstat(descriptor).st_size > MAX_LOG_BYTES
             finally:
                 os.close(descriptor)
-            if full:
-                os.replace(self._path, f"{self._path}.1")
+            keep_within(self._path)
         except OSError:
             return

@@ -182,6 +182,8 @@ async def _serve_locked(
                     audit=audit,
                 )
                 await adopt_pods(supervisor)
+                supervisor.bounded_logs.add("", places.log)
+                pods.start_soon(supervisor.bounded_logs.run)
                 pods.start_soon(keep_guardians, supervisor)
                 pods.start_soon(apply_retention, supervisor)
                 await _front(supervisor, signals, task_status)

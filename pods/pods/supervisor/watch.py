@@ -15,6 +15,7 @@ from typing import Final
 import trio
 from attrs import evolve
 
+from pods.keeper.main import STDERR_LOG
 from pods.keeper.record import read_record
 from pods.lifecycle import Life, Trigger
 from pods.supervisor.acts import LOST, Facts, perform
@@ -48,6 +49,7 @@ async def watch(supervisor: Supervisor, live: LivePod) -> None:
     facts: Facts | None = None
     while facts is None:
         if supervisor.known(live.id).life is not Life.RESTARTING:
+            supervisor.bounded_logs.add(live.id, f"{live.directory}/{STDERR_LOG}")
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_follow, supervisor, live)
                 exit_record = await wait_tree_gone(supervisor, live)
