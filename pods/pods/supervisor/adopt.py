@@ -46,6 +46,10 @@ from pods_protocol.process_messages import GetKeeperStatus
 
 REBOOTED: Final = "the machine was started anew since"
 
+SETTLED: Final = ("stopped", "lost")
+"""Ends that only a supervisor writes into the journal of a pod between two lives: it was not to be
+started again, and the disk refused to have that on record. (A pod writes `failed` by itself.)"""
+
 GUARDIAN_SECONDS: Final = 3.0
 """A launcher clears what a killed keeper left in milliseconds, one that was stopped within a
 second. Where something waits for a device, or for room on the disk, it takes as long as that does:
@@ -160,6 +164,10 @@ async def _judge(
         await _find_half_started(supervisor, live, lease)
         with suppress(PodsError):
             await live.catch_up()
+        if live.fold.ended in SETTLED:
+            why = live.fold.end_message
+            await bury(supervisor, live, Facts(exit_record=record.exit or LOST, why=why))
+            return
         supervisor.nursery.start_soon(watch, supervisor, live)
         return
     if not is_alive(record.keeper):

@@ -12,12 +12,13 @@ import trio
 from attrs import evolve
 
 from leftover_support import places_in, plant_row
-from pods.journal.store import JournalWriter
+from pods.journal.store import Journal, JournalWriter
 from pods.scope.identity import identify
 from pods.supervisor import adopt, restart, watch
 from pods.supervisor.processes import wait_process_gone
+from pods_protocol.codec import to_json
 from pods_protocol.errors import StorageFailed
-from pods_protocol.values import RestartPolicy
+from pods_protocol.values import ExitRecord, RestartPolicy
 from scope_support import me
 from supervisor_support import (
     NOTHING,
@@ -89,4 +90,28 @@ async def test_a_pod_of_another_boot_is_neither_idle_nor_ended_before_its_end_is
             room.set()
             await client.wait("one", until="ended")
             assert (await client.inspect("one")).pod.state == "lost"
+    assert left_in(pods_environ) == NOTHING
+
+
+@pytest.mark.parametrize("end", ["lost", "stopped"])
+async def test_a_pod_whose_end_was_not_recorded_any_more_is_not_started_again(
+    pods_environ: dict[str, str], end: str
+) -> None:
+    places, gone = places_in(pods_environ), evolve(me(), start_ticks=1)
+    for directory in (places.state, f"{places.state}/supervisors", f"{places.state}/pods"):
+        os.mkdir(directory, 0o700)
+    plant_row(places, "test", POD, "one", keeper=gone)
+    exit_record = to_json(ExitRecord(status=-9, reason="signalled"))
+    with Journal.open(f"{places.supervisor('test').state}/journal") as journal:
+        crash = {"attempt": 1, "due": 0.0, "reason": "it died", "exit": exit_record}
+        journal.append("pod_crashed", {"id": POD, "pod": "one", **crash})
+    os.makedirs(f"{places.pod_state(POD)}", mode=0o700)
+    with Journal.open(f"{places.pod_state(POD)}/journal") as journal:
+        journal.append("stopped", {"reason": end, "message": "that was the last attempt"})
+    with trio.fail_after(WAIT_SECONDS):
+        async with supervisor_and_client(pods_environ) as (_, client):
+            seen = await client.inspect("one")
+            assert seen.pod.state == end
+            events = (await client.read("one", since=0)).events
+            assert [event.type for event in events] == ["stopped"]
     assert left_in(pods_environ) == NOTHING
