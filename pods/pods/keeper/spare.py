@@ -32,7 +32,6 @@ from pods.keeper.tree import read_stat
 from pods.keeper.wakeup import Wakeup
 from pods.pod.life import RunSparePod, example_spec
 from pods_protocol.api import KEEPER_API
-from pods_protocol.errors import PodsError
 from pods_protocol.process_messages import PodSpec
 
 SPARE_NAME: Final = "pods-spare"
@@ -183,8 +182,8 @@ def _enter_spare_pod(
         settle(parent, keep=(channel.fileno(),), forked=True)
         try:
             life.rehearse(scratch_of(life.scratch, parent))
-        except (OSError, PodsError) as error:
-            # It only starts a little slower.
+        except Exception as error:
+            # Whatever it is, it only starts a little slower.
             print(  # noqa: T201 - standard error is the launcher's log until it is somebody's
                 f"a pod's start could not be rehearsed: {error}", file=sys.stderr, flush=True
             )

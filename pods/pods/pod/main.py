@@ -60,7 +60,7 @@ def run_pod(spec: PodSpec, listener: socket.socket, tells: socket.socket | None 
     Returns:
         The process's exit code.
     """
-    return trio.run(_live, spec, listener, tells)
+    return trio.run(live, spec, listener, tells)
 
 
 def run_spare_pod(take: TakeSpec) -> int:
@@ -69,20 +69,19 @@ def run_spare_pod(take: TakeSpec) -> int:
     Args:
         take: waits for the spec; it blocks, and no other task is there to be held up.
     """
-    from pods.pod.rehearsal import rehearse_serving  # it begins with what stands here
 
-    async def live() -> int:
-        await rehearse_serving()
+    async def be_named() -> int:
         taken = take()
         if isinstance(taken, int):
             return taken
         gc.enable()
-        return await _live(*taken)
+        return await live(*taken)
 
-    return trio.run(live)
+    return trio.run(be_named)
 
 
-async def _live(spec: PodSpec, listener: socket.socket, tells: socket.socket | None) -> int:
+async def live(spec: PodSpec, listener: socket.socket, tells: socket.socket | None) -> int:
+    """Live as this pod in a loop that runs; arguments and result as those of `run_pod`."""
     try:
         journal = Journal.open(
             f"{spec.state_directory}/{JOURNAL_NAME}", retention=_retention(spec.settings)

@@ -1,91 +1,76 @@
-"""A pod's start without a loop, a socket or a process: done a few times before pods are forked.
+"""A pod's life from its start to its end, gone through a few times before pods are forked.
 
 Owns nothing that stays. The interpreter adapts code to what it does in its first runs, by writing
-to the code's own memory; done here, the work and its page faults are not each pod's (180 of 1,550
-faults before the first answer, Python 3.11). Before forks no event loop is run: a process that
-forks never ran one. Called by the launcher before it forks; in each spare pod again, and there once
-more within its loop, for what only a loop does.
+to the code's own memory, and remembers what it has looked up; done here, the work and its page
+faults are not each pod's (a tenth of what one takes to its first answer). The loop in which it
+lives is over before anything is forked: nobody may fork inside one (BASELINES.md 7.3). Called by
+the launcher before its first pod, while it has one thread; and in each spare pod again, for the
+pages that this writes to.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import secrets
 import shutil
+import signal
 import socket
-from functools import partial
+from typing import Final
 
 import trio
+from attrs import evolve
 
-from pods.agents.loading import load_agent
-from pods.journal.store import Journal
-from pods.paths import JOURNAL_NAME
+from pods.journal.fold import STATE_KINDS
 from pods.pod.life import example_spec
-from pods.pod.main import hello_result, log
-from pods.pod.server import PodServer
-from pods.rpc.server import Session, serve_connection
+from pods.pod.main import live
 from pods.rpc.stream import UnixStream
 from pods.scope.confine import OwnPlaces, prepare
 from pods_protocol.api import POD_API
 from pods_protocol.bounds import PROTOCOL_VERSION
-from pods_protocol.connection import Connection, RequestReceived
-from pods_protocol.pod_messages import Hello, HelloResult, Request, Subscribe, SubscribeResult
+from pods_protocol.connection import (
+    NEED_DATA,
+    Connection,
+    ConnectionClosed,
+    ErrorReceived,
+    ResultReceived,
+)
+from pods_protocol.errors import PodsError, StartFailed
+from pods_protocol.pod_messages import GetStatus, Hello, Request, Shutdown, Subscribe
 from pods_protocol.process_messages import PodSpec
 from pods_protocol.values import ScopeGrant, ScopeRule
 
+REHEARSAL_SECONDS: Final = 5.0
+"""A life of a few milliseconds that takes this long is given up: a launcher has to come up."""
+
 
 def rehearse(directory: str, *, forbidden: tuple[str, str]) -> None:
-    """Open a journal, take it over, answer a hello and a subscription; then forget it all.
+    """Be held, live, answer what a supervisor asks, and end; then forget it all.
 
     Args:
         directory: to work in; made here and removed.
         forbidden: the roots of pods' own directories.
 
     Raises:
-        PodsError, OSError: the disk refuses.
+        PodsError, OSError: the disk refuses, or this life does not end.
     """
-    os.mkdir(directory, 0o700)
-    try:
-        spec = example_spec(directory)
-        _be_held(spec, forbidden)
-        with Journal.open(f"{directory}/{JOURNAL_NAME}") as journal:
-            agent = load_agent(spec.agent, spec.options, cwd=spec.cwd)
-            PodServer(spec, journal, agent, log).take_over()
-        _converse(spec)
-    finally:
-        shutil.rmtree(directory)
-
-
-async def rehearse_serving() -> None:
-    """Serve one connection, of this process to itself; then forget it."""
-    hello = hello_result(example_spec("/"))
-    told = SubscribeResult(last_seq=0)
-
-    def authenticate(session: Session, message: Hello) -> HelloResult:
-        return hello
-
-    def subscribe(session: Session, message: Subscribe) -> SubscribeResult:
-        return told
-
-    ours, theirs = socket.socketpair()
-    client = UnixStream(ours)
-    asking = Connection("client", POD_API)
-    serve = partial(
-        serve_connection,
-        UnixStream(theirs),
-        POD_API,
-        authenticate=authenticate,
-        handlers={Subscribe.METHOD: subscribe},
-        log=log,
-        settle=lambda: None,
+    owner_token = secrets.token_hex(16)
+    spec = evolve(
+        example_spec(directory),
+        token=secrets.token_hex(16),
+        owner_digest=hashlib.sha256(owner_token.encode()).hexdigest(),
     )
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(serve)
-        for request in (Hello(token="", protocol=PROTOCOL_VERSION), Subscribe()):
-            _, line = asking.send_request(request)
-            client.send(line)
-            asking.receive_data(await client.receive())
-            asking.next_event()
-        client.close()
+    os.mkdir(directory, 0o700)
+    # A pod hears of SIGTERM by a handler: one that comes meanwhile is for who rehearses.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        _be_held(spec, forbidden)
+        trio.run(_live_and_end, spec, owner_token)
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        shutil.rmtree(directory)
 
 
 def _be_held(spec: PodSpec, forbidden: tuple[str, str]) -> None:
@@ -97,16 +82,55 @@ def _be_held(spec: PodSpec, forbidden: tuple[str, str]) -> None:
         pass
 
 
-def _converse(spec: PodSpec) -> None:
-    client, server = Connection("client", POD_API), Connection("server", POD_API)
-    exchanges: tuple[tuple[Request[object], object], ...] = (
-        (Hello(token=spec.token, protocol=PROTOCOL_VERSION), hello_result(spec)),
-        (Subscribe(), SubscribeResult(last_seq=0)),
+async def _live_and_end(spec: PodSpec, owner_token: str) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("")  # the system finds an address, which is no file; nobody is told of it
+        listener.listen()
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(listener.getsockname())
+        stream = UnixStream(client)
+        failures: list[Exception] = []
+        with trio.move_on_after(REHEARSAL_SECONDS) as patience:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(live, spec, listener, None)
+                try:
+                    await _ask(stream, owner_token)
+                except PodsError as error:
+                    failures.append(error)  # not raised here: a nursery would wrap it
+                    nursery.cancel_scope.cancel()
+        stream.close()
+        if patience.cancelled_caught:
+            raise _failed(f"it takes over {REHEARSAL_SECONDS:g} s")
+        if failures:
+            raise failures[0]
+
+
+async def _ask(stream: UnixStream, owner_token: str) -> None:
+    """What a supervisor asks at a pod's start, and that it ends."""
+    connection = Connection("client", POD_API)
+    requests: tuple[Request[object], ...] = (
+        Hello(token=owner_token, protocol=PROTOCOL_VERSION, client="supervisor"),
+        Subscribe(kinds=tuple(sorted(STATE_KINDS))),
+        GetStatus(),
+        Shutdown(mode="now"),
     )
-    for request, result in exchanges:
-        _, line = client.send_request(request)
-        server.receive_data(line)
-        received = server.next_event()
-        assert isinstance(received, RequestReceived), "the client has just asked"
-        client.receive_data(server.send_result(received.request_id, result))
-        client.next_event()
+    for request in requests:
+        request_id, line = connection.send_request(request)
+        stream.send(line)
+        answered = False
+        while not answered:
+            connection.receive_data(await stream.receive())
+            while not answered and (event := connection.next_event()) is not NEED_DATA:
+                match event:
+                    case ResultReceived():
+                        answered = event.request_id == request_id
+                    case ErrorReceived():
+                        raise event.error
+                    case ConnectionClosed():
+                        raise _failed("it ended before it was told to")
+                    case _:
+                        pass  # a notification
+
+
+def _failed(why: str) -> StartFailed:
+    return StartFailed(f"cannot go through a pod's life: {why}", step="rehearsal", detail=why)

@@ -250,8 +250,15 @@ def test_a_spare_that_is_killed_while_it_rehearses_leaves_no_directory(
         """The spare, with what lies there in the few milliseconds that a rehearsal takes."""
         spare = wait_for_spare(real_launcher)
         (pod,) = pods_of(spare)
-        wait_for(lambda: "anon_inode:[eventpoll]" in descriptors_of(pod).values(), "no loop runs")
         scratch = f"{real_launcher.places.runtime}/spare-{spare}"
+        # A loop runs while it rehearses, in that directory, and once more when it is done.
+        wait_for(
+            lambda: (
+                "anon_inode:[eventpoll]" in descriptors_of(pod).values()
+                and not os.path.exists(scratch)
+            ),
+            "it does not come to the end of its rehearsal",
+        )
         os.makedirs(f"{scratch}/journal")
         return spare, scratch
 
