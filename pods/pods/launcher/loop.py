@@ -115,7 +115,7 @@ class Launcher:
         self._idle_exit_seconds = idle_exit_seconds
         self._keepers: dict[int, _Kept] = {}
         self._pids: dict[str, int] = {}
-        self._ended: dict[int, KeeperEnded] = {}
+        self._ended: dict[str, KeeperEnded] = {}
         self._unproven: list[tuple[int, _Kept, int]] = []
         self._struck: set[int] = set()
         self._strays = 0
@@ -226,8 +226,7 @@ class Launcher:
         self._spares.want()
         self._keepers[pid] = _Kept(spec.id, (spec.pod_socket, spec.keeper_socket))
         self._pids[spec.id] = pid
-        for ended in [pid for pid, end in self._ended.items() if end.id == spec.id]:
-            del self._ended[ended]
+        self._ended.pop(spec.id, None)
         return LaunchPodResult(keeper=identify_child(pid))
 
     def _fork_keeper(
@@ -374,8 +373,8 @@ class Launcher:
 
     def _tell_end(self, pid: int, kept: _Kept, status: int, *, strays: int) -> None:
         end = KeeperEnded(pid=pid, id=kept.id, status=status, strays_killed=strays)
-        self._ended.pop(pid, None)
-        self._ended[pid] = end
+        self._ended.pop(kept.id, None)  # the newest last: the oldest are forgotten first
+        self._ended[kept.id] = end
         while len(self._ended) > MAX_REMEMBERED:
             del self._ended[next(iter(self._ended))]
         if status != 0:
