@@ -33,7 +33,7 @@ class PodTable:
     """
 
     MEANING: ClassVar[int] = 2
-    DERIVED: ClassVar[frozenset[str]] = frozenset()
+    DERIVED: ClassVar[frozenset[str]] = frozenset({"_living", "_living_of"})
     FORMERLY: ClassVar[Mapping[str, Mapping[str, str]]] = {}
 
     # All that is remembered, with its type: snapshots are made and read by these lines.
@@ -45,6 +45,10 @@ class PodTable:
         self._pods = {}
         self._names = {}
         self._journaled_lives = {}
+        # The ids of the living, oldest first, and the pods that they were found in: every spawn
+        # asks for them several times, beside thousands of pods that have ended.
+        self._living = dict[str, None]()
+        self._living_of = self._pods
         for event in events:
             self.apply(event)
 
@@ -67,7 +71,7 @@ class PodTable:
     def set_life(self, pod_id: str, life: Life) -> None:
         """Note a move that the journal does not tell (`launching`)."""
         self._journaled_lives.setdefault(pod_id, self._pods[pod_id].life)
-        self._pods[pod_id] = evolve(self._pods[pod_id], life=life)
+        self._put(evolve(self._pods[pod_id], life=life))
 
     def forget_unjournaled(self) -> None:
         """Go back to what the journal tells of each life.
@@ -75,8 +79,26 @@ class PodTable:
         For a new process: the one before it may have made its snapshot in the middle of a move.
         """
         for pod_id, life in self._journaled_lives.items():
-            self._pods[pod_id] = evolve(self._pods[pod_id], life=life)
+            self._put(evolve(self._pods[pod_id], life=life))
         self._journaled_lives.clear()
+
+    def _put(self, record: PodRecord) -> None:
+        """Keep the newest record of a pod, new or known."""
+        living = self._ids_of_living()
+        self._pods[record.id] = record
+        if not record.living:
+            living.pop(record.id, None)
+        elif record.id not in living:
+            if record.id == next(reversed(self._pods)):
+                living[record.id] = None
+            else:
+                self._living_of = {}  # it lives again, in its old place: to be found anew
+
+    def _ids_of_living(self) -> dict[str, None]:
+        if self._living_of is not self._pods:  # nor where another took a snapshot's place
+            self._living = {record.id: None for record in self._pods.values() if record.living}
+            self._living_of = self._pods
+        return self._living
 
     def apply(self, event: Event) -> None:
         """Take one event of the supervisor's journal; kinds of other versions change nothing."""
@@ -86,7 +108,7 @@ class PodTable:
             return
         if event.type == POD_RESERVED:
             record = reserved(event)
-            self._pods[pod_id] = record
+            self._put(record)
             if record.replaces is None or record.replaces not in self._pods:
                 self._names[record.name] = pod_id
             return
@@ -98,7 +120,7 @@ class PodTable:
             return
         changed = changes(event, known)
         if changed:
-            self._pods[pod_id] = evolve(known, **changed)
+            self._put(evolve(known, **changed))
         if "life" in changed:
             self._journaled_lives.pop(pod_id, None)
         if event.type in (POD_ENDED, POD_RESTORING):
@@ -127,6 +149,7 @@ class PodTable:
                 self._pods[pod_id] = evolve(child, told=seq)
 
     def _forget(self, record: PodRecord) -> None:
+        self._ids_of_living().pop(record.id, None)
         del self._pods[record.id]
         self._journaled_lives.pop(record.id, None)
         if self._names.get(record.name) == record.id:
@@ -139,12 +162,15 @@ class PodTable:
         """The pods whose parent it is; of None, the pods that people asked for."""
         return [record for record in self._pods.values() if record.parent_id == pod_id]
 
+    def living_below(self, pod_id: str | None) -> list[PodRecord]:
+        """Those of its children that run or are about to."""
+        return [record for record in self.living() if record.parent_id == pod_id]
+
     def living_children(self) -> dict[str | None, int]:
         """How many living children every parent has."""
         counts: dict[str | None, int] = {}
-        for record in self._pods.values():
-            if record.living:
-                counts[record.parent_id] = counts.get(record.parent_id, 0) + 1
+        for record in self.living():
+            counts[record.parent_id] = counts.get(record.parent_id, 0) + 1
         return counts
 
     def descendants(self, pod_id: str | None) -> list[PodRecord]:
@@ -174,8 +200,8 @@ class PodTable:
         return 0 if pod_id is None else 1 + len(self.ancestors(pod_id))
 
     def living(self) -> list[PodRecord]:
-        """Every pod that runs or is about to."""
-        return [record for record in self._pods.values() if record.living]
+        """Every pod that runs or is about to, oldest first."""
+        return [self._pods[pod_id] for pod_id in self._ids_of_living()]
 
     def spawned_by_message(self, asked_by: str | None, message_id: str) -> PodRecord | None:
         """The pod that this asker's `message_id` made, if it did."""

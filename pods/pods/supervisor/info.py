@@ -28,7 +28,7 @@ def pod_info(
         children: how many living ones it has, where that is known already.
     """
     if children is None:
-        children = sum(child.living for child in supervisor.table.children(record.id))
+        children = len(supervisor.table.living_below(record.id))
     live = supervisor.pods.get(record.id)
     directory = supervisor.journal_of(record.id)
     newest = _newest(directory)
@@ -111,8 +111,8 @@ def capacity(supervisor: Supervisor, caller: Caller) -> Capacity:
     config = supervisor.options.config
     children = sum(
         1
-        for child in supervisor.table.children(caller.pod_id)
-        if child.living and caller.owner_session in ("", child.session)
+        for child in supervisor.table.living_below(caller.pod_id)
+        if caller.owner_session in ("", child.session)
     )
     return Capacity(
         depth=supervisor.table.depth(caller.pod_id),

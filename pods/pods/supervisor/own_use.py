@@ -65,7 +65,7 @@ def used_by(supervisor: Supervisor, record: PodRecord, own: OwnUse) -> Used:
         turns=record.turns_below + (0 if live is None else live.fold.turns),
         memory_bytes=own.memory_bytes,
         processes=own.processes,
-        lent=tuple(_held_by(one) for one in supervisor.table.children(record.id) if one.living),
+        lent=tuple(map(_held_by, supervisor.table.living_below(record.id))),
     )
 
 

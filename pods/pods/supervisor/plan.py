@@ -370,7 +370,7 @@ def check_caps(
     caps = [("pods", in_all, config.max_pods)]
     if parent_id is not None:
         depth = table.depth(parent_id)
-        children = sum(1 for child in table.children(parent_id) if child.living)
+        children = len(table.living_below(parent_id))
         caps += [
             ("depth", depth, config.max_depth),
             ("children", children, config.max_children),

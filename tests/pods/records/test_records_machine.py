@@ -261,8 +261,13 @@ class Records(RuleBasedStateMachine):
             assert set(below) == wanted
             assert all(below.index(one) > below.index(up) for one in below
                        for up in above[one] if up in below), "parents come first"  # fmt: skip
-            living = sum(self.known[one].life in LIVING for one in children)
-            assert self.table.living_children().get(top, 0) == living
+            living = [one for one in children if self.known[one].life in LIVING]
+            assert [record.id for record in self.table.living_below(top)] == living
+            assert self.table.living_children().get(top, 0) == len(living)
+
+    @invariant()
+    def it_knows_who_lives_oldest_first(self) -> None:
+        assert self.table.living() == [record for record in self.table if record.living]
 
     @invariant()
     def whoever_reads_the_journal_knows_the_same(self) -> None:
