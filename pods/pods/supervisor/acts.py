@@ -9,9 +9,9 @@ stop, removal and the watch of each pod.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Final, assert_never
+from typing import Any, Final, assert_never
 
 import trio
 from attrs import evolve, field, frozen
@@ -54,12 +54,15 @@ from pods_protocol.values import Enforcement, ExitRecord, LimitName, PodState
 LOST = ExitRecord(status=None, reason="lost")
 """The record of a pod whose end nobody saw."""
 
-
 FIRST_RELEASE_RETRY_SECONDS: Final = 0.5
 LAST_RELEASE_RETRY_SECONDS: Final = 5.0
 """Between attempts to write to a registry that refuses, each twice the one before. Once there is
 space again, others are refused the ground of the dead for no longer than the last; an attempt is
 one small write."""
+
+
+def _nothing() -> None:
+    """What follows from most."""
 
 
 @frozen(kw_only=True)
@@ -78,6 +81,7 @@ class Facts:
         give_up: why it is not started again, though its policy asks for it.
         insist: the end is not recorded before the pod's journal has it.
         unwritten: why the journal could not be ended; found out while it is.
+        then: what follows once a spawn is on record, before anything else runs.
     """
 
     message: RunResult | None = None
@@ -94,6 +98,7 @@ class Facts:
     give_up: str = ""
     insist: bool = True
     unwritten: StorageFailed | None = None
+    then: Callable[[], None] = _nothing
 
 
 async def perform(supervisor: Supervisor, pod_id: str, trigger: Trigger, facts: Facts) -> None:
@@ -129,26 +134,40 @@ async def perform(supervisor: Supervisor, pod_id: str, trigger: Trigger, facts: 
                     await _remove_or_tell(supervisor, state)
             case Command.SETTLE_CHILDREN:
                 settle_children(supervisor, record)
+            case Command.RECORD_SPAWNED:
+                await _record_spawned(supervisor, record, facts)
             case _:
                 write_record(supervisor, record, command, facts)
+
+
+async def _record_spawned(supervisor: Supervisor, record: PodRecord, facts: Facts) -> None:
+    """Write that a pod has come up, with the others that have; no checkpoint where there is none.
+
+    A spawn that is given up while it waits for that was never written, and can be rolled back.
+    """
+    spawning = sum(live.spawning is not None for live in supervisor.pods.values())
+    data = _came_up(supervisor, record, facts)
+    await supervisor.commits.record(POD_SPAWNED, data, then=facts.then, alone=spawning == 1)
+
+
+def _came_up(supervisor: Supervisor, record: PodRecord, facts: Facts) -> dict[str, Any]:
+    keeper = supervisor.pods[record.id].keeper_identity
+    assert keeper is not None, "a pod that accepted something has a keeper"
+    return spawned_data(
+        record,
+        keeper=keeper,
+        pid=facts.pid,
+        message=facts.message,
+        enforcement=facts.enforcement,
+    )
 
 
 def write_record(supervisor: Supervisor, record: PodRecord, command: Command, facts: Facts) -> None:
     """Write the journal event that a command asks for; no checkpoint."""
     named = {"id": record.id, "pod": record.name}
     match command:
-        case Command.RECORD_SPAWNED | Command.RECORD_RESTARTED:
-            keeper = supervisor.pods[record.id].keeper_identity
-            assert keeper is not None, "a pod that accepted something has a keeper"
-            data = spawned_data(
-                record,
-                keeper=keeper,
-                pid=facts.pid,
-                message=facts.message,
-                enforcement=facts.enforcement,
-            )
-            first = command is Command.RECORD_SPAWNED
-            supervisor.record(POD_SPAWNED if first else POD_RESTARTED, data, durable=True)
+        case Command.RECORD_RESTARTED:
+            supervisor.record(POD_RESTARTED, _came_up(supervisor, record, facts), durable=True)
         case Command.RECORD_CRASHED:
             data = crashed_data(
                 record,
@@ -192,6 +211,7 @@ def write_record(supervisor: Supervisor, record: PodRecord, command: Command, fa
             supervisor.record(POD_REMOVED, named, durable=True)
         case (
             Command.KILL_TREE
+            | Command.RECORD_SPAWNED
             | Command.CLIMB_LADDER  # these two are `stop`'s: they must not wait for anything
             | Command.RECORD_STOPPING
             | Command.END_TURN

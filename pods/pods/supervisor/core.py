@@ -8,7 +8,7 @@ whose fold the table is. Performs nothing by itself; `acts` and `stop` do. Made 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import trio
@@ -22,6 +22,7 @@ from pods.records.table import PodTable
 from pods.scope.registry import RegistryWorker, ScopeRegistry
 from pods.supervisor.audit import Audit
 from pods.supervisor.bounded_logs import BoundedLogs
+from pods.supervisor.commits import Commits, Item
 from pods.supervisor.hub import Hub
 from pods.supervisor.launcher_link import LauncherLink
 from pods.supervisor.live import LivePod
@@ -78,6 +79,7 @@ class Supervisor:
         self.hub = Hub(journal.directory, log)
         self.relay = Relay(self)
         self.bounded_logs = BoundedLogs(log)
+        self.commits = Commits(self.record_together, nursery)
         self.pods: dict[str, LivePod] = {}
         self.callers: dict[bytes, str] = {}
         self.spawns_under_way: dict[tuple[str | None, str], trio.Event] = {}
@@ -102,6 +104,22 @@ class Supervisor:
         above = self.table.ancestors(pod_id)
         event = self.journal.append(kind, {**data, "ancestors": above}, durable=durable)
         self.hub.publish(event)
+
+    def record_together(self, items: Sequence[Item]) -> None:
+        """Write events of several pods, all or none, wait for the disk, and tell subscribers.
+
+        Raises:
+            StorageFailed: none is written, and nothing has changed.
+        """
+        events = self.journal.append_many(
+            [
+                (kind, {**data, "ancestors": self.table.ancestors(data["id"])}, None)
+                for kind, data in items
+            ],
+            durable=True,
+        )
+        for event in events:
+            self.hub.publish(event)
 
     def move(self, pod_id: str, trigger: Trigger) -> tuple[Life, tuple[Command, ...]]:
         """Where `trigger` takes the pod, by the one table."""

@@ -180,20 +180,25 @@ def _start_of(plan: Plan, request: SpawnPod, sender: str) -> Start:
 async def _finish(
     supervisor: Supervisor, live: LivePod, plan: Plan, message: RunResult | None
 ) -> None:
-    """The pod has come up: write it down, hold it. No checkpoint from here to the answer."""
+    """The pod has come up: write it down, hold it. No checkpoint from there to the answer."""
     assert live.pod_pid is not None, "it has said hello"
+
+    def hold() -> None:
+        live.spawning = None  # who stops it from here on stops a pod
+        if live.fold.last_told:
+            supervisor.relay.has_news(live.id)  # it was faster than its spawn
+        replaced = None if plan.replaces is None else supervisor.table.get(plan.replaces)
+        if replaced is not None:
+            supervisor.nursery.start_soon(_remove_replaced, supervisor, replaced)
+        supervisor.nursery.start_soon(watch, supervisor, live)
+
     facts = Facts(
         message=message,
         pid=live.pod_pid,
         enforcement=read_enforcement(live.directory),  # its process wrote it before it answered
+        then=hold,
     )
     await perform(supervisor, live.id, Trigger.ACCEPTED, facts)
-    if live.fold.last_told:
-        supervisor.relay.has_news(live.id)  # it was faster than its spawn
-    replaced = None if plan.replaces is None else supervisor.table.get(plan.replaces)
-    if replaced is not None:
-        supervisor.nursery.start_soon(_remove_replaced, supervisor, replaced)
-    supervisor.nursery.start_soon(watch, supervisor, live)
 
 
 async def _remove_replaced(supervisor: Supervisor, replaced: PodRecord) -> None:

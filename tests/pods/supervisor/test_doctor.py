@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from attrs import evolve
 from leftover_support import reserved, sleeper
 from pods.client import aio
 from pods.config import Config
+from pods.journal.store import Item
 from pods.lifecycle import Life
 from pods.records.events import POD_RESERVED
 from pods.supervisor.acts import LOST
@@ -210,12 +211,13 @@ async def test_a_roll_back_that_the_disk_refuses_is_done_once_there_is_room(
 
 def _refuse(monkeypatch: pytest.MonkeyPatch, supervisor: Supervisor, times: dict[str, int]) -> None:
     """Let the supervisor's journal refuse events of some kinds so many times, as a full disk."""
-    append = supervisor.journal.append
+    append = supervisor.journal.append_many
 
-    def refusing(type: str, data: Mapping[str, Any], **given: Any) -> Event:  # noqa: A002 - its name
-        if times.get(type):
-            times[type] -= 1
+    def refusing(items: Sequence[Item], **given: Any) -> list[Event]:
+        kind = items[0][0]
+        if times.get(kind):
+            times[kind] -= 1
             raise StorageFailed("cannot write: the disk is full; free some", path="", errno=28)
-        return append(type, data, **given)
+        return append(items, **given)
 
-    monkeypatch.setattr(supervisor.journal, "append", refusing)
+    monkeypatch.setattr(supervisor.journal, "append_many", refusing)

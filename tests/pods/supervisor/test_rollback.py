@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
 import pytest
 import trio
 
+from pods.journal.store import Item
+from pods.lifecycle import Life
 from pods.rpc.client import RpcClient, open_rpc
 from pods.rpc.server import Session
 from pods.supervisor.authority import Caller
@@ -102,6 +104,39 @@ async def test_a_spawn_that_is_cancelled_at_any_checkpoint_leaves_nothing(
     assert left_in(pods_environ) == NOTHING
 
 
+@pytest.mark.slow
+async def test_a_spawn_that_is_cancelled_while_others_start_is_whole_or_has_never_been(
+    pods_environ: dict[str, str], short_dir: str
+) -> None:
+    os.mkdir(f"{short_dir}/w")
+    was_whole = False
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        for step in range(1, MOST_STEPS):
+            other = supervisor.add_live("0" * 12, "other", "its token")
+            other.spawning = trio.CancelScope()  # so that this one's record waits for its
+            with trio.fail_after(WAIT_SECONDS):
+                with trio.CancelScope() as scope:
+                    _, undisturbed = await _spawn_disturbed(
+                        supervisor, _request(short_dir), step, scope.cancel
+                    )
+                supervisor.drop_live(other)
+                if scope.cancelled_caught:
+                    await _nothing_is_left(supervisor)
+                    continue
+                # Cancelled or not, it was on record by then.
+                (record,) = supervisor.table
+                assert record.life is Life.RUNNING
+                await client.stop("x", mode="kill")
+                await client.remove("x")
+                if undisturbed:
+                    break
+                was_whole = True
+        else:
+            raise AssertionError("no spawn succeeded")
+    assert was_whole, "nothing was written while it waited"
+    assert left_in(pods_environ) == NOTHING
+
+
 async def _stopped_at(
     supervisor: Supervisor, request: SpawnPod, step: int, stop: Callable[[], object]
 ) -> StartFailed | None:
@@ -141,14 +176,14 @@ async def test_a_pod_whose_record_cannot_be_written_is_rolled_back(
 ) -> None:
     os.mkdir(f"{short_dir}/w")
     async with supervisor_and_client(pods_environ) as (supervisor, _):
-        append = supervisor.journal.append
+        append = supervisor.journal.append_many
 
-        def full(type: str, *rest: Any, **given: Any) -> Event:  # noqa: A002 - its name
-            if type == "pod_spawned":
+        def full(items: Sequence[Item], **given: Any) -> list[Event]:
+            if items[0][0] == "pod_spawned":
                 raise StorageFailed("cannot write: the disk is full; free some", path="", errno=28)
-            return append(type, *rest, **given)
+            return append(items, **given)
 
-        monkeypatch.setattr(supervisor.journal, "append", full)
+        monkeypatch.setattr(supervisor.journal, "append_many", full)
         with trio.fail_after(WAIT_SECONDS):
             with pytest.raises(StorageFailed):
                 await spawn(supervisor, OWNER, _request(short_dir))
