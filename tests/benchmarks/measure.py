@@ -8,6 +8,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypedDict
 
+from pods.supervisor.__main__ import NEW_OBJECTS
+
 
 class Row(TypedDict):
     """One line of the report; times are seconds, sizes bytes, as `unit` says."""
@@ -94,13 +96,14 @@ async def interleaved(
 
 
 def freeze_imports() -> None:
-    """Keep the collector off what was imported, as a supervisor's daemon does.
+    """Keep the collector off what was imported, and let it wait, as a supervisor's daemon does.
 
     An embedded supervisor shares its program's collector, whose full passes are as long as that
     program is large: that is the benchmark's size and not ours.
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(NEW_OBJECTS)
 
 
 def cpu_seconds(pid: int) -> float:

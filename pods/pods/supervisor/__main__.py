@@ -25,6 +25,11 @@ DEFAULT_IDLE_EXIT_SECONDS: Final = 10.0
 types one command after the other meets the same one, short enough to leave a machine clean."""
 
 
+NEW_OBJECTS: Final = 10_000
+"""Made before the collector of garbage looks at what is new: a megabyte of garbage at most. The
+interpreter's own 700 have it look once for each pod that is spawned, mostly at what is in use."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a supervisor until it ends; returns the exit code of the process."""
     parser = argparse.ArgumentParser(prog="python -P -m pods.supervisor")
@@ -64,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from pods.supervisor.daemon import run
 
     gc.freeze()
+    gc.set_threshold(NEW_OBJECTS)
     gc.enable()
     return run(given, own, environ, open_files, head_start)
 
