@@ -114,6 +114,7 @@ async def test_a_spawn_that_is_cancelled_while_others_start_is_whole_or_has_neve
         for step in range(1, MOST_STEPS):
             other = supervisor.add_live("0" * 12, "other", "its token")
             other.spawning = trio.CancelScope()  # so that this one's record waits for its
+            undisturbed = False
             with trio.fail_after(WAIT_SECONDS):
                 with trio.CancelScope() as scope:
                     _, undisturbed = await _spawn_disturbed(
