@@ -272,8 +272,9 @@ class JournalWriter(Generic[F]):
         Args:
             items: the events.
             durable: wait until the disk has them, and everything before them.
-            tell: call `on_append` and do what upkeep is due; False leaves both to `tell`, which
-                must follow before anything else runs: for who has somebody to answer first.
+            tell: bring `fold` up to date, call `on_append` and do what upkeep is due; False leaves
+                all three to `tell`, which must follow before anything else runs: for who has
+                somebody to answer first.
 
         Raises:
             StorageFailed: as `append`.
@@ -303,14 +304,10 @@ class JournalWriter(Generic[F]):
             )
             self.last_seq = seq
             self.last_time = now
-            apply = self.fold.apply
-            for event in events:
-                apply(event)
             if noted:
                 self._notes_to_self.clear()
             if tell:
-                for callback in self.on_append:
-                    callback(events, lines)
+                self._tell_of(events, lines)
             else:
                 self._untold.append((events, lines))
         elif durable:
@@ -321,10 +318,16 @@ class JournalWriter(Generic[F]):
         """Do what `append_many` left to be done, if anything."""
         untold, self._untold = self._untold, []
         for events, lines in untold:
-            for callback in self.on_append:
-                callback(events, lines)
+            self._tell_of(events, lines)
         if untold and self._size >= self._upkeep_at and not self._dirty:
             self._look_after()
+
+    def _tell_of(self, events: list[Event], lines: list[bytes]) -> None:
+        apply = self.fold.apply
+        for event in events:
+            apply(event)
+        for callback in self.on_append:
+            callback(events, lines)
 
     def _append_bytes(self, data: bytes, durable: bool) -> None:
         if self._dirty or self._descriptor < 0:
