@@ -66,7 +66,12 @@ class Host(Protocol):
 
     @property
     def artifacts_directory(self) -> str:
-        """Where results are kept that do not fit an event."""
+        """Where results are kept that do not fit an event; made for the first of them."""
+        ...
+
+    @property
+    def private_directory(self) -> str:
+        """A directory of the agent's own, which may have to be made."""
         ...
 
     def emit(self, turn: int, kind: str, data: dict[str, Any]) -> None:

@@ -7,7 +7,6 @@ What a turn needs of the pod is the `Host`, which the pod's server is.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -114,7 +113,7 @@ class Turn:
 
         Vendors' agents may write there (see `pods.agents.acp`); it may have to be made.
         """
-        return os.path.join(os.path.dirname(self._host.artifacts_directory), "agent")
+        return self._host.private_directory
 
     @property
     def recorder(self) -> Recorder:

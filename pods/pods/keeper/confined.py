@@ -1,7 +1,8 @@
 """What a pod of a given spec is held to, and the refusal to start one that is not.
 
-Owns the pod's own places (its journal, its artifacts, its private temporary directory) and what is
-forbidden to the baseline: every directory of pods' own, where other pods' tokens and journals lie.
+Owns the pod's own places (its journal with its artifacts, its private temporary directory) and what
+is forbidden to the baseline: every directory of pods' own, where other pods' tokens and journals
+lie.
 Runs in the pod's process, before any code of its agent. Used by `pod_start`.
 """
 
@@ -147,7 +148,6 @@ def own_places(spec: PodSpec, guest: Guest | None = None) -> OwnPlaces:
     return OwnPlaces(
         write=(
             f"{spec.state_directory}/journal",
-            f"{spec.state_directory}/artifacts",
             f"{spec.runtime_directory}/tmp",
             *(() if guest is None else (guest.directory,)),
         ),

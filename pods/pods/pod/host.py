@@ -16,7 +16,7 @@ import trio
 
 from pods.agents.scope import scope_environment
 from pods.journal.store import Journal
-from pods.paths import LENT_NAME
+from pods.paths import JOURNAL_NAME, LENT_NAME
 from pods.pod.actor import RunningTurn, Waiter, may_write
 from pods.pod.beside import run_beside
 from pods.pod.children import OwnClient, token_file
@@ -108,8 +108,16 @@ class PodHost:
 
     @property
     def artifacts_directory(self) -> str:
-        """Beside the journal, so that results live as long as it."""
-        return f"{self._spec.state_directory}/artifacts"
+        """Within the journal, so that results live as long as it.
+
+        Made for the first of them: a directory for each pod was a fiftieth of its start.
+        """
+        return f"{self._spec.state_directory}/{JOURNAL_NAME}/artifacts"
+
+    @property
+    def private_directory(self) -> str:
+        """Where the agent keeps what nobody else needs."""
+        return f"{self._spec.state_directory}/agent"
 
     def emit(self, turn: int, kind: str, data: dict[str, Any]) -> None:
         """Journal an event of the running turn.

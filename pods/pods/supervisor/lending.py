@@ -34,7 +34,6 @@ def tell_lent(supervisor: Supervisor, pod_ids: Iterable[str | None]) -> None:
             held=held,
             places=(
                 f"{state}/journal",
-                f"{state}/artifacts",
                 places.pod_tmp(pod_id),
                 *(
                     path

@@ -340,7 +340,7 @@ async def test_results_travel_inline_or_as_files(short_dir: str) -> None:
     assert small["text"] == "text"
     assert small["sha256"] == hashlib.sha256(b"text").hexdigest()
     for stored, content in ((large, b"L" * 300_000), (controls, b"\x01" * 200_000)):
-        check_stored(stored["path"], f"{pod.spec.state_directory}/artifacts", content)
+        check_stored(stored["path"], f"{pod.spec.state_directory}/journal/artifacts", content)
     assert octets["media_type"] == "image/x"
     assert (file["path"], file["size"]) == (f"{short_dir}/out.bin", 10)
 
@@ -361,8 +361,8 @@ async def test_a_result_over_the_limit_is_refused(
 
 
 async def test_a_result_that_cannot_be_stored_is_an_error(short_dir: str) -> None:
-    os.makedirs(f"{short_dir}/state")
-    make_file(f"{short_dir}/state/artifacts", b"in the way")
+    os.makedirs(f"{short_dir}/state/journal")
+    make_file(f"{short_dir}/state/journal/artifacts", b"in the way")
 
     async def agent(turn: Turn) -> None:
         await turn.artifact("x", b"octets")
