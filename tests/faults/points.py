@@ -178,6 +178,7 @@ LEFT_ALONE: Final[dict[tuple[str, str], str]] = {
             ("create", "journal.opening"), ("create", "journal.store"),
             ("ftruncate", "journal.store"), ("write", "journal.store"),
             ("mkdir", "pod.rehearsal"), ("rmdir", "pod.rehearsal"), ("unlink", "pod.rehearsal"),
+            ("send", "pod.rehearsal"), ("send", "rpc.stream"),
         )
     },
     **{
@@ -185,7 +186,7 @@ LEFT_ALONE: Final[dict[tuple[str, str], str]] = {
         " forks, handovers and the first writes of a pod hurt it soon after"
         for call, module in (
             ("mkdir", "pod.rehearsal"), ("rmdir", "pod.rehearsal"), ("unlink", "pod.rehearsal"),
-            ("write", "keeper.handover"),
+            ("send", "pod.rehearsal"), ("write", "keeper.handover"),
         )
     },
     ("keeper", "write@keeper.handover"): "as above",
@@ -218,6 +219,8 @@ SELDOM: Final[dict[tuple[str, str], str]] = {
     ("supervisor", "create@supervisor.service"): "only where its head start did not get that far",
     ("supervisor", "rename@supervisor.leftovers"): "only after one that died as it ended a pod",
     ("keeper", "fork@keeper.domain"): "only where a launcher was killed and its pods live on",
+    ("pod", "ftruncate@journal.store"): "only after a torn line, or a writer with a longer pid",
+    ("supervisor", "ftruncate@journal.store"): "as above",
     ("pod", "unlink@journal.keeping"): "only with retention, in a pod that says much",
     ("launcher", "fork@launcher.loop"): "only where two spawns come together",
     ("launcher", "unlink@launcher.prepare"): "only where a killed pod left its sockets",

@@ -1,4 +1,4 @@
-"""A pod's life from its start to its end, gone through a few times before pods are forked.
+"""A pod's first moments, lived through a few times before pods are forked.
 
 Owns nothing that stays. The interpreter adapts code to what it does in its first runs, by writing
 to the code's own memory, and remembers what it has looked up; done here, the work and its page
@@ -36,7 +36,7 @@ from pods_protocol.connection import (
     ResultReceived,
 )
 from pods_protocol.errors import PodsError, StartFailed
-from pods_protocol.pod_messages import GetStatus, Hello, Request, Shutdown, Subscribe
+from pods_protocol.pod_messages import GetStatus, Hello, Request, Subscribe
 from pods_protocol.process_messages import PodSpec
 from pods_protocol.values import ScopeGrant, ScopeRule
 
@@ -45,14 +45,14 @@ REHEARSAL_SECONDS: Final = 5.0
 
 
 def rehearse(directory: str, *, forbidden: tuple[str, str]) -> None:
-    """Be held, live, answer what a supervisor asks, and end; then forget it all.
+    """Be held, live, answer what a supervisor asks; then forget it all.
 
     Args:
         directory: to work in; made here and removed.
         forbidden: the roots of pods' own directories.
 
     Raises:
-        PodsError, OSError: the disk refuses, or this life does not end.
+        PodsError, OSError: the disk refuses, or there is no answer.
     """
     owner_token = secrets.token_hex(16)
     spec = evolve(
@@ -66,7 +66,7 @@ def rehearse(directory: str, *, forbidden: tuple[str, str]) -> None:
     handler = signal.getsignal(signal.SIGTERM)
     try:
         _be_held(spec, forbidden)
-        trio.run(_live_and_end, spec, owner_token)
+        trio.run(_live, spec, owner_token)
     finally:
         signal.signal(signal.SIGTERM, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
@@ -82,7 +82,7 @@ def _be_held(spec: PodSpec, forbidden: tuple[str, str]) -> None:
         pass
 
 
-async def _live_and_end(spec: PodSpec, owner_token: str) -> None:
+async def _live(spec: PodSpec, owner_token: str) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("")  # the system finds an address, which is no file; nobody is told of it
         listener.listen()
@@ -97,7 +97,8 @@ async def _live_and_end(spec: PodSpec, owner_token: str) -> None:
                     await _ask(stream, owner_token)
                 except PodsError as error:
                     failures.append(error)  # not raised here: a nursery would wrap it
-                    nursery.cancel_scope.cancel()
+                # Not by `shutdown`: what a pod says last is synced, and nobody waits for a disk.
+                nursery.cancel_scope.cancel()
         stream.close()
         if patience.cancelled_caught:
             raise _failed(f"it takes over {REHEARSAL_SECONDS:g} s")
@@ -106,13 +107,12 @@ async def _live_and_end(spec: PodSpec, owner_token: str) -> None:
 
 
 async def _ask(stream: UnixStream, owner_token: str) -> None:
-    """What a supervisor asks at a pod's start, and that it ends."""
+    """What a supervisor asks at a pod's start."""
     connection = Connection("client", POD_API)
     requests: tuple[Request[object], ...] = (
         Hello(token=owner_token, protocol=PROTOCOL_VERSION, client="supervisor"),
         Subscribe(kinds=tuple(sorted(STATE_KINDS))),
         GetStatus(),
-        Shutdown(mode="now"),
     )
     for request in requests:
         request_id, line = connection.send_request(request)
@@ -127,10 +127,10 @@ async def _ask(stream: UnixStream, owner_token: str) -> None:
                     case ErrorReceived():
                         raise event.error
                     case ConnectionClosed():
-                        raise _failed("it ended before it was told to")
+                        raise _failed("it ended")
                     case _:
                         pass  # a notification
 
 
 def _failed(why: str) -> StartFailed:
-    return StartFailed(f"cannot go through a pod's life: {why}", step="rehearsal", detail=why)
+    return StartFailed(f"cannot rehearse a pod's start: {why}", step="rehearsal", detail=why)
