@@ -9,11 +9,15 @@ that the kernel does not take, are for the start itself to tell.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from typing import Final, NamedTuple
 
 MAX_FIRST_LINE_BYTES: Final = 256
 """The kernel looks at so much of a file for what runs it."""
+
+_INTERPRETER: Final = re.compile(rb"#![ \t]*([^ \t\n\0]+)")
+"""As the kernel reads it: a carriage return is a part of the name, and a NUL ends the line."""
 
 _PASSED_OVER: Final = (FileNotFoundError, NotADirectoryError)
 """What a start takes for "not here", and goes on along the PATH; of anything else it tells."""
@@ -85,12 +89,12 @@ def _look_at(path: str, called: str) -> Obstacle | None:
     if interpreter is None or os.access(interpreter, os.X_OK):
         return None
     return Obstacle(
-        f"{called} begins with '#!{interpreter}', and there is no such program",
+        f"{called} begins with {'#!' + interpreter!r}, and there is no such program",
         "correct its first line, or name what runs it",
     )
 
 
 def _interpreter_of(beginning: bytes) -> str | None:
     """What runs a script; None where the file is none, or names nothing."""
-    words = beginning.partition(b"\n")[0].removeprefix(b"#!").split(None, 1)
-    return os.fsdecode(words[0]) if words and beginning.startswith(b"#!") else None
+    found = _INTERPRETER.match(beginning)
+    return None if found is None else os.fsdecode(found[1])

@@ -39,6 +39,15 @@ def test_a_program_is_found_on_the_path_by_its_place_and_beside_the_work(here: P
     assert [why_not(word) for word in ("tool", "/bin/sh", "./beside", "two/tool")] == [None] * 4
 
 
+def test_a_first_line_ends_where_the_kernel_ends_it(here: Path) -> None:
+    program(here / "with-a-nul", "#! /bin/sh\0\0 packed")
+    program(here / "dos", "#!/bin/sh\r")
+    assert why_not("./with-a-nul") is None
+    obstacle = why_not("./dos")
+    assert obstacle is not None
+    assert obstacle.detail.startswith("it begins with '#!/bin/sh\\r'")
+
+
 def test_an_empty_place_of_the_path_is_the_working_directory(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
