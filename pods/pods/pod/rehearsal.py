@@ -69,8 +69,11 @@ def rehearse(directory: str, *, forbidden: tuple[str, str]) -> None:
         trio.run(_live, spec, owner_token)
     finally:
         signal.signal(signal.SIGTERM, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        shutil.rmtree(directory)
+        try:
+            shutil.rmtree(directory)
+        finally:
+            # Last: one that came meanwhile may end this process at once.
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def _be_held(spec: PodSpec, forbidden: tuple[str, str]) -> None:

@@ -91,3 +91,24 @@ def test_a_sigterm_that_comes_meanwhile_is_for_who_rehearses(
     finally:
         signal.signal(signal.SIGTERM, before)
     assert heard == [signal.SIGTERM]
+
+
+def test_a_sigterm_that_ends_who_rehearses_finds_nothing_left(
+    short_dir: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, left = main.live, [["not heard"]]
+
+    async def live(*arguments: object) -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return await real(*arguments)  # type: ignore[arg-type]  # handed on as they came
+
+    def look(_: int, __: FrameType | None) -> None:
+        left[0] = os.listdir(short_dir)  # a launcher has no handler yet: it would be over here
+
+    monkeypatch.setattr(rehearsal, "live", live)
+    before = signal.signal(signal.SIGTERM, look)
+    try:
+        rehearse(f"{short_dir}/rehearsal", forbidden=FORBIDDEN)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert left == [[]]
