@@ -13,6 +13,8 @@ from typing import Any, Final
 import trio
 from attrs import define
 
+from pods_protocol.errors import PodsError
+
 Item = tuple[str, Mapping[str, Any]]
 """Kind and data of an event."""
 
@@ -27,7 +29,7 @@ class _Waiting:
     Attributes:
         item: what is to be written.
         then: what follows at once.
-        error: why it is not written.
+        error: why it is not written, or what failed after it.
     """
 
     item: Final[Item]
@@ -41,7 +43,14 @@ class _Waiting:
         except Exception as error:
             self.error = error
         else:
+            self.follow()
+
+    def follow(self) -> None:
+        """Do what follows; where that fails, its own task hears of it and all others go on."""
+        try:
             self.then()
+        except Exception as error:
+            self.error = error
 
 
 class Commits:
@@ -98,12 +107,16 @@ class Commits:
             return  # they have given up
         try:
             self._write([one.item for one in together.values()])
-        except Exception:
+        except PodsError:
             # Each for itself: what one of them is refused for is none of the others' business.
             for one in together.values():
                 one.settle(self._write)
+        except Exception as error:
+            # A bug of ours, and the disk may have them all: nothing is written twice.
+            for one in together.values():
+                one.error = error
         else:
             for one in together.values():
-                one.then()
+                one.follow()
         for task in together:
             trio.lowlevel.reschedule(task)

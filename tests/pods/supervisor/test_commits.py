@@ -137,3 +137,49 @@ async def test_who_gives_up_once_it_is_being_written_goes_on_all_the_same() -> N
             await asking.ask("a")
     assert asking.went_on == ["a"]
     assert asking.followed == [("a", 1)]
+
+
+async def test_where_what_follows_fails_its_own_task_hears_of_it_and_all_others_go_on() -> None:
+    disk = Disk()
+    failed: list[str] = []
+
+    def fail() -> None:
+        raise RuntimeError("a bug")
+
+    async with trio.open_nursery() as nursery:
+        commits = Commits(disk.write, nursery)
+        asking = Asking(commits, disk)
+
+        async def ask_and_fail() -> None:
+            with pytest.raises(RuntimeError, match="a bug"):
+                await commits.record("spawned", {"id": "bad"}, then=fail, alone=False)
+            failed.append("bad")
+
+        nursery.start_soon(asking.ask, "a")
+        nursery.start_soon(ask_and_fail)
+        nursery.start_soon(asking.ask, "b")
+    assert failed == ["bad"]
+    assert sorted(asking.went_on) == ["a", "b"]
+
+
+async def test_what_fails_once_the_disk_has_it_is_not_written_again() -> None:
+    disk = Disk()
+
+    def write(items: Sequence[Item]) -> None:
+        disk.write(items)
+        raise RuntimeError("a subscriber's bug")
+
+    async with trio.open_nursery() as nursery:
+        commits = Commits(write, nursery)
+
+        async def ask(name: str) -> None:
+            with pytest.raises(RuntimeError, match="a subscriber's bug"):
+                await commits.record("spawned", {"id": name}, then=_fail, alone=False)
+
+        nursery.start_soon(ask, "a")
+        nursery.start_soon(ask, "b")
+    assert [sorted(ids) for ids in disk.writes] == [["a", "b"]]
+
+
+def _fail() -> None:
+    raise AssertionError("nothing follows")
