@@ -73,12 +73,15 @@ class BoundedLogs:
         self._paths: dict[str, str] = {}
         self._names: dict[int, str] = {}
         self._kernel: Inotify | None = None
+        self._untold = False  # the kernel has said that it will tell of nothing
 
     def add(self, name: str, path: str) -> None:
         """Keep a log within its bound from here on; again for the same one is harmless."""
         self._paths[name] = path
         if self._kernel is not None:
             self._watch(self._kernel, name)
+        elif self._untold:
+            _look(path)
 
     def discard(self, name: str) -> None:
         """Look at it for the last time: its writers are gone."""
@@ -97,6 +100,9 @@ class BoundedLogs:
             kernel = Inotify(NONBLOCK)
         except OSError as error:
             self._say(f"cannot keep logs within their bound: inotify: {error.strerror}; {RAISE}")
+            self._untold = True
+            for path in self._paths.values():
+                _look(path)
             return
         with kernel:
             self._kernel = kernel

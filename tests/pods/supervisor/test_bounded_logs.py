@@ -144,7 +144,7 @@ async def test_logs_that_had_grown_before_are_cut_and_all_are_where_the_kernel_l
             nursery.cancel_scope.cancel()
 
 
-async def test_it_says_so_where_the_kernel_has_no_watch_to_give_and_looks_at_the_end(
+async def test_it_says_so_where_the_kernel_tells_nothing_and_looks_at_the_beginning_and_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> int:
@@ -161,5 +161,11 @@ async def test_it_says_so_where_the_kernel_has_no_watch_to_give_and_looks_at_the
         "cannot keep logs within their bound: inotify: Too many open files; raise "
         "fs.inotify.max_user_instances and max_user_watches (sysctl)"
     ]
+    assert path.stat().st_size < MAX_LOG_BYTES
+    later = tmp_path / "later"
+    later.write_bytes(TOO_MUCH)
+    logs.add("later", str(later))
+    assert later.stat().st_size < MAX_LOG_BYTES
+    _append(path)
     logs.discard("one")
     assert path.stat().st_size < MAX_LOG_BYTES
