@@ -35,7 +35,7 @@ from pods.supervisor.leftovers import SET_ASIDE, remove_stale, stale_directories
 from pods.supervisor.live import LivePod
 from pods.supervisor.processes import living_child
 from pods.supervisor.records import read_token
-from pods.supervisor.restart import came_down
+from pods.supervisor.restart import came_down, end_attempt
 from pods.supervisor.restore import end_again
 from pods.supervisor.spawn import roll_back_later
 from pods.supervisor.stop import ask_stop
@@ -165,8 +165,9 @@ async def _judge(
         with suppress(PodsError):
             await live.catch_up()
         if live.fold.ended in SETTLED:
-            why = live.fold.end_message
-            await bury(supervisor, live, Facts(exit_record=record.exit or LOST, why=why))
+            # A start may have been under way; its pod was told to end, and may not have yet.
+            ended = await end_attempt(supervisor, live, record)
+            await bury(supervisor, live, Facts(exit_record=ended, why=live.fold.end_message))
             return
         supervisor.nursery.start_soon(watch, supervisor, live)
         return

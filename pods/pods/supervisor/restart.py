@@ -130,7 +130,7 @@ async def start_again(supervisor: Supervisor, live: LivePod) -> Facts | None:
             failure = InternalError(f"cannot restart pod {live.name}: {error!r}; see the log")
         finally:
             live.restarting = None
-        exit_record = await _end_attempt(supervisor, live, record)
+        exit_record = await end_attempt(supervisor, live, record)
         if failure is None:
             return Facts(exit_record=exit_record)
         if isinstance(failure, NotAuthorized) and not taken_again:
@@ -192,7 +192,7 @@ async def _clear(supervisor: Supervisor, live: LivePod, record: PodRecord) -> No
     live.forget_processes()
 
 
-async def _end_attempt(supervisor: Supervisor, live: LivePod, record: PodRecord) -> ExitRecord:
+async def end_attempt(supervisor: Supervisor, live: LivePod, record: PodRecord) -> ExitRecord:
     """End what there is of a start that failed or was stopped."""
     with trio.CancelScope(shield=True):
         try:

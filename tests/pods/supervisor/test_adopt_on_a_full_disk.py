@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +14,8 @@ from attrs import evolve
 
 from leftover_support import places_in, plant_row
 from pods.journal.store import Journal, JournalWriter
-from pods.scope.identity import identify
-from pods.supervisor import adopt, restart, watch
+from pods.scope.identity import identify, is_alive
+from pods.supervisor import adopt, keeper_link, restart, watch
 from pods.supervisor.processes import wait_process_gone
 from pods_protocol.codec import to_json
 from pods_protocol.errors import StorageFailed
@@ -114,4 +115,39 @@ async def test_a_pod_whose_end_was_not_recorded_any_more_is_not_started_again(
             assert seen.pod.state == end
             events = (await client.read("one", since=0)).events
             assert [event.type for event in events] == ["stopped"]
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_what_is_left_of_such_a_pod_is_ended_before_its_lease_is_given_back(
+    pods_environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper_link, "CONNECT_SECONDS", 0.2)
+    places, told = places_in(pods_environ), tmp_path / "pid"
+    with trio.fail_after(WAIT_SECONDS):
+        with daemon(pods_environ) as process:
+            async with client_of(pods_environ) as client:
+                policy = RestartPolicy(when="on-failure", limit=1)
+                scope = str(tmp_path)
+                pod = await client.spawn("one", cwd=scope, write=[scope], restart=policy)
+                await pod.send("echo $$ > new && mv new pid && exec sleep 300")
+                while not told.exists():
+                    await trio.lowlevel.checkpoint()
+                seen = await client.inspect("one")
+                assert seen.pod.pid is not None
+                assert seen.keeper_pid is not None
+            process.kill()
+            await wait_process_ended(process)
+        left, its_process = identify(int(told.read_text())), identify(seen.pod.pid)
+        os.kill(seen.keeper_pid, signal.SIGSTOP)  # it ends nothing, and is asked in vain
+        os.kill(seen.pod.pid, signal.SIGKILL)
+        await wait_process_gone(its_process)
+        exit_record = to_json(ExitRecord(status=-9, reason="signalled"))
+        with Journal.open(f"{places.supervisor('test').state}/journal") as journal:
+            crash = {"attempt": 1, "due": 0.0, "reason": "it died", "exit": exit_record}
+            journal.append("pod_crashed", {"id": seen.pod.id, "pod": "one", **crash})
+        with Journal.open(f"{places.pod_state(seen.pod.id)}/journal") as journal:
+            journal.append("stopped", {"reason": "stopped", "message": ""})
+        async with supervisor_and_client(pods_environ) as (_, client):
+            assert (await client.inspect("one")).pod.state == "stopped"
+            assert not is_alive(left)
     assert left_in(pods_environ) == NOTHING
