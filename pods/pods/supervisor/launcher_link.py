@@ -230,6 +230,7 @@ class LauncherLink:
         event = self._expected.pop(params.id, None)
         if event is not None:
             event.set()
+        self._ends.pop(params.id, None)  # the newest last: the oldest are forgotten first
         self._ends[params.id] = params
         while len(self._ends) > MAX_UNCLAIMED_ENDS:
             del self._ends[next(iter(self._ends))]
