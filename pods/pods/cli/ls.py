@@ -65,7 +65,8 @@ def _print_table(pods: list[Json]) -> None:
         )
         for pod in pods
     ]
-    render.say(render.table(headers, rows, state=1))
+    columns = render.terminal_columns()
+    render.say(render.table(headers, rows, state=1, fit=headers.index("WRITE"), columns=columns))
     unheld = [pod for pod in pods if pod["enforcement"]["backend"] == "none" and not pod["ended"]]
     if unheld:
         reason = unheld[0]["enforcement"]["reason"] or "the kernel cannot"

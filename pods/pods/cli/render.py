@@ -37,6 +37,9 @@ STATE_COLOURS: Final = {
 MAX_CELL_LENGTH: Final = 60
 """Characters of one cell; the whole value is in `inspect` and `--json`."""
 
+MIN_FITTED_LENGTH: Final = 12
+"""What a column keeps where a terminal is too narrow for its table: of a path, its last names."""
+
 _AGES: Final = ((86400, "d"), (3600, "h"), (60, "m"))
 
 
@@ -109,23 +112,52 @@ def cell(value: Any) -> str:
     return text if len(text) <= MAX_CELL_LENGTH else text[: MAX_CELL_LENGTH - 1] + "…"
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, state: int = -1) -> str:
+def terminal_columns(stream: TextIO | None = None) -> int | None:
+    """How wide the terminal of this stream is; None where it has none, or one that cannot tell."""
+    target = stream or sys.stdout
+    if not target.isatty():
+        return None
+    try:
+        columns = os.environ.get("COLUMNS") or os.get_terminal_size(target.fileno()).columns
+        return int(columns) or None
+    except (OSError, ValueError):
+        return None
+
+
+def table(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    state: int = -1,
+    fit: int = -1,
+    columns: int | None = None,
+) -> str:
     """Aligned columns, two spaces apart.
 
     Args:
         headers: the titles.
         rows: cells, already short.
         state: the column to colour as a pod's state; -1 is none.
+        fit: the column of paths that lose their beginning where a row is too long; -1 is none.
+        columns: how long a row may be; None is any length.
     """
     widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
+    if fit >= 0 and columns is not None:
+        over = max(0, sum(widths) + 2 * (len(widths) - 1) - columns)
+        widths[fit] = min(widths[fit], max(MIN_FITTED_LENGTH, widths[fit] - over))
     on = coloured()
     lines = [paint(_line(headers, widths), "bold", on=on)]
     for row in rows:
-        padded = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
+        padded = [_end_of(text, width) for text, width in zip(row, widths, strict=True)]
         if on and state >= 0:
             padded[state] = paint(padded[state], STATE_COLOURS.get(row[state], "dim"), on=on)
         lines.append("  ".join(padded).rstrip())
     return "\n".join(lines)
+
+
+def _end_of(text: str, width: int) -> str:
+    """`text` in exactly so many characters: the end of a path is what tells it from others."""
+    return text.ljust(width) if len(text) <= width else "…" + text[1 - width :]
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
