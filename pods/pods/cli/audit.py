@@ -41,14 +41,19 @@ def run(args: argparse.Namespace) -> int:
     if places is None:
         raise NotAuthorized("cannot read the audit: a pod may not; ask the owner of the supervisor")
     begin = 0.0 if args.since is None else time.time() - args.since
+    shown = False
     try:
         for event in _events(places.audit, follow=args.follow):
             if event.time >= begin:
+                shown = True
                 _show(event, as_json=args.json)
                 if args.follow:
                     render.flush()
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
+    if not shown and not args.json:
+        when = "" if args.since is None else " in that time"
+        render.note(f"nothing is on record of the supervisor {places.name}{when}")
     return ExitCode.OK
 
 
@@ -82,7 +87,8 @@ def _show(event: Event, *, as_json: bool) -> None:
     what = " ".join(str(data.pop(name)) for name in ("method", "pod") if data.get(name))
     if isinstance(data.get("exit"), dict):
         data["exit"] = _exit(data["exit"])
-    rest = " ".join(f"{name}={_value(value)}" for name, value in data.items() if value != [])
+    told = ((name, value) for name, value in data.items() if value not in ([], ""))
+    rest = " ".join(f"{name}={_value(value)}" for name, value in told)
     render.say(render.clean(f"{stamp}  {event.type}  {what}{_by(by)}  {rest}".rstrip()))
 
 

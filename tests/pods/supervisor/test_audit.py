@@ -190,6 +190,36 @@ def test_an_end_is_printed_in_words(
     assert capsys.readouterr().out.endswith(f"  ended  api  {words}\n")
 
 
+def test_what_names_no_pod_has_no_empty_pod_in_its_line(
+    pods_environ: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in pods_environ.items():
+        monkeypatch.setenv(name, value)
+    audit = Audit(f"{pods_environ['PODS_STATE_DIR']}/supervisors/default/audit", print)
+    audit.note("allowed", {"method": "shutdown", "pod": "", "by": {"who": "owner", "pid": 7}})
+    audit.close()
+    assert main(["audit"]) == 0
+    assert capsys.readouterr().out.endswith("  allowed  shutdown by owner (7)\n")
+
+
+def test_an_audit_with_nothing_to_print_says_so_to_people(
+    pods_environ: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in pods_environ.items():
+        monkeypatch.setenv(name, value)
+    assert main(["--supervisor", "other", "audit"]) == 0
+    assert capsys.readouterr() == ("", "pods: nothing is on record of the supervisor other\n")
+    assert main(["audit", "--since", "5m"]) == 0
+    said = "pods: nothing is on record of the supervisor default in that time\n"
+    assert capsys.readouterr() == ("", said)
+    assert main(["audit", "--json"]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
 def test_following_prints_a_line_as_it_is_written(
     pods_environ: dict[str, str], short_dir: str
 ) -> None:
