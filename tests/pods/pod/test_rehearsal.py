@@ -99,7 +99,7 @@ def test_a_sigterm_that_ends_who_rehearses_finds_nothing_left(
     real, left = main.live, [["not heard"]]
 
     async def live(*arguments: object) -> int:
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)  # as above
         return await real(*arguments)  # type: ignore[arg-type]  # handed on as they came
 
     def look(_: int, __: FrameType | None) -> None:
