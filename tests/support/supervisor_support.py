@@ -16,16 +16,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
 from pods.agents.turn import Turn
 from pods.client import aio
 from pods.journal.files import SystemFiles
+from pods.journal.store import Item, JournalWriter
 from pods.paths import SupervisorPlaces, places_from
 from pods.scope.registry import ScopeRegistry
 from pods.supervisor.core import Supervisor
@@ -33,7 +34,11 @@ from pods.supervisor.launcher_process import launcher_environment
 from pods.supervisor.options import Options
 from pods.supervisor.records import read_token
 from pods.supervisor.service import serve
+from pods_protocol.errors import StorageFailed
 from pods_protocol.process_messages import PodSpec
+
+if TYPE_CHECKING:
+    import pytest  # pods load this file for their agents
 
 ROOT: Final = Path(__file__).parents[2]
 ROOMS: Final = [str(ROOT / name) for name in ("pods", "protocol", "tools", "tests/support")]
@@ -335,3 +340,32 @@ async def wait_text(client: aio.PodsClient, pod: str, text: str) -> None:
             answer = await client.read(pod, since=cursor, wait_seconds=WAIT_SECONDS)
             cursor = answer.next
             seen += "".join(str(event.data.get("text", "")) for event in answer.events)
+
+
+def refuse_events(monkeypatch: pytest.MonkeyPatch, refuses: Callable[[str], bool]) -> None:
+    """Let the journals of this process refuse events of some kinds, as a full disk does.
+
+    Args:
+        refuses: asked with each kind; a batch with one that it refuses is not written at all.
+    """
+    append: Any = JournalWriter[Any].append_many
+
+    def refusing(self: Any, items: Sequence[Item], **given: Any) -> Any:
+        if any(refuses(kind) for kind, _, _ in items):
+            raise StorageFailed("cannot write: the disk is full; free some", path="", errno=28)
+        return append(self, items, **given)
+
+    monkeypatch.setattr(JournalWriter, "append_many", refusing)
+
+
+def each_once(*kinds: str) -> Callable[[str], bool]:
+    """For `refuse_events`: each of these once, one that is named twice two times."""
+    left = list(kinds)
+
+    def refuses(kind: str) -> bool:
+        if kind in left:
+            left.remove(kind)
+            return True
+        return False
+
+    return refuses

@@ -110,7 +110,10 @@ async def _live(spec: PodSpec, owner_token: str) -> None:
 
 
 async def _ask(stream: UnixStream, owner_token: str) -> None:
-    """What a supervisor asks at a pod's start."""
+    """What a supervisor asks at a pod's start.
+
+    By hand: `RpcClient` would be in every pod's image for this, and few pods are parents.
+    """
     connection = Connection("client", POD_API)
     requests: tuple[Request[object], ...] = (
         Hello(token=owner_token, protocol=PROTOCOL_VERSION, client="supervisor"),

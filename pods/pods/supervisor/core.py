@@ -100,13 +100,10 @@ class Supervisor:
         Raises:
             StorageFailed: it is not written, and nothing has changed.
         """
-        pod_id = data["id"]
-        above = self.table.ancestors(pod_id)
-        event = self.journal.append(kind, {**data, "ancestors": above}, durable=durable)
-        self.hub.publish(event)
+        self.record_together(((kind, data),), durable=durable)
 
-    def record_together(self, items: Sequence[Item]) -> None:
-        """Write events of several pods, all or none, wait for the disk, and tell subscribers.
+    def record_together(self, items: Sequence[Item], *, durable: bool = True) -> None:
+        """Write events of several pods, all or none, and tell subscribers.
 
         Raises:
             StorageFailed: none is written, and nothing has changed.
@@ -116,7 +113,7 @@ class Supervisor:
                 (kind, {**data, "ancestors": self.table.ancestors(data["id"])}, None)
                 for kind, data in items
             ],
-            durable=True,
+            durable=durable,
         )
         for event in events:
             self.hub.publish(event)

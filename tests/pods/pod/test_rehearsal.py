@@ -70,19 +70,18 @@ def test_what_a_life_is_refused_by_comes_out_as_it_is(
         rehearse(f"{short_dir}/rehearsal", forbidden=FORBIDDEN)
 
 
-def test_a_sigterm_that_comes_meanwhile_is_for_who_rehearses(
+def test_a_sigterm_that_comes_meanwhile_is_for_who_rehearses_and_finds_nothing_left(
     short_dir: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard: list[int] = []
-    real = main.live
+    heard: list[tuple[int, list[str]]] = []
 
     async def live(*arguments: object) -> int:
         # To this thread: a launcher has no other, and here others would take it.
         signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
-        return await real(*arguments)  # type: ignore[arg-type]  # handed on as they came
+        return await main.live(*arguments)  # type: ignore[arg-type]  # handed on as they came
 
     def hear(number: int, _: FrameType | None) -> None:
-        heard.append(number)
+        heard.append((number, os.listdir(short_dir)))  # a launcher would be over here
 
     monkeypatch.setattr(rehearsal, "live", live)
     before = signal.signal(signal.SIGTERM, hear)
@@ -90,25 +89,4 @@ def test_a_sigterm_that_comes_meanwhile_is_for_who_rehearses(
         rehearse(f"{short_dir}/rehearsal", forbidden=FORBIDDEN)
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert heard == [signal.SIGTERM]
-
-
-def test_a_sigterm_that_ends_who_rehearses_finds_nothing_left(
-    short_dir: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real, left = main.live, [["not heard"]]
-
-    async def live(*arguments: object) -> int:
-        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)  # as above
-        return await real(*arguments)  # type: ignore[arg-type]  # handed on as they came
-
-    def look(_: int, __: FrameType | None) -> None:
-        left[0] = os.listdir(short_dir)  # a launcher has no handler yet: it would be over here
-
-    monkeypatch.setattr(rehearsal, "live", live)
-    before = signal.signal(signal.SIGTERM, look)
-    try:
-        rehearse(f"{short_dir}/rehearsal", forbidden=FORBIDDEN)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert left == [[]]
+    assert heard == [(signal.SIGTERM, [])]

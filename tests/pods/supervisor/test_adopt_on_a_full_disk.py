@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
 from attrs import evolve
 
 from leftover_support import places_in, plant_row
-from pods.journal.store import Journal, JournalWriter
+from pods.journal.store import Journal
 from pods.scope.identity import identify, is_alive
 from pods.supervisor import adopt, keeper_link, restart, watch
 from pods.supervisor.processes import wait_process_gone
 from pods_protocol.codec import to_json
-from pods_protocol.errors import StorageFailed
 from pods_protocol.values import ExitRecord, RestartPolicy
 from scope_support import me
 from supervisor_support import (
@@ -27,6 +24,7 @@ from supervisor_support import (
     client_of,
     daemon,
     left_in,
+    refuse_events,
     supervisor_and_client,
     wait_process_ended,
 )
@@ -38,14 +36,11 @@ POD = "0123456789ab"
 def room(monkeypatch: pytest.MonkeyPatch) -> trio.Event:
     """Before it is set no journal of this process takes that a pod has crashed or ended."""
     there = trio.Event()
-    append: Any = JournalWriter[Any].append
 
-    def refusing(self: Any, type: str, data: Mapping[str, Any], **given: Any) -> Any:  # noqa: A002 - its name
-        if type in ("pod_crashed", "pod_ended") and not there.is_set():
-            raise StorageFailed("cannot write: the disk is full; free some", path="", errno=28)
-        return append(self, type, data, **given)
+    def refuses(kind: str) -> bool:
+        return kind in ("pod_crashed", "pod_ended") and not there.is_set()
 
-    monkeypatch.setattr(JournalWriter, "append", refusing)
+    refuse_events(monkeypatch, refuses)
     monkeypatch.setattr(adopt, "GUARDIAN_SECONDS", 0.05)
     monkeypatch.setattr(restart, "STORAGE_RETRY_SECONDS", 0.001)
     monkeypatch.setattr(watch, "STORAGE_RETRY_SECONDS", 0.001)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Sequence
-from typing import Any
 
 import pytest
 import trio
@@ -15,17 +13,21 @@ from attrs import evolve
 from leftover_support import reserved, sleeper
 from pods.client import aio
 from pods.config import Config
-from pods.journal.store import Item
 from pods.lifecycle import Life
 from pods.records.events import POD_RESERVED
 from pods.supervisor.acts import LOST
-from pods.supervisor.core import Supervisor
 from pods.supervisor.remove import may_live
 from pods_protocol.errors import NotAuthorized, PodRunning, QueueFull, StorageFailed
-from pods_protocol.events import Event
 from pods_protocol.supervisor_messages import Problem
 from scope_support import lease, lend, me
-from supervisor_support import NOTHING, WAIT_SECONDS, left_in, supervisor_and_client
+from supervisor_support import (
+    NOTHING,
+    WAIT_SECONDS,
+    each_once,
+    left_in,
+    refuse_events,
+    supervisor_and_client,
+)
 
 POD = "0123456789ab"
 
@@ -197,7 +199,7 @@ async def test_a_roll_back_that_the_disk_refuses_is_done_once_there_is_room(
     monkeypatch.setattr("pods.supervisor.spawn.FIRST_ROLLBACK_RETRY_SECONDS", 0.001)
     async with supervisor_and_client(pods_environ) as (supervisor, client):
         with trio.fail_after(WAIT_SECONDS):
-            _refuse(monkeypatch, supervisor, {"pod_spawned": 1, "spawn_failed": 3})
+            refuse_events(monkeypatch, each_once("pod_spawned", *["spawn_failed"] * 3))
             with pytest.raises(StorageFailed):
                 await client.spawn("one", agent="echo")
             while supervisor.table.named("one") is not None:
@@ -207,17 +209,3 @@ async def test_a_roll_back_that_the_disk_refuses_is_done_once_there_is_room(
             assert one is not None
             assert one.life is Life.RUNNING
     assert left_in(pods_environ) == NOTHING
-
-
-def _refuse(monkeypatch: pytest.MonkeyPatch, supervisor: Supervisor, times: dict[str, int]) -> None:
-    """Let the supervisor's journal refuse events of some kinds so many times, as a full disk."""
-    append = supervisor.journal.append_many
-
-    def refusing(items: Sequence[Item], **given: Any) -> list[Event]:
-        kind = items[0][0]
-        if times.get(kind):
-            times[kind] -= 1
-            raise StorageFailed("cannot write: the disk is full; free some", path="", errno=28)
-        return append(items, **given)
-
-    monkeypatch.setattr(supervisor.journal, "append_many", refusing)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
 import pytest
 import trio
@@ -18,12 +17,16 @@ from pods.supervisor.authority import Caller
 from pods.supervisor.core import Supervisor
 from pods.supervisor.findings import Finding, find_in_leases, find_missing_leases
 from pods.supervisor.live import LivePod
-from pods_protocol.errors import StorageFailed
-from pods_protocol.events import Event
 from pods_protocol.pod_messages import HelloResult
 from pods_protocol.values import RestartPolicy
 from scope_support import lease, lend, me, pending, release
-from supervisor_support import NOTHING, WAIT_SECONDS, left_in, supervisor_and_client
+from supervisor_support import (
+    NOTHING,
+    WAIT_SECONDS,
+    left_in,
+    refuse_events,
+    supervisor_and_client,
+)
 
 OWNER = Caller(pod_id=None, session=cast("Session", None))
 
@@ -83,11 +86,11 @@ async def test_a_dead_pod_whose_end_the_disk_refuses_misses_no_lease_and_gets_no
     pods_environ: dict[str, str], short_dir: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pods.supervisor.watch.STORAGE_RETRY_SECONDS", 0.001)
-    async with supervisor_and_client(pods_environ) as (supervisor, client):
+    async with supervisor_and_client(pods_environ) as (_, client):
         with trio.fail_after(WAIT_SECONDS):
             os.mkdir(f"{short_dir}/w")
             await client.spawn("one", agent="echo", cwd=short_dir, write=[f"{short_dir}/w"])
-            room, refused = _refuse_ends(monkeypatch, supervisor)
+            room, refused = _refuse_ends(monkeypatch)
             keeper = (await client.inspect("one")).keeper_pid
             assert keeper is not None
             os.kill(keeper, signal.SIGKILL)
@@ -132,20 +135,17 @@ async def test_a_lease_is_not_taken_anew_for_a_pod_that_is_in_its_next_life_by_t
     assert left_in(pods_environ) == NOTHING
 
 
-def _refuse_ends(
-    monkeypatch: pytest.MonkeyPatch, supervisor: Supervisor
-) -> tuple[trio.Event, trio.Event]:
+def _refuse_ends(monkeypatch: pytest.MonkeyPatch) -> tuple[trio.Event, trio.Event]:
     """Let the supervisor's journal refuse ends until the first event; the second: it has done."""
     room, refused = trio.Event(), trio.Event()
-    append = supervisor.journal.append
 
-    def refusing(type: str, data: Mapping[str, Any], **given: Any) -> Event:  # noqa: A002 - its name
-        if type == "pod_ended" and not room.is_set():
+    def refuses(kind: str) -> bool:
+        refusing = kind == "pod_ended" and not room.is_set()
+        if refusing:
             refused.set()
-            raise StorageFailed("cannot write: the disk is full; free some", path="", errno=28)
-        return append(type, data, **given)
+        return refusing
 
-    monkeypatch.setattr(supervisor.journal, "append", refusing)
+    refuse_events(monkeypatch, refuses)
     return room, refused
 
 

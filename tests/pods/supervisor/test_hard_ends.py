@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -37,8 +36,10 @@ from supervisor_support import (
     WAIT_SECONDS,
     client_of,
     daemon,
+    each_once,
     left_in,
     places_of,
+    refuse_events,
     spawn_trouble,
     supervisor_and_client,
     wait_process_ended,
@@ -204,10 +205,10 @@ async def test_a_launcher_ends_with_its_supervisor_though_the_link_between_them_
 async def test_a_pod_is_stopped_and_remembered_while_the_supervisors_disk_refuses(
     pods_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    async with supervisor_and_client(pods_environ) as (supervisor, client):
+    async with supervisor_and_client(pods_environ) as (_, client):
         with trio.fail_after(WAIT_SECONDS):
             await client.spawn("one")
-            _refuse_once(monkeypatch, supervisor, kind)
+            refuse_events(monkeypatch, each_once(kind))
             stopped = await client.stop("one")
             assert (stopped.step, stopped.state) == ("shutdown", "stopped")
             assert (await client.inspect("one")).pod.state == "stopped"
@@ -381,17 +382,3 @@ async def test_a_shutdown_goes_on_when_its_asker_goes_away(
 
 def _live(supervisor: Supervisor, name: str) -> LivePod:
     return next(live for live in supervisor.pods.values() if live.name == name)
-
-
-def _refuse_once(monkeypatch: pytest.MonkeyPatch, supervisor: Supervisor, kind: str) -> None:
-    """Let the supervisor's journal refuse the next event of one kind, as a full disk does."""
-    append = supervisor.journal.append
-    left = [kind]
-
-    def refusing(type: str, data: Mapping[str, Any], **given: Any) -> Event:  # noqa: A002 - its name
-        if type in left:
-            left.remove(type)
-            raise StorageFailed("cannot write: the disk is full; free some", path="", errno=28)
-        return append(type, data, **given)
-
-    monkeypatch.setattr(supervisor.journal, "append", refusing)

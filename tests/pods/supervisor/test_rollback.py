@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, cast
+from typing import cast
 
 import pytest
 import trio
 
-from pods.journal.store import Item
 from pods.lifecycle import Life
 from pods.rpc.client import RpcClient, open_rpc
 from pods.rpc.server import Session
@@ -21,12 +20,17 @@ from pods.supervisor.shutdown import stop_everything
 from pods.supervisor.spawn import spawn
 from pods.supervisor.stop import ask_stop
 from pods_protocol.errors import NotConnected, PodEnded, StartFailed, StorageFailed
-from pods_protocol.events import Event
 from pods_protocol.process_messages import PodSpec
 from pods_protocol.supervisor_api import SUPERVISOR_API
 from pods_protocol.supervisor_messages import ConnectPod, SpawnPod, SpawnPodResult
 from pods_protocol.values import ScopeRule
-from supervisor_support import NOTHING, WAIT_SECONDS, left_in, supervisor_and_client
+from supervisor_support import (
+    NOTHING,
+    WAIT_SECONDS,
+    left_in,
+    refuse_events,
+    supervisor_and_client,
+)
 
 # The owner, as a handler sees it; spawn asks nothing of the session.
 OWNER = Caller(pod_id=None, session=cast("Session", None))
@@ -177,14 +181,7 @@ async def test_a_pod_whose_record_cannot_be_written_is_rolled_back(
 ) -> None:
     os.mkdir(f"{short_dir}/w")
     async with supervisor_and_client(pods_environ) as (supervisor, _):
-        append = supervisor.journal.append_many
-
-        def full(items: Sequence[Item], **given: Any) -> list[Event]:
-            if items[0][0] == "pod_spawned":
-                raise StorageFailed("cannot write: the disk is full; free some", path="", errno=28)
-            return append(items, **given)
-
-        monkeypatch.setattr(supervisor.journal, "append_many", full)
+        refuse_events(monkeypatch, "pod_spawned".__eq__)
         with trio.fail_after(WAIT_SECONDS):
             with pytest.raises(StorageFailed):
                 await spawn(supervisor, OWNER, _request(short_dir))
