@@ -53,6 +53,16 @@ class Account(NamedTuple):
     rows: list[str]
 
 
+class Started(subprocess.Popen[str]):
+    """A `pods` that runs. Where its test fails it is killed, or it would be waited for for ever."""
+
+    def __exit__(self, kind: Any, value: Any, traceback: Any) -> None:
+        """Wait for its end."""
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, value, traceback)
+
+
 class Door:
     """The command, with a runtime directory, a state directory and a place to work in.
 
@@ -120,7 +130,7 @@ class Door:
         assert "Traceback" not in done.stderr + done.stdout, (argv, done)
         return Answer(done.returncode, done.stdout, done.stderr)
 
-    def start(self, *words: str, **more: Any) -> subprocess.Popen[str]:
+    def start(self, *words: str, **more: Any) -> Started:
         """Begin `pods` with these words."""
         given: dict[str, Any] = {
             "env": self.environ,
@@ -131,7 +141,7 @@ class Door:
             "text": True,
             **more,
         }
-        return subprocess.Popen([*PODS, *words], **given)
+        return Started([*PODS, *words], **given)
 
     def ask(self, *words: str, code: int = 0) -> Any:
         """The answer to a command with `--json`."""

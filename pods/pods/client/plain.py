@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, cast
 
 from pods.client.plain_connect import connect_plain, timed_out
+from pods.client.waiting import wait_readable
 from pods_protocol.bounds import HELLO_SECONDS, MAX_LINE_BYTES, PROTOCOL_VERSION
 from pods_protocol.errors import (
     InvalidParams,
@@ -309,17 +310,13 @@ class PlainClient:
                         limit_bytes=MAX_HELD_EVENTS,
                     )
             sock = self._connected()
-            sock.settimeout(None if deadline is None else _left(deadline, seconds))
-            try:
-                self._fill(sock)
-            except TimeoutError as error:
-                raise timed_out(seconds) from error
+            if not wait_readable(sock, None if deadline is None else _left(deadline, seconds)):
+                raise timed_out(seconds)
+            self._fill(sock)
 
     def _fill(self, sock: socket.socket) -> None:
         try:
             data = sock.recv(_CHUNK)
-        except TimeoutError:
-            raise
         except OSError:
             data = b""
         if not data:
