@@ -38,14 +38,16 @@ NOTE: Final = b"[older lines were cut off here: this log is kept within %d bytes
 def keep_within(path: str) -> bool:
     """Cut a log that is over its bound to its newest lines; whether that was done.
 
-    A line that is written in the very moment of the cut may be lost. What is no plain file of this
-    user's alone is left as it is: a pod that nothing holds may have put it there.
+    They are written over its beginning, which takes no new blocks, and the rest goes at once: a
+    full disk leaves it as long as it was, and whoever writes meanwhile does so behind them. A line
+    that is written in the very moment of the cut may be lost. What is no plain file of this user's
+    alone is left as it is: a pod that nothing holds may have put it there.
 
     Raises:
         OSError: it is not there, or the system refuses.
     """
-    flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    descriptor = os.open(path, flags)
+    # Not O_APPEND: Linux would append what is to be written at the beginning.
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         seen = os.fstat(descriptor)
         plain = stat.S_ISREG(seen.st_mode) and seen.st_nlink == 1 and seen.st_uid == os.geteuid()
@@ -53,11 +55,21 @@ def keep_within(path: str) -> bool:
             return False
         newest = os.pread(descriptor, KEPT_BYTES, seen.st_size - KEPT_BYTES)
         _, cut, lines = newest.partition(b"\n")
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, NOTE + (lines if cut else newest))
+        end = _write_at(descriptor, NOTE + (lines if cut else newest), 0)
+        meanwhile = os.pread(descriptor, KEPT_BYTES, seen.st_size)
+        end = _write_at(descriptor, meanwhile, end)
+        os.ftruncate(descriptor, end)
         return True
     finally:
         os.close(descriptor)
+
+
+def _write_at(descriptor: int, content: bytes, offset: int) -> int:
+    """Write all of it there; returns where it ends."""
+    while content:
+        written = os.pwrite(descriptor, content, offset)
+        content, offset = content[written:], offset + written
+    return offset
 
 
 class BoundedLogs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -52,6 +53,41 @@ def test_a_log_is_cut_to_its_newest_lines_and_appending_goes_on_behind_them(tmp_
     assert content.endswith(LINE + b"the last\nand on\n")
     assert KEPT_BYTES - len(LINE) < len(content) < KEPT_BYTES + 200
     assert not keep_within(str(path))
+
+
+@pytest.mark.parametrize("step", ["pread", "pwrite", "ftruncate"])
+def test_what_is_written_around_a_step_of_the_cut_stands_behind_its_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(TOO_MUCH)
+    real = getattr(os, step)
+
+    def beside_a_writer(*args: object) -> object:
+        result = real(*args)
+        with open(path, "ab", buffering=0) as writer:
+            writer.write(b"meanwhile\n")
+        return result
+
+    monkeypatch.setattr(os, step, beside_a_writer)
+    assert keep_within(str(path))
+    content = path.read_bytes()
+    assert content.startswith(NOTE + LINE)
+    assert content.endswith(LINE + b"meanwhile\n")
+
+
+def test_a_disk_that_refuses_the_cut_leaves_the_log_as_long_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    path = tmp_path / "log"
+    path.write_bytes(TOO_MUCH)
+    monkeypatch.setattr(os, "pwrite", refuse)
+    with pytest.raises(OSError, match="Input/output"):
+        keep_within(str(path))
+    assert path.read_bytes() == TOO_MUCH
 
 
 def test_one_line_without_an_end_is_cut_too(tmp_path: Path) -> None:
