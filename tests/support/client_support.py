@@ -1,4 +1,4 @@
-"""A small supervisor and pod for the tests of client and command line (owner: P7).
+"""A small supervisor and pod for the tests of client and command line.
 
 A thread per connection on a real Unix socket, plain JSON lines, answers from a dictionary: no code
 of ours but the error table, so that a fault in our framing cannot cancel itself out.
