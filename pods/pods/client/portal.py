@@ -7,6 +7,7 @@ interrupted is cancelled and awaited before KeyboardInterrupt goes on. Used by `
 from __future__ import annotations
 
 import atexit
+import socket
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -15,6 +16,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import trio
 
+from pods.client.waiting import wait_readable
 from pods_protocol.errors import ClientClosed
 
 T = TypeVar("T")
@@ -55,7 +57,7 @@ class Portal(Generic[Held]):
         atexit.register(self._end)
         self._thread.start()
         try:
-            return self._opened.result()
+            return _result(self._opened)
         except BaseException:
             # Either it failed, or this thread was interrupted while it was being opened.
             self._running.wait()
@@ -72,6 +74,7 @@ class Portal(Generic[Held]):
         """
         answer: Future[T] = Future()
         scope = trio.CancelScope()
+        begun = False
 
         async def run() -> None:
             with scope:
@@ -90,18 +93,25 @@ class Portal(Generic[Held]):
                     answer.set_exception(_closed())
 
         def begin() -> None:
+            nonlocal begun
+            begun = True
             if self._nursery is None:
                 answer.set_exception(_closed())
             else:
                 self._nursery.start_soon(run_and_answer)
 
-        if not self._soon(begin):
-            raise _closed()
+        def give_up() -> None:
+            scope.cancel()
+            if not begun:  # nor will it be: what is asked of the loop is done in order
+                answer.set_exception(_closed())
+
         try:
-            return answer.result()
+            if not self._soon(begin):
+                raise _closed()
+            return _result(answer)
         except BaseException:
-            if not answer.done():  # this thread was interrupted, not the call
-                self._soon(scope.cancel)
+            # Where it is not done this thread was interrupted, and not the call.
+            if not answer.done() and self._soon(give_up):
                 answer.exception()
             raise
 
@@ -161,6 +171,24 @@ class Portal(Generic[Held]):
                         nursery.cancel_scope.cancel()
                 finally:
                     self._nursery = None
+
+
+def _result(future: Future[T]) -> T:
+    """What comes of it; Ctrl-C is heard meanwhile, whenever it comes.
+
+    A lock, which is what a future is waited for with, hears nothing of one that comes in the moment
+    before the wait (`waiting`).
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return future.result()
+    try:
+        ours, theirs = socket.socketpair()
+    except OSError:  # there is no descriptor left
+        return future.result()
+    with ours:
+        future.add_done_callback(lambda _: theirs.close())
+        wait_readable(ours, None)
+    return future.result()
 
 
 def _closed() -> ClientClosed:

@@ -55,13 +55,17 @@ def _woken_by_signals() -> Generator[socket.socket | None]:
     """What can be read once a signal has come; None where that is somebody else's to be told.
 
     The interpreter tells one descriptor alone, and is asked in the main thread alone, in which it
-    runs the handlers.
+    runs the handlers. None also where this process has no descriptor left.
     """
     if threading.current_thread() is not threading.main_thread():
         yield None
         return
     before = -1
-    reader, writer = socket.socketpair()
+    try:
+        reader, writer = socket.socketpair()
+    except OSError:
+        yield None
+        return
     with reader, writer:
         writer.setblocking(False)
         try:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+import trio
 
 from client_support import (
     TOKEN,
@@ -27,6 +30,7 @@ from client_support import (
     world,
 )
 from pods.client import aio, sync
+from pods.client.portal import Portal
 from pods_protocol.errors import (
     ClientClosed,
     InvalidParams,
@@ -135,7 +139,8 @@ def test_ctrl_c_cancels_the_call_and_the_client_goes_on(fake: World) -> None:
     release = threading.Event()
 
     def interrupt(_peer: Peer, _params: Json) -> Json:
-        os.kill(os.getpid(), signal.SIGINT)
+        # To this thread: it interrupts no call of the one that waits, as if it came just before.
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
         assert release.wait(WAIT_SECONDS)
         return {"pods": [], "capacity": capacity()}
 
@@ -146,6 +151,45 @@ def test_ctrl_c_cancels_the_call_and_the_client_goes_on(fake: World) -> None:
         release.set()
         fake.supervisor.answers["list"] = always({"pods": [], "capacity": capacity()})
         assert client.list().pods == ()
+
+
+@pytest.mark.parametrize("handed_over", [False, True])
+def test_ctrl_c_as_a_call_is_handed_over_leaves_nothing_under_way(
+    monkeypatch: pytest.MonkeyPatch, handed_over: bool
+) -> None:
+    portal, hand_over = Portal(trio.open_nursery, "a loop"), vars(Portal)["_soon"]
+    done: list[str] = []
+
+    async def work() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            done.append("cancelled")
+
+    def interrupted(portal: Portal[object], function: Callable[[], object]) -> None:
+        monkeypatch.undo()
+        if handed_over:
+            hand_over(portal, function)
+        raise KeyboardInterrupt
+
+    portal.open()
+    try:
+        monkeypatch.setattr(Portal, "_soon", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            portal.call(work)
+        assert done == ["cancelled"] * handed_over
+    finally:
+        portal.close()
+
+
+def test_a_call_needs_no_descriptor(fake: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with sync.connect() as client:
+        monkeypatch.setattr(socket, "socketpair", refuse)
+        assert client.list().pods
+        monkeypatch.undo()
 
 
 def test_closing_wakes_whoever_waits(fake: World) -> None:
