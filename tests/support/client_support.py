@@ -197,6 +197,19 @@ def capacity() -> Json:
     }
 
 
+def spawned(world: World, **changes: Any) -> Json:
+    """An answer to `spawn` by that world's pod."""
+    answer: Json = {
+        "pod": pod_info(),
+        "socket": world.pod.path,
+        "token": TOKEN,
+        "message": None,
+        "enforcement": pod_info()["enforcement"],
+        "capacity": capacity(),
+    }
+    return {**answer, **changes}
+
+
 def read_page(events: list[Json], *, pod: str = "api", **changes: Any) -> Json:
     """An answer to `read`."""
     last = events[-1]["seq"] if events else 0

@@ -10,20 +10,16 @@ from typing import Any
 import pytest
 
 from cli_support import BAD_TURN, GOOD_TURN, Cli, turn
-from client_support import TOKEN, Json, Peer, World, always, capacity, event, pod_info, read_page
+from client_support import TOKEN, Json, Peer, World, always, event, read_page, spawned
 from pods_protocol.errors import NotConnected, PodEnded, ScopeConflict
 
 
 def spawn_answer(world: World, **changes: Any) -> Json:
     answer: Json = {
-        "pod": pod_info(),
-        "socket": world.pod.path,
-        "token": TOKEN,
         "message": {"message_id": "m1", "state": "started", "turn": 1, "position": None},
         "enforcement": {"backend": "landlock", "summary": "landlock 4", "gaps": [], "reason": ""},
-        "capacity": capacity(),
     }
-    return {**answer, **changes}
+    return spawned(world, **{**answer, **changes})
 
 
 def test_spawn_says_what_it_holds_and_what_to_do_next(fake: World, pods: Cli) -> None:

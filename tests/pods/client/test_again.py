@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import trio
 import trio.testing
 
-from client_support import TOKEN, HangUp, Json, Peer, World, always, stop_result, world
+from client_support import TOKEN, HangUp, Json, Peer, World, always, capacity, stop_result
 from pods.client import aio, sync
 from pods.scope.identity import identify
 from pods.supervisor.processes import wait_process_gone
@@ -20,12 +20,6 @@ from pods_protocol.supervisor_messages import Doctor, ListPods
 from supervisor_support import NOTHING, WAIT_SECONDS, left_in, with_rooms
 
 DONE: Json = {"ready": [], "pending": [], "timed_out": False}
-
-
-@pytest.fixture
-def fake(short_dir: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    with world(short_dir, monkeypatch) as made:
-        yield made
 
 
 def breaking(answer: Json, times: int) -> Callable[[Peer, Json], Json]:
@@ -68,7 +62,7 @@ async def test_several_waits_share_the_next_connection_and_so_does_what_comes_af
         raise HangUp
 
     fake.supervisor.answers["wait"] = together
-    fake.supervisor.answers["list"] = always({"pods": [], "capacity": _capacity(), "next": None})
+    fake.supervisor.answers["list"] = always({"pods": [], "capacity": capacity(), "next": None})
     async with aio.connect() as client:
         async with trio.open_nursery() as nursery:
             for _ in range(3):
@@ -87,7 +81,7 @@ async def test_any_other_request_is_still_sent_once(fake: World) -> None:
 
 async def test_a_request_after_a_break_goes_to_the_next_supervisor(fake: World) -> None:
     fake.supervisor.answers["list"] = breaking(
-        {"pods": [], "capacity": _capacity(), "next": None}, 1
+        {"pods": [], "capacity": capacity(), "next": None}, 1
     )
     async with aio.connect() as client:
         with pytest.raises(NotConnected):
@@ -227,14 +221,3 @@ def test_the_blocking_client_goes_on_as_well(fake: World) -> None:
     fake.supervisor.answers["wait"] = breaking(DONE, 1)
     with sync.connect() as client:
         assert not client.wait("api").timed_out
-
-
-def _capacity() -> Json:
-    return {
-        "depth": 0,
-        "depth_limit": 3,
-        "children": 0,
-        "children_limit": 8,
-        "pods": 0,
-        "pods_limit": 1000,
-    }

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import trio
 
-from client_support import HangUp, Json, Peer, World, always, event, read_page, world
+from client_support import HangUp, Json, Peer, World, always, event, read_page
 from pods.client import aio, stream
 from pods_protocol.errors import ClientClosed, NotConnected, PodEnded, UnknownPod
 from supervisor_support import WAIT_SECONDS
-
-
-@pytest.fixture
-def fake(short_dir: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    with world(short_dir, monkeypatch) as made:
-        yield made
-
 
 ENDED: Json = {"ready": [], "pending": [], "timed_out": False}
 

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import trio
@@ -26,8 +26,8 @@ from client_support import (
     pod_info,
     pod_status,
     read_page,
+    spawned,
     stop_result,
-    world,
 )
 from pods.client import aio, sync
 from pods.client.portal import Portal
@@ -44,21 +44,12 @@ from supervisor_support import WAIT_SECONDS, with_rooms
 
 
 @pytest.fixture
-def fake(short_dir: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    with world(short_dir, monkeypatch) as made:
-        made.supervisor.answers["list"] = always({"pods": [pod_info()], "capacity": capacity()})
-        made.supervisor.answers["spawn"] = always(
-            {
-                "pod": pod_info(),
-                "socket": made.pod.path,
-                "token": TOKEN,
-                "message": None,
-                "enforcement": pod_info()["enforcement"],
-                "capacity": capacity(),
-            }
-        )
-        made.supervisor.answers["stop"] = always(stop_result())
-        yield made
+def fake(fake: World) -> World:
+    """A world that lists, spawns and stops."""
+    fake.supervisor.answers["list"] = always({"pods": [pod_info()], "capacity": capacity()})
+    fake.supervisor.answers["spawn"] = always(spawned(fake))
+    fake.supervisor.answers["stop"] = always(stop_result())
+    return fake
 
 
 async def test_a_blocking_client_says_what_an_event_loop_has_instead(fake: World) -> None:
