@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -14,26 +13,17 @@ import trio.testing
 from pods.rpc.server import Handler, Session, serve_connection
 from pods.rpc.stream import UnixStream
 from pods_protocol.api import POD_API
-from pods_protocol.bounds import PROTOCOL_VERSION
 from pods_protocol.events import Event
 from pods_protocol.pod_messages import (
-    Hello,
-    HelloResult,
     ReadEvents,
     ReadEventsResult,
     Subscribe,
     SubscribeResult,
 )
 from process_support import WAIT_SECONDS
+from rpc_support import authenticate, lines_asking
 
-HELLO = {"token": "t", "protocol": PROTOCOL_VERSION, "client": ""}
 ANSWER = ReadEventsResult(events=(), next=0, last_seq=0, truncated=False, state="idle")
-
-
-def authenticate(session: Session, hello: Hello) -> HelloResult:
-    return HelloResult(
-        protocol=PROTOCOL_VERSION, server="pod", version="0", name="p", id="1", pid=os.getpid()
-    )
 
 
 @asynccontextmanager
@@ -50,10 +40,8 @@ async def served(
         )
         over.set()
 
-    for number, method in enumerate(("hello", *asked)):
-        params = HELLO if method == "hello" else {}
-        line = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
-        client.send(json.dumps(line).encode() + b"\n")
+    for line in lines_asking(*asked):
+        client.send(line)
     with trio.fail_after(WAIT_SECONDS):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(serve)

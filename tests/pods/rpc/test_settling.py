@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 from collections.abc import Mapping, Sequence
 
@@ -13,18 +12,10 @@ import trio
 from pods.rpc.server import Handler, Session, serve_connection
 from pods.rpc.stream import UnixStream
 from pods_protocol.api import POD_API
-from pods_protocol.bounds import PROTOCOL_VERSION
 from pods_protocol.errors import Busy
-from pods_protocol.pod_messages import Empty, Hello, HelloResult, Ping, Subscribe, SubscribeResult
+from pods_protocol.pod_messages import Empty, Ping, Subscribe, SubscribeResult
 from process_support import WAIT_SECONDS
-
-HELLO = {"token": "t", "protocol": PROTOCOL_VERSION, "client": ""}
-
-
-def authenticate(session: Session, hello: Hello) -> HelloResult:
-    return HelloResult(
-        protocol=PROTOCOL_VERSION, server="pod", version="0", name="p", id="1", pid=os.getpid()
-    )
+from rpc_support import authenticate, lines_asking, pong
 
 
 async def answered_when_settling(
@@ -39,10 +30,8 @@ async def answered_when_settling(
         settled.append([json.loads(line)["id"] for line in lines])
 
     with ours:
-        for number, method in enumerate(("hello", *asked)):
-            params = HELLO if method == "hello" else {}
-            line = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
-            ours.sendall(json.dumps(line).encode() + b"\n")
+        for line in lines_asking(*asked):
+            ours.sendall(line)
         with trio.fail_after(WAIT_SECONDS):
             async with trio.open_nursery() as nursery:
 
@@ -61,10 +50,6 @@ async def answered_when_settling(
                     await trio.lowlevel.checkpoint()
                 nursery.cancel_scope.cancel()
     return settled
-
-
-def pong(session: Session, message: Ping) -> Empty:
-    return Empty()
 
 
 def refuse(session: Session, message: Ping) -> Empty:
