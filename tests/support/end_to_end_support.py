@@ -212,6 +212,14 @@ def open_door() -> Generator[Door]:
             door.down()
 
 
+@contextlib.contextmanager
+def nothing_more(door: Door) -> Generator[Account]:
+    """Whatever happens in the block, afterwards there is what was there before."""
+    before = door.account()
+    yield before
+    assert door.account() == before
+
+
 class Wire:
     """One raw connection: lines of any kind out, JSON lines in."""
 
