@@ -7,8 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import attrs
+
 from pods.scope.identity import identify
 from pods.scope.leases import Lease
+from pods.scope.registry import ScopeRegistry
 from pods.scope.table import Table
 from pods_protocol.values import ProcessIdentity, ScopeGrant, ScopeRule
 
@@ -71,12 +74,8 @@ def pending(
     parent: str | None = None,
 ) -> Lease:
     """A lease that waits to be adopted for so many seconds."""
-    return Lease(
-        pod_id=pod_id,
-        name=pod_id,
-        supervisor="default",
-        parent_id=parent,
-        grant=ScopeGrant(allow=rules(allow), deny=rules(deny), delegable=rules(delegable)),
+    return attrs.evolve(
+        lease(pod_id, allow, deny=deny, delegable=delegable, parent=parent),
         holder=None,
         pending_nonce=nonce,
         pending_deadline=time.time() + seconds,
@@ -100,3 +99,13 @@ def lend(item: Lease) -> Operation:
 def release(pod_id: str) -> Operation:
     """The operation that releases."""
     return lambda table: (table.release(pod_id), pod_id)
+
+
+def ids(path: str) -> list[str]:
+    """What a process that has never seen the file finds."""
+    return list(ScopeRegistry(path).read().leases)
+
+
+def look(table: Table) -> tuple[Table, list[str]]:
+    """The operation that only asks who is in the table."""
+    return table, list(table.leases)

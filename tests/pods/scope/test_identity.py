@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
@@ -15,14 +14,6 @@ import pytest
 
 from pods.scope import identity
 from pods.scope.identity import boot_id, identify, is_alive, is_pid_free, memory_bytes
-
-
-@pytest.fixture
-def sleeper() -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(["sleep", "60"])
-    yield process
-    process.kill()
-    process.wait()
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
