@@ -11,9 +11,8 @@ from pods_protocol.connection import LocalProtocolError
 from pods_protocol.errors import InternalError, NotConnected
 from pods_protocol.events import Event
 from pods_protocol.states import MOVES, Move, State
-from protocol_support import TOKEN, ConnectionPair, drain, hello_result
+from protocol_support import HELLO, ConnectionPair, drain, hello_result
 
-HELLO = pod.Hello(token=TOKEN, protocol=1)
 EVENT = Event(seq=1, time=1.0, turn=None, type="text", data={})
 
 

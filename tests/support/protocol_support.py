@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, cast
 
 import jsonschema
 import jsonschema.validators
+import orjson
 from attrs import frozen
 from hypothesis import strategies as st
 
@@ -20,9 +21,11 @@ from pods_protocol import pod_messages as pod
 from pods_protocol.api import POD_API, Api
 from pods_protocol.connection import (
     NEED_DATA,
+    BadRequest,
     Connection,
     ConnectionClosed,
     ConnectionEvent,
+    ErrorReceived,
     RequestReceived,
     ResultReceived,
 )
@@ -43,6 +46,7 @@ from protocol_examples import TOKEN as TOKEN
 from protocol_examples import hello_result as hello_result
 from protocol_exchanges import ERRORS, EXCHANGES, NOTIFICATIONS
 
+HELLO = pod.Hello(token=TOKEN, protocol=1)
 GOLDEN = Path(__file__).parents[1] / "protocol" / "golden"
 
 
@@ -81,6 +85,31 @@ def drain(connection: Connection) -> list[ConnectionEvent]:
     return events
 
 
+def line(**members: Any) -> bytes:
+    """A JSON object as a line of the wire, whatever it is."""
+    return orjson.dumps(members) + b"\n"
+
+
+def only_bad(events: list[ConnectionEvent]) -> BadRequest:
+    """The one event there is: a request that was refused."""
+    (event,) = events
+    assert isinstance(event, BadRequest)
+    return event
+
+
+def only_error(events: list[ConnectionEvent]) -> ErrorReceived:
+    """The one event there is: an error as an answer."""
+    (event,) = events
+    assert isinstance(event, ErrorReceived)
+    return event
+
+
+def told(connection: Connection, data: bytes) -> list[ConnectionEvent]:
+    """What that end makes of these bytes."""
+    connection.receive_data(data)
+    return drain(connection)
+
+
 class ConnectionPair:
     """A client and a server with no socket between them: what one sends, the other has."""
 
@@ -113,7 +142,7 @@ class ConnectionPair:
 
     def greet(self) -> ConnectionPair:
         """Say hello and have it answered; returns the pair."""
-        request_id, events = self.ask(pod.Hello(token=TOKEN, protocol=1))
+        request_id, events = self.ask(HELLO)
         assert [type(event) for event in events] == [RequestReceived]
         (answered,) = self.answer(request_id, hello_result(self.api))
         assert isinstance(answered, ResultReceived)
