@@ -32,7 +32,8 @@ from pods_protocol.supervisor_messages import (
     StopPod,
 )
 from pods_tools import BlockingPodsClient, BlockingToolset, PodsClient, Toolset
-from tools_support import BUSY, FakeClient, FakeSupervisor
+from tools_clients import FakeClient
+from tools_support import BUSY, FakeSupervisor
 
 pytestmark = pytest.mark.slow
 WAIT_SECONDS = 45.0

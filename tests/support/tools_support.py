@@ -2,13 +2,12 @@
 
 Owns the fake: it takes the messages that a real one takes, keeps pods with journals, states and
 cursors by reader, and answers by the same rules. The contract tests in `tests/tools` hold it to
-them, and a test in `tests/end_to_end` runs the same contract against the real one. Two faces:
-`FakeClient` on trio, `BlockingFakeClient` without an event loop.
+them, and a test in `tests/end_to_end` runs the same contract against the real one. Its two faces
+are in `tools_clients`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import trio
@@ -393,60 +392,3 @@ class FakeSupervisor:
             pods=living,
             pods_limit=1000,
         )
-
-
-class FakeClient:
-    """The fake on trio; each request has a checkpoint before and after, as a real one has."""
-
-    def __init__(self, supervisor: FakeSupervisor) -> None:
-        self.supervisor = supervisor
-
-    async def request(self, message: Request[R], /) -> R:
-        await trio.lowlevel.checkpoint()
-        news = self.supervisor.news()
-        answer = self.supervisor.answer(message)
-        seconds = seconds_to_wait(message)
-        if seconds:
-            with trio.move_on_after(seconds):
-                while not has_something(answer):
-                    await news.wait()
-                    news = self.supervisor.news()
-                    answer = self.supervisor.answer(message)
-        await trio.lowlevel.checkpoint()
-        return answer
-
-    async def send(self, pod: str, message: Run, /) -> RunResult:
-        await trio.lowlevel.checkpoint()
-        answer = self.supervisor.send(pod, message)
-        await trio.lowlevel.checkpoint()
-        return answer
-
-
-class BlockingFakeClient:
-    """The fake without an event loop: what happens while a read waits is scripted."""
-
-    def __init__(self, supervisor: FakeSupervisor) -> None:
-        self.supervisor = supervisor
-        self.while_waiting: list[Callable[[], None]] = []
-
-    def request(self, message: Request[R], /) -> R:
-        answer = self.supervisor.answer(message)
-        if seconds_to_wait(message):
-            while self.while_waiting and not has_something(answer):
-                self.while_waiting.pop(0)()
-                answer = self.supervisor.answer(message)
-        return answer
-
-    def send(self, pod: str, message: Run, /) -> RunResult:
-        return self.supervisor.send(pod, message)
-
-
-def seconds_to_wait(message: object) -> float:
-    """How long a request may wait for news."""
-    return message.wait_seconds if isinstance(message, ReadOutput) else 0.0
-
-
-def has_something(answer: object) -> bool:
-    """Whether a read that waits would return now."""
-    assert isinstance(answer, ReadOutputResult)
-    return bool(answer.events) or answer.state in ENDED_STATES

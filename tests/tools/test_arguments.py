@@ -13,7 +13,8 @@ from pods_tools.arguments import read_arguments
 from pods_tools.catalogue import TOOLS
 from pods_tools.fields import PathRule
 from pods_tools.schema import input_schema
-from tools_support import BlockingFakeClient, FakeSupervisor
+from tools_clients import BlockingFakeClient
+from tools_support import FakeSupervisor
 
 
 def call(name: str, arguments: Any, supervisor: FakeSupervisor | None = None) -> ToolResult:

@@ -10,7 +10,8 @@ import pytest
 from pods_tools import FORMATS, Format, Toolset, export
 from pods_tools.catalogue import TOOLS
 from pods_tools.schema import input_schema, output_schema
-from tools_support import FakeClient, FakeSupervisor
+from tools_clients import FakeClient
+from tools_support import FakeSupervisor
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -15,7 +15,8 @@ from pods_protocol.pod_messages import Request
 from pods_protocol.supervisor_messages import AdvanceCursor, ReadOutput
 from pods_tools import BlockingToolset, Toolset
 from pods_tools.bookmarks import MAX_REMEMBERED, Bookmarks, Cursor
-from tools_support import OWNER, BlockingFakeClient, FakeClient, FakeSupervisor
+from tools_clients import BlockingFakeClient, FakeClient
+from tools_support import OWNER, FakeSupervisor
 
 R = TypeVar("R")
 

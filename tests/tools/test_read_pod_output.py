@@ -10,7 +10,8 @@ from pods_protocol.errors import NotConnected, PodsError
 from pods_protocol.supervisor_messages import AdvanceCursor, InspectPod, ReadOutput
 from pods_protocol.values import PodState, StopReason
 from pods_tools import BlockingToolset, ToolResult, Toolset
-from tools_support import OWNER, BlockingFakeClient, FakeClient, FakePod, FakeSupervisor
+from tools_clients import BlockingFakeClient, FakeClient
+from tools_support import OWNER, FakePod, FakeSupervisor
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from pods_protocol.supervisor_messages import InspectPod, SpawnPod, StopPod, Sto
 from pods_protocol.values import Limits, ScopeGrant, ScopeRule, StopStep
 from pods_tools import BlockingToolset
 from pods_tools.list_pods import MAX_CELL_LENGTH, MAX_ROWS, age_text
-from tools_support import BUSY, SECRET, BlockingFakeClient, FakeSupervisor
+from tools_clients import BlockingFakeClient
+from tools_support import BUSY, SECRET, FakeSupervisor
 
 R = TypeVar("R")
 

@@ -7,7 +7,8 @@ from pods_protocol.pod_messages import Run
 from pods_tools import BlockingToolset
 from pods_tools.advice import ADVICE
 from pods_tools.catalogue import TOOLS
-from tools_support import BlockingFakeClient, FakeSupervisor
+from tools_clients import BlockingFakeClient
+from tools_support import FakeSupervisor
 
 NO_CALL_HELPS = {"client_closed", "platform_unsupported"}
 
