@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pod_support import PodFixture, connected, living_pod, until_idle
+import pod_support
+from pod_support import PodFixture
 from pods.agents.acp.agent import AcpAgent
-from pods_protocol.pod_messages import Run
 
 SCRIPTED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "scripted_acp.py")
 
@@ -49,12 +49,4 @@ async def one_turn(
 ) -> PodFixture:
     """The pod after one turn in which the agent did these steps."""
     agent = scripted(directory, {"": own or {}, "*": steps})
-    async with living_pod(directory, agent, **more) as pod, connected(pod) as client:
-        await client.request(Run(input=message))
-        await until_idle(client)
-    return pod
-
-
-def data(pod: PodFixture, kind: str) -> list[dict[str, Any]]:
-    """What the events of a kind carry."""
-    return [event.data for event in pod.events() if event.type == kind]
+    return await pod_support.one_turn(directory, agent, message, **more)

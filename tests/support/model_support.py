@@ -9,7 +9,7 @@ from typing import Any, Literal
 import trio
 
 from model_endpoint import ModelEndpoint
-from pod_support import PodFixture, connected, living_pod, until_idle
+from pod_support import PodFixture, connected, data, living_pod, until_idle
 from pods.agents.model.agent import ModelAgent
 from pods.rpc.client import RpcClient
 from pods_protocol.pod_messages import Run
@@ -56,11 +56,6 @@ async def one_turn(
             await client.request(Run(input=message))
             await until_idle(client)
     return pod, endpoint
-
-
-def data(pod: PodFixture, kind: str) -> list[Json]:
-    """The data of all events of a kind."""
-    return [event.data for event in pod.events() if event.type == kind]
 
 
 def results(pod: PodFixture) -> list[str]:

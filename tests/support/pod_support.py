@@ -33,7 +33,7 @@ from pods.rpc.unix import bind_unix
 from pods_protocol.api import POD_API
 from pods_protocol.errors import PodsError
 from pods_protocol.events import Event
-from pods_protocol.pod_messages import Subscribe, WaitFor, WaitForResult
+from pods_protocol.pod_messages import Run, Subscribe, WaitFor, WaitForResult
 from pods_protocol.process_messages import PodSpec
 from pods_protocol.values import Limits, ScopeGrant, ScopeRule
 
@@ -281,3 +281,23 @@ async def until(condition: Callable[[], bool], pod: PodFixture) -> None:
             await changed.wait()
         finally:
             pod.journal.on_append.remove(wake)
+
+
+async def one_turn(
+    directory: str, agent: Agent | TurnFunction, message: str = "x", **spec: Any
+) -> PodFixture:
+    """The pod after one turn."""
+    async with living_pod(directory, agent, **spec) as pod, connected(pod) as client:
+        await client.request(Run(input=message))
+        await until_idle(client)
+    return pod
+
+
+def only(pod: PodFixture, kind: str) -> list[Event]:
+    """The events of a kind."""
+    return [event for event in pod.events() if event.type == kind]
+
+
+def data(pod: PodFixture, kind: str) -> list[dict[str, Any]]:
+    """What the events of a kind carry."""
+    return [event.data for event in only(pod, kind)]

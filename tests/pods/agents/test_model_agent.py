@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from model_endpoint import ModelEndpoint
-from model_support import KEY, Api, Json, agent_for, call, data, one_turn, results, served
-from pod_support import until, until_idle
+from model_support import KEY, Api, Json, agent_for, call, one_turn, results, served
+from pod_support import data, until, until_idle
 from pods.agents.model.agent import CUT_MARK, ModelAgent
 from pods_protocol.errors import AgentError
 from pods_protocol.pod_messages import Cancel, Notify, Run

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from model_support import Json, call, data, one_turn, results
-from pod_support import connected, living_pod, until_idle
+from model_support import Json, call, one_turn, results
+from pod_support import connected, data, living_pod, until_idle
 from pods.agents.model import files, toolbox
 from pods.agents.model.talk import Call
 from pods.agents.model.toolbox import Toolbox

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import trio
 
-from acp_support import PERMISSION, data, heard, one_turn, scripted
-from pod_support import WAIT_SECONDS, connected, living_pod, until, until_idle
+from acp_support import PERMISSION, heard, one_turn, scripted
+from pod_support import WAIT_SECONDS, connected, data, living_pod, until, until_idle
 from pods.agents.acp import agent as agent_module
 from pods.agents.acp.agent import AcpAgent
 from pods.agents.loading import load_agent
