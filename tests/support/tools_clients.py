@@ -1,15 +1,16 @@
-"""The faces of the supervisor in memory: one on trio, one without an event loop."""
+"""The faces of the supervisor in memory: one on trio, one without an event loop; and a read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import trio
 
 from pods_protocol.pod_messages import Request, Run, RunResult
 from pods_protocol.supervisor_messages import ReadOutput, ReadOutputResult
 from pods_protocol.values import ENDED_STATES
+from pods_tools import BlockingToolset, ToolResult
 from tools_support import FakeSupervisor
 
 R = TypeVar("R")
@@ -70,3 +71,10 @@ def has_something(answer: object) -> bool:
     """Whether a read that waits would return now."""
     assert isinstance(answer, ReadOutputResult)
     return bool(answer.events) or answer.state in ENDED_STATES
+
+
+def read(tools: BlockingToolset, **arguments: Any) -> ToolResult:
+    """What `ReadPodOutput` answers of the pod `api`, if nothing else is said without waiting."""
+    result = tools.call("ReadPodOutput", {"pod": "api", "wait_seconds": 0, **arguments})
+    assert not result.is_error, result.summary
+    return result

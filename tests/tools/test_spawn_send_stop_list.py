@@ -17,16 +17,6 @@ from tools_support import BUSY, SECRET, FakeSupervisor
 R = TypeVar("R")
 
 
-@pytest.fixture
-def supervisor() -> FakeSupervisor:
-    return FakeSupervisor()
-
-
-@pytest.fixture
-def tools(supervisor: FakeSupervisor) -> BlockingToolset:
-    return BlockingToolset(BlockingFakeClient(supervisor))
-
-
 def rule(target: str, permission: str = "write", recursive: bool = True) -> ScopeRule:
     return ScopeRule(target=target, permission=permission, recursive=recursive)  # type: ignore[arg-type]  # a test's word
 

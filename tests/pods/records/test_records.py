@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import orjson
-
 from pods.folds import memory, restore
 from pods.lifecycle import LIVING, Life
 from pods.records.events import (
@@ -15,94 +11,27 @@ from pods.records.events import (
     POD_PAUSED,
     POD_REMOVED,
     POD_REPARENTED,
-    POD_RESERVED,
     POD_RESTARTED,
     POD_RESTORING,
     POD_RESUMED,
     POD_SPAWNED,
     POD_STOPPING,
     SPAWN_FAILED,
-    STOP_ASKED,
     crashed_data,
     ended_data,
-    reserved_data,
     restoring_data,
     spawned_data,
-    stop_asked_data,
 )
-from pods.records.record import MAX_REMEMBERED_STOPS
 from pods.records.table import PodTable
-from pods_protocol.events import Event
-from pods_protocol.pod_messages import RunResult
-from pods_protocol.supervisor_messages import SpawnPod, StopPodResult
 from pods_protocol.values import (
     ExitRecord,
     ProcessIdentity,
     RestartPolicy,
     Restarts,
-    ScopeGrant,
     TurnSummary,
     UndeliveredMessage,
 )
-
-KEEPER = ProcessIdentity(pid=7, start_ticks=8, boot_id="b")
-
-
-class Story:
-    """A table fed with events, as a supervisor would write them."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        self.table = PodTable()
-
-    def tell(self, kind: str, **data: Any) -> None:
-        seq = len(self.events) + 1
-        event = Event(seq=seq, time=1000.0 + seq, turn=None, type=kind, data=data)
-        self.events.append(event)
-        self.table.apply(event)
-        # Whatever the story: a snapshot of it is all that another process needs.
-        again = PodTable()
-        remembered = orjson.loads(orjson.dumps(memory(self.table), option=orjson.OPT_NON_STR_KEYS))
-        assert restore(again, remembered) == []
-        assert memory(again) == memory(self.table)
-        assert list(again) == list(self.table)
-
-    def reserve(self, pod_id: str, parent: str | None = None, **given: Any) -> None:
-        replaces = given.pop("replaces", None)
-        name = given.pop("name", f"name-{pod_id}")
-        request = SpawnPod(name=name, env={"KEY": "secret"}, **given)
-        data = reserved_data(
-            request,
-            pod_id=pod_id,
-            parent_id=parent,
-            grant=ScopeGrant(),
-            cwd="/",
-            on_parent_exit="stop",
-            replaces=replaces,
-        )
-        self.tell(POD_RESERVED, **data)
-
-    def run(self, pod_id: str, parent: str | None = None, **given: Any) -> None:
-        self.reserve(pod_id, parent, **given)
-        record = self.table.get(pod_id)
-        assert record is not None
-        message = RunResult(message_id="m", state="started", turn=1)
-        self.tell(POD_SPAWNED, **spawned_data(record, keeper=KEEPER, pid=9, message=message))
-
-    def end(self, pod_id: str, last_turn: TurnSummary | None = None) -> None:
-        record = self.table.get(pod_id)
-        assert record is not None
-        data = ended_data(
-            record,
-            state="stopped",
-            reason="",
-            exit_record=ExitRecord(status=0, reason="exited"),
-            last_turn=last_turn,
-        )
-        self.tell(POD_ENDED, **data)
-
-    def names(self) -> list[str]:
-        return [record.id for record in self.table]
+from records_support import KEEPER, Story
 
 
 def life(story: Story, pod_id: str) -> Life:
@@ -266,61 +195,6 @@ def _named(story: Story, name: str) -> str | None:
     return None if record is None else record.id
 
 
-def stop_asked(story: Story, pod_id: str, message_id: str, asked_by: str | None = None) -> None:
-    record = story.table.get(pod_id)
-    assert record is not None
-    data = stop_asked_data(
-        record, asked_by=asked_by, message_id=message_id, previous_state="working",
-        descendants=["parent", "child"],
-    )  # fmt: skip
-    story.tell(STOP_ASKED, **data)
-
-
-def answer_of(
-    story: Story, pod_id: str, message_id: str, asked_by: str | None = None
-) -> StopPodResult | None:
-    record = story.table.get(pod_id)
-    assert record is not None
-    asked = record.stop_asked(asked_by, message_id)
-    return None if asked is None else asked.answer
-
-
-def test_a_stop_with_an_id_has_its_answer_once_the_pod_has_ended() -> None:
-    story = Story()
-    story.run("a")
-    stop_asked(story, "a", "s1")
-    assert answer_of(story, "a", "s1") is None
-    story.tell(POD_STOPPING, id="a")
-    story.end("a")
-    answer = answer_of(story, "a", "s1")
-    assert answer is not None
-    assert (answer.previous_state, answer.state) == ("working", "stopped")
-    assert answer.stopped_descendants == ("child", "parent")
-    assert answer_of(story, "a", "s1", asked_by="b") is None
-    assert answer_of(story, "a", "s2") is None
-
-
-def test_a_stop_of_an_ended_pod_keeps_the_answer_that_it_got() -> None:
-    story = Story()
-    story.run("a")
-    story.end("a")
-    stop_asked(story, "a", "s1")
-    answer = answer_of(story, "a", "s1")
-    assert answer is not None
-    assert (answer.step, answer.stopped_descendants) == ("already_ended", ())
-
-
-def test_so_many_stops_are_remembered_and_the_oldest_is_forgotten_first() -> None:
-    story = Story()
-    story.run("a")
-    for number in range(MAX_REMEMBERED_STOPS + 1):
-        stop_asked(story, "a", f"s{number}")
-    record = story.table.get("a")
-    assert record is not None
-    assert len(record.stops) == MAX_REMEMBERED_STOPS
-    assert record.stop_asked(None, "s0") is None
-
-
 def test_an_ended_pod_keeps_what_was_never_delivered() -> None:
     story = Story()
     story.run("a")
@@ -416,13 +290,3 @@ def test_a_pod_that_is_restored_is_told_the_rest_of_what_others_were_told_of_its
     child = story.table.get("b")
     assert child is not None
     assert child.told == 9
-
-
-def test_a_stop_that_has_its_answer_keeps_it_when_the_pod_ends_again() -> None:
-    story = Story()
-    story.run("a")
-    story.end("a")
-    stop_asked(story, "a", "s1")
-    before = answer_of(story, "a", "s1")
-    story.end("a")
-    assert answer_of(story, "a", "s1") == before

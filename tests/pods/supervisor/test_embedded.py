@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,8 @@ from pods.supervisor.authority import Caller
 from pods.supervisor.core import Supervisor
 from pods.supervisor.embedded import open_supervisor
 from pods.supervisor.list import list_pods
-from supervisor_support import BUSY, NOTHING, WAIT_SECONDS, left_in, with_rooms
+from pods_protocol.errors import StartFailed
+from supervisor_support import BUSY, NOTHING, WAIT_SECONDS, left_in, wait_text, with_rooms
 
 MOST_STEPS = 200
 """Far more than a start has; a start that never succeeds must fail the test, not hang it."""
@@ -137,3 +139,45 @@ async def test_a_handler_that_was_set_meanwhile_stays(pods_environ: dict[str, st
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+async def test_an_embedded_supervisor_stops_everything_and_lets_the_bodys_error_out(
+    pods_environ: dict[str, str],
+) -> None:
+    environ = with_rooms(pods_environ)
+    for _ in range(2):
+        with trio.fail_after(WAIT_SECONDS), pytest.raises(ZeroDivisionError):
+            await _fail_inside(environ)
+        assert left_in(pods_environ) == NOTHING
+        assert os.listdir(f"{pods_environ['PODS_STATE_DIR']}/pods") == []
+        assert os.listdir(f"{pods_environ['PODS_STATE_DIR']}/supervisors") == []
+
+
+async def _fail_inside(environ: dict[str, str]) -> None:
+    async with open_supervisor(environ=environ) as client:
+        await client.spawn("one", prompt=BUSY)
+        await wait_text(client, "one", "up")
+        raise ZeroDivisionError
+
+
+async def test_a_cancelled_body_still_has_its_pods_stopped(pods_environ: dict[str, str]) -> None:
+    with trio.fail_after(WAIT_SECONDS):
+        with trio.CancelScope() as scope:
+            async with open_supervisor(environ=with_rooms(pods_environ)) as client:
+                await client.spawn("one", prompt=BUSY)
+                scope.cancel()
+                await trio.sleep_forever()
+        assert scope.cancelled_caught
+    assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_second_supervisor_of_the_name_is_refused(
+    pods_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "LIFE_LOCK_SECONDS", 0.05)
+    environ = with_rooms(pods_environ)
+    with trio.fail_after(WAIT_SECONDS):
+        async with open_supervisor("mine", environ=environ):
+            with pytest.raises(StartFailed, match="another one lives"):
+                async with open_supervisor("mine", environ=environ):
+                    raise AssertionError

@@ -12,9 +12,7 @@ from pods.client import aio
 from pods.config import Config
 from pods.journal.reader import iterate
 from pods.scope.confine import missing
-from pods.supervisor import service
 from pods.supervisor.core import Supervisor
-from pods.supervisor.embedded import open_supervisor
 from pods.supervisor.live import LivePod
 from pods.supervisor.service import HANDLERS
 from pods_protocol.errors import (
@@ -35,16 +33,7 @@ from pods_protocol.errors import (
 from pods_protocol.supervisor_api import SUPERVISOR_API
 from pods_protocol.supervisor_messages import ConnectPod, RestorePod, SpawnPod, WaitPods
 from pods_protocol.values import Limits, ScopeRule
-from supervisor_support import (
-    BUSY,
-    NOTHING,
-    WAIT_SECONDS,
-    is_there,
-    left_in,
-    supervisor_and_client,
-    wait_text,
-    with_rooms,
-)
+from supervisor_support import BUSY, NOTHING, WAIT_SECONDS, is_there, left_in, supervisor_and_client
 
 BACKEND = "none" if missing(os.environ) else "landlock"
 """What this machine offers to every pod of these tests."""
@@ -324,48 +313,6 @@ async def test_doctor_finds_a_healthy_supervisor_healthy(pods_environ: dict[str,
             codes = {problem.code for problem in (await client.doctor()).problems}
             assert codes == {"stale_runtime_directory", "unsafe_directory"}
             os.chmod(supervisor.places.state, 0o700)
-
-
-async def test_an_embedded_supervisor_stops_everything_and_lets_the_bodys_error_out(
-    pods_environ: dict[str, str],
-) -> None:
-    environ = with_rooms(pods_environ)
-    for _ in range(2):
-        with trio.fail_after(WAIT_SECONDS), pytest.raises(ZeroDivisionError):
-            await _fail_inside(environ)
-        assert left_in(pods_environ) == NOTHING
-        assert os.listdir(f"{pods_environ['PODS_STATE_DIR']}/pods") == []
-        assert os.listdir(f"{pods_environ['PODS_STATE_DIR']}/supervisors") == []
-
-
-async def _fail_inside(environ: dict[str, str]) -> None:
-    async with open_supervisor(environ=environ) as client:
-        await client.spawn("one", prompt=BUSY)
-        await wait_text(client, "one", "up")
-        raise ZeroDivisionError
-
-
-async def test_a_cancelled_body_still_has_its_pods_stopped(pods_environ: dict[str, str]) -> None:
-    with trio.fail_after(WAIT_SECONDS):
-        with trio.CancelScope() as scope:
-            async with open_supervisor(environ=with_rooms(pods_environ)) as client:
-                await client.spawn("one", prompt=BUSY)
-                scope.cancel()
-                await trio.sleep_forever()
-        assert scope.cancelled_caught
-    assert left_in(pods_environ) == NOTHING
-
-
-async def test_a_second_supervisor_of_the_name_is_refused(
-    pods_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(service, "LIFE_LOCK_SECONDS", 0.05)
-    environ = with_rooms(pods_environ)
-    with trio.fail_after(WAIT_SECONDS):
-        async with open_supervisor("mine", environ=environ):
-            with pytest.raises(StartFailed, match="another one lives"):
-                async with open_supervisor("mine", environ=environ):
-                    raise AssertionError
 
 
 def test_the_methods_are_those_of_the_protocol() -> None:
