@@ -9,12 +9,12 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
 
 from cgroup_programs import AWAY, BOMB, HOG, LATE, MANY, MANY_SMALL, THREADS
+from limit_support import MIB, assert_ended_by, end_of
 from pods.client import aio
 from pods.client.pod_handle import Pod
 from pods.launcher.delegation import home_name
@@ -22,7 +22,6 @@ from pods.pod.cgroup import look
 from pods.pod.cgroup_rules import task_ceiling
 from pods.scope.landlock import abi_version
 from pods.supervisor.checkup import Checkup
-from pods.supervisor.core import Supervisor
 from pods_protocol.values import Limits, RestartPolicy
 from process_support import wait_for
 from supervisor_support import (
@@ -46,7 +45,6 @@ pytestmark = [
 PATIENCE = 60.0
 """Round every wait: the machines in which these tests run are slow ones."""
 
-MIB = 1024 * 1024
 HALT = "kill -STOP $PPID; "
 
 
@@ -82,16 +80,6 @@ def a_mode_keeps_out(directory: Path) -> bool:
     return False
 
 
-async def end_of(pod: Pod, kind: str) -> dict[str, Any]:
-    """The data of the pod's newest event of that kind, once there is one."""
-    since, found = 0, None
-    while found is None:
-        page = await pod.read(since=since, wait_seconds=5)
-        found = next((one.data for one in reversed(page.events) if one.type == kind), None)
-        since = page.next
-    return found
-
-
 async def pid_of(client: aio.PodsClient, name: str) -> int:
     pid = (await client.inspect(name)).pod.pid
     assert pid is not None
@@ -112,17 +100,6 @@ async def crossed_in(pod: Pod, message: str) -> str | None:
     assert last is not None
     assert last.stop_reason == ("end_turn" if last.limit is None else "limit")
     return last.limit
-
-
-async def assert_ended_by(supervisor: Supervisor, pod: Pod, crossed: str) -> None:
-    """Wait for a pod's end; that limit has ended it."""
-    stopped = await end_of(pod, "stopped")
-    assert (stopped["reason"], stopped["limit"]) == ("limit", crossed)
-    record = supervisor.table.named(pod.name)
-    assert record is not None
-    if record.id in supervisor.pods:
-        await supervisor.pods[record.id].ended.wait()
-    assert supervisor.known(record.id).state == "failed"
 
 
 @pytest.mark.parametrize(

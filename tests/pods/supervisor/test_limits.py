@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import trio
 
+from limit_support import MIB, assert_ended_by, end_of
 from pods.client import aio
 from pods.client.pod_handle import Pod
 from pods.supervisor.core import Supervisor
@@ -15,7 +16,6 @@ from pods_protocol.errors import CapacityReached
 from pods_protocol.values import Limits
 from supervisor_support import NOTHING, WAIT_SECONDS, left_in, supervisor_and_client
 
-MIB = 1024 * 1024
 HOG = """exec python3 -c '
 import time
 held = [b"x" * (8 << 20) for _ in range(40)]
@@ -25,16 +25,6 @@ time.sleep(1000)
 GLUTTON = "python3 -c 'b\"x\" * (200 << 20)'; true"
 DETACHED = "for i in $(seq 15); do setsid sleep 1000 & done; wait"
 ATTACHED = "for i in $(seq 15); do sleep 1000 & done; wait"
-
-
-async def end_of(pod: Pod, kind: str) -> dict[str, Any]:
-    """The data of the pod's newest event of that kind, once there is one."""
-    since, found = 0, None
-    while found is None:
-        page = await pod.read(since=since, wait_seconds=5)
-        found = next((one.data for one in reversed(page.events) if one.type == kind), None)
-        since = page.next
-    return found
 
 
 async def turn_of(client: aio.PodsClient, name: str, prompt: str, limits: Limits) -> dict[str, Any]:
@@ -92,17 +82,12 @@ async def test_a_pod_that_crosses_a_limit_ends_with_all_its_processes_and_says_w
         for name, prompt, limits, crossed in cases:
             with trio.fail_after(WAIT_SECONDS):
                 pod = await client.spawn(name, prompt=prompt, limits=limits)
-                record = supervisor.table.named(name)
-                assert record is not None
-                if record.id in supervisor.pods:
-                    await supervisor.pods[record.id].ended.wait()
-                record = supervisor.known(record.id)
-                assert (record.state, record.reason.split(":")[0]) == ("failed", f"limit {crossed}")
-                stopped = await end_of(pod, "stopped")
-                assert (stopped["reason"], stopped["limit"]) == ("limit", crossed)
+                await assert_ended_by(supervisor, pod, crossed)
                 if prompt is not None:
                     end = await end_of(pod, "turn_ended")
                     assert (end["stop_reason"], end["limit"]) == ("limit", crossed)
+                    record = supervisor.table.named(name)
+                    assert record is not None
                     assert record.last_turn is not None
                     assert record.last_turn.limit == crossed
                 assert (await client.inspect(name)).reason.startswith(f"limit {crossed}")

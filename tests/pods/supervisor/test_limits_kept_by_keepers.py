@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
 
-from pods.client import aio
-from pods.client.pod_handle import Pod
-from pods.supervisor.core import Supervisor
+from limit_support import MIB, assert_ended_by, end_of
 from pods_protocol.values import Limits, RestartPolicy
 from supervisor_support import (
     NOTHING,
@@ -27,7 +24,6 @@ from supervisor_support import wait_process_ended as ended
 
 pytestmark = pytest.mark.slow
 
-MIB = 1024 * 1024
 HALT = "kill -STOP $PPID; sleep 1000"
 HALT_AGAIN = "trap '' TERM; while :; do kill -STOP $PPID; sleep 0.02; done"
 LATE_FORKS = """cd $TMPDIR; mkfifo over; setsid sh -c '
@@ -64,30 +60,6 @@ These three go over a limit once they are told, in `over`, that the turn has end
 """
 
 
-async def end_of(pod: Pod, kind: str) -> dict[str, Any]:
-    """The data of the pod's newest event of that kind, once there is one."""
-    since, found = 0, None
-    while found is None:
-        page = await pod.read(since=since, wait_seconds=5)
-        found = next((one.data for one in reversed(page.events) if one.type == kind), None)
-        since = page.next
-    return found
-
-
-async def assert_ended_by(
-    supervisor: Supervisor, client: aio.PodsClient, name: str, crossed: str
-) -> None:
-    """Wait for a pod's end; that limit has ended it."""
-    record = supervisor.table.named(name)
-    assert record is not None
-    if record.id in supervisor.pods:
-        await supervisor.pods[record.id].ended.wait()
-    record = supervisor.known(record.id)
-    assert (record.state, record.reason.split(":")[0]) == ("failed", f"limit {crossed}")
-    stopped = await end_of(client.pod(name), "stopped")
-    assert (stopped["reason"], stopped["limit"]) == ("limit", crossed)
-
-
 async def test_a_program_that_halts_its_pod_gains_no_time_for_its_turn(
     pods_environ: dict[str, str],
 ) -> None:
@@ -106,7 +78,7 @@ async def test_a_program_that_halts_its_pod_gains_no_time_for_the_pod(
     async with supervisor_and_client(pods_environ) as (supervisor, client):
         with trio.fail_after(WAIT_SECONDS):
             pod = await client.spawn("one", prompt=HALT, limits=Limits(wall_seconds=3))
-            await assert_ended_by(supervisor, client, "one", "wall_seconds")
+            await assert_ended_by(supervisor, pod, "wall_seconds")
             end = await end_of(pod, "turn_ended")
             assert (end["stop_reason"], end["limit"]) == ("limit", "wall_seconds")
     assert left_in(pods_environ) == NOTHING
@@ -123,7 +95,7 @@ async def test_a_pod_that_is_halted_again_and_again_is_ended_and_not_started_aga
                 limits=Limits(turn_seconds=0.2),
                 restart=RestartPolicy(when="on-failure"),
             )
-            await assert_ended_by(supervisor, client, "one", "turn_seconds")
+            await assert_ended_by(supervisor, pod, "turn_seconds")
             end = await end_of(pod, "turn_ended")
             assert (end["stop_reason"], end["limit"]) == ("timeout", "turn_seconds")
             assert "over the limit of 0.2 s" in end["message"]
@@ -142,7 +114,7 @@ async def test_the_time_of_a_paused_pod_is_over_when_it_is_over(
             pod = await client.spawn("one", prompt="echo up; sleep 1000", limits=limits)
             await wait_text(client, "one", "up")
             assert (await pod.pause()).how == "tree"
-            await assert_ended_by(supervisor, client, "one", "wall_seconds")
+            await assert_ended_by(supervisor, pod, "wall_seconds")
     assert left_in(pods_environ) == NOTHING
 
 
@@ -164,7 +136,7 @@ async def test_what_a_turn_leaves_running_is_counted_after_it(
             (pod_id,) = supervisor.pods
             over = Path(supervisor.places.pod_runtime(pod_id), "tmp", "over")
             await trio.to_thread.run_sync(over.write_text, "yes\n", abandon_on_cancel=True)
-            await assert_ended_by(supervisor, client, "one", crossed)
+            await assert_ended_by(supervisor, pod, crossed)
     assert left_in(pods_environ) == NOTHING
 
 
