@@ -9,10 +9,13 @@ from typing import Any
 
 import orjson
 import trio
+import trio.testing
 
 from pods.journal.events import encode_event
 from pods.journal.segments import segment_path
+from pods.journal.store import Journal
 from pods_protocol.events import Event
+from process_support import WAIT_SECONDS
 
 
 def an_event(
@@ -151,3 +154,20 @@ class FakeSink:
 def seqs_of(data: bytes) -> list[int]:
     """Seqs of the notifications in `data`."""
     return [orjson.loads(line)["params"]["seq"] for line in data.splitlines()]
+
+
+WORDS = {"text": "x" * 40}
+
+
+def text(journal: Journal, count: int = 1) -> None:
+    """Append so many texts."""
+    journal.append_many([("text", WORDS, None)] * count)
+
+
+async def settle(sink: FakeSink, journal: Journal) -> None:
+    """Let the sink take everything; then it must have come to the journal's end."""
+    sink.drain()
+    with trio.fail_after(WAIT_SECONDS):
+        while not sink.seqs or sink.seqs[-1] < journal.last_seq:
+            await trio.testing.wait_all_tasks_blocked()
+            sink.drain()

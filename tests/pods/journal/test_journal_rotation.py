@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from disks import small_disk
 from journal_support import FailingFiles
 from pods.folds import memory
 from pods.journal.fold import PodFold
@@ -370,26 +370,17 @@ def try_to_open(journal: Path, name: str) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 3 MiB."""
-    where = tmp_path / "disk"
-    where.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "pods-test", str(where)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode != 0:
-        pytest.skip("mounting a tmpfs needs root and a kernel that lets us")
-    yield where
-    subprocess.run(["umount", str(where)], check=True)
+    with small_disk(f"{tmp_path}/disk", "3m") as where:
+        yield Path(where)
 
 
 def test_a_really_full_disk_at_a_rotation_heals_and_retention_keeps_within_a_small_one(
-    small_disk: Path,
+    disk: Path,
 ) -> None:
-    ballast = small_disk / "ballast"
-    directory = small_disk / "j"
+    ballast = disk / "ballast"
+    directory = disk / "j"
     with open_small(directory) as journal:
         begin_turn(journal)
         write(journal, 15)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from disks import small_disk
 from journal_support import FailingFiles, an_event, damage, write_segment
 from pods.journal.events import decode_event
 from pods.journal.reader import iterate, last_seq
@@ -329,17 +330,8 @@ def test_what_the_system_refuses_at_opening_is_typed(tmp_path: Path) -> None:
 @pytest.fixture
 def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 KiB."""
-    where = tmp_path / "tiny"
-    where.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "pods-test", str(where)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode != 0:
-        pytest.skip("mounting a tmpfs needs root and a kernel that lets us")
-    yield where
-    subprocess.run(["umount", str(where)], check=True)
+    with small_disk(f"{tmp_path}/tiny", "64k") as where:
+        yield Path(where)
 
 
 def fill(journal: Journal) -> None:
