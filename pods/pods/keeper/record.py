@@ -13,6 +13,7 @@ from typing import Final
 
 import orjson
 
+from pods.descriptors import NO_DESCRIPTORS, no_descriptors
 from pods.paths import GUARD_NAME
 from pods.rpc.unix import write_private_file
 from pods_protocol.codec import from_json_lenient, to_json
@@ -73,9 +74,15 @@ def write_guard(runtime_directory: str, guard: ProcessIdentity) -> None:
 
 
 def read_guard(runtime_directory: str) -> ProcessIdentity | None:
-    """The process that guards a pod's keeper or did; None where there is no word of one."""
+    """The process that guards a pod's keeper or did; None where there is no word of one.
+
+    Raises:
+        CapacityReached: no descriptor is left to read it with.
+    """
     try:
         with open(f"{runtime_directory}/{GUARD_NAME}", "rb") as file:
             return from_json_lenient(ProcessIdentity, orjson.loads(file.read(MAX_RECORD_BYTES)))
-    except (OSError, ValueError, PodsError):
+    except (OSError, ValueError, PodsError) as error:
+        if isinstance(error, OSError) and error.errno in NO_DESCRIPTORS:
+            raise no_descriptors("learn who guards a pod", error) from error
         return None

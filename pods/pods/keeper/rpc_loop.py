@@ -21,6 +21,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
+from pods.descriptors import NO_DESCRIPTORS, no_descriptors
 from pods.rpc.unix import no_hello, peer_credentials
 from pods_protocol.api import Api
 from pods_protocol.bounds import HELLO_SECONDS, PROTOCOL_VERSION
@@ -64,7 +65,7 @@ ACCEPT_PAUSE_SECONDS: Final = 0.1
 FAREWELL_SECONDS: Final = 1.0
 """Time for the last answer to leave before a connection is closed on its peer."""
 
-_OVERLOAD: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_OVERLOAD: Final = NO_DESCRIPTORS | {errno.ENOBUFS, errno.ENOMEM}
 
 Handler = Callable[[Any], object]
 Log = Callable[[str], None]
@@ -306,7 +307,11 @@ class RpcLoop:
             self._send(client, connection.send_error(event.request_id, error))
             if event.method == Hello.METHOD:
                 self._end(client)
-        except Exception:
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in NO_DESCRIPTORS:
+                lacking = no_descriptors(f"answer `{event.method}`", error)
+                self._send(client, connection.send_error(event.request_id, lacking))
+                return
             self._log(f"a bug in `{event.method}`:\n{traceback.format_exc()}")
             bug = InternalError(
                 f"cannot answer `{event.method}`: a bug of pods; the log of its process has the "

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import Final, NamedTuple
 
+from pods.descriptors import NO_DESCRIPTORS
 from pods.scope.identity import boot_id
 from pods_protocol.values import ProcessIdentity
 
@@ -124,7 +125,12 @@ def sweep(
     own = os.getpid()
     empty = 0
     while True:
-        targets = [pid for pid in children_of(own) if pid not in spare]
+        try:
+            targets = [pid for pid in children_of(own) if pid not in spare]
+        except OSError as error:
+            if error.errno not in NO_DESCRIPTORS:
+                raise
+            return False  # nobody can look: the owner tries again
         for pid in targets:
             struck.add(pid)
             # A child that ended is a zombie until it is reaped below: its pid cannot be another's.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import hmac
 import os
-import resource
 import socket
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,6 +17,7 @@ from typing import Any, Final, cast
 
 import trio
 
+from pods.descriptors import NO_DESCRIPTORS, no_descriptors
 from pods.rpc.stream import UnixStream
 from pods.rpc.unix import no_hello
 from pods_protocol.api import Api
@@ -31,7 +31,6 @@ from pods_protocol.connection import (
 )
 from pods_protocol.errors import (
     Busy,
-    CapacityReached,
     InternalError,
     NotAuthorized,
     PodsError,
@@ -57,8 +56,7 @@ Log = Callable[[str], None]
 Refused = Callable[["Session", str, object, PodsError], None]
 Settle = Callable[[], None]
 
-_OVERLOAD: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
+_OVERLOAD: Final = NO_DESCRIPTORS | {errno.ENOBUFS, errno.ENOMEM}
 
 
 def check_token(given: str, expected: str) -> bool:
@@ -68,17 +66,6 @@ def check_token(given: str, expected: str) -> bool:
     """
     return bool(expected) and hmac.compare_digest(
         given.encode("utf-8", "surrogatepass"), expected.encode()
-    )
-
-
-def no_descriptors(act: str) -> CapacityReached:
-    """The error where this process, or the machine, has no descriptor left to `act` with."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return CapacityReached(
-        f"cannot {act}: the limit of {limit} open files is reached; stop some pods or close some "
-        "clients, or start the supervisor with a higher `ulimit -n`",
-        limit_name="open_files",
-        limit=limit,
     )
 
 
@@ -340,8 +327,8 @@ class _Server:
             self._session.done_with_one()
 
     def _bug(self, method: str, error: Exception) -> PodsError:
-        if isinstance(error, OSError) and error.errno in _NO_DESCRIPTORS:
-            return no_descriptors(f"answer `{method}`")
+        if isinstance(error, OSError) and error.errno in NO_DESCRIPTORS:
+            return no_descriptors(f"answer `{method}`", error)
         self._log(f"a bug in `{method}`:\n{traceback.format_exc()}")
         return InternalError(
             f"cannot answer `{method}`: a bug of pods; its log has the details, please report it",

@@ -238,10 +238,14 @@ async def connect_unix(path: str) -> UnixStream:
         NotConnected: nobody is there.
         NotAuthorized: another user listens there.
         PathTooLong: over the kernel's bound.
+        CapacityReached: no descriptor is left to connect with.
     """
     require_unix_sockets()
     check_socket_path(path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError as error:
+        raise connect_failed(path, error) from error
     try:
         sock.setblocking(False)
         await trio.lowlevel.checkpoint_if_cancelled()

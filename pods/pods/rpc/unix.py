@@ -15,12 +15,14 @@ import socket
 import struct
 from typing import Final
 
+from pods.descriptors import is_out_of_descriptors, no_descriptors
 from pods.paths import check_socket_path
 from pods.private import fault_of_directory
 from pods_protocol.errors import (
     NotAuthorized,
     NotConnected,
     PlatformUnsupported,
+    PodsError,
     StartFailed,
     StorageFailed,
     TimedOut,
@@ -59,23 +61,33 @@ def bind_unix(path: str, *, backlog: int = DEFAULT_BACKLOG) -> socket.socket:
     Raises:
         PathTooLong: over the kernel's bound.
         StartFailed: something is there already, or the directory refuses.
+        CapacityReached: no descriptor is left to listen with.
     """
     require_unix_sockets()
     check_socket_path(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError as error:
+        raise _cannot_listen(path, error) from error
     try:
         listener.bind(path)
         os.chmod(path, 0o600)
         listener.listen(backlog)
     except OSError as error:
         listener.close()
-        raise StartFailed(
-            f"cannot listen at {path}: {os.strerror(error.errno or 0)}; remove what is there if "
-            "nothing uses it, or set PODS_RUNTIME_DIR to another directory",
-            step="bind",
-            detail=str(error),
-        ) from error
+        raise _cannot_listen(path, error) from error
     return listener
+
+
+def _cannot_listen(path: str, error: OSError) -> PodsError:
+    if is_out_of_descriptors(error):
+        return no_descriptors(f"listen at {path}", error)
+    return StartFailed(
+        f"cannot listen at {path}: {os.strerror(error.errno or 0)}; remove what is there if "
+        "nothing uses it, or set PODS_RUNTIME_DIR to another directory",
+        step="bind",
+        detail=str(error),
+    )
 
 
 def no_hello(seconds: float) -> TimedOut:
@@ -99,10 +111,15 @@ def peer_process(sock: socket.socket) -> int | None:
 
     Returns:
         None where the kernel cannot say (before Linux 6.5), or that process was reaped already.
+
+    Raises:
+        CapacityReached: no descriptor is left.
     """
     try:
         return sock.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
-    except OSError:
+    except OSError as error:
+        if is_out_of_descriptors(error):
+            raise no_descriptors("tell who connected", error) from error
         return None
 
 
@@ -129,8 +146,10 @@ def foreign_server(path: str, uid: int) -> NotAuthorized:
     )
 
 
-def connect_failed(path: str, error: OSError) -> NotConnected:
+def connect_failed(path: str, error: OSError) -> PodsError:
     """The error for a connect that the kernel refused."""
+    if is_out_of_descriptors(error):
+        return no_descriptors(f"connect to {path}", error)  # somebody may well listen there
     why = {
         errno.ENOENT: "there is no socket there",
         errno.ECONNREFUSED: "nobody listens there",

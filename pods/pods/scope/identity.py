@@ -4,6 +4,9 @@ Owns the reading of /proc, with psutil where there is none. A pid alone is reuse
 and a zombie or a process of the last boot must not keep a lease. The registry and the supervisor
 call it; it knows nothing of either.
 
+Where no descriptor is left to look with, nobody is taken for dead: whoever has the number counts as
+living, and who asks for more than that is refused.
+
 Identities hold within one pid namespace: containers that share a state directory but not their
 processes take each other's for dead, so give each container a state directory of its own.
 """
@@ -14,6 +17,8 @@ import os
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from pods.descriptors import is_out_of_descriptors, no_descriptors
+from pods_protocol.errors import CapacityReached
 from pods_protocol.values import ProcessIdentity
 
 BOOT_ID_PATH: Final = "/proc/sys/kernel/random/boot_id"
@@ -38,7 +43,9 @@ def boot_id(boot_id_path: str = BOOT_ID_PATH) -> str:
     try:
         with open(boot_id_path, encoding="ascii") as file:
             return file.read().strip()
-    except OSError:
+    except OSError as error:
+        if is_out_of_descriptors(error):
+            raise no_descriptors(f"look at {boot_id_path}", error) from error
         import psutil  # only where there is no /proc
 
         return f"boot-{int(psutil.boot_time())}"
@@ -49,6 +56,7 @@ def identify(pid: int) -> ProcessIdentity:
 
     Raises:
         ProcessLookupError: there is none, or it is a zombie.
+        CapacityReached: no descriptor is left to look with.
     """
     found = _read(pid)
     if found is None or _is_gone(found):
@@ -60,12 +68,19 @@ def is_alive(identity: ProcessIdentity) -> bool:
     """Whether this very process lives: false for a reused pid, a zombie, and another boot."""
     if identity.boot_id != boot_id():
         return False
-    found = _read(identity.pid)
+    try:
+        found = _read(identity.pid)
+    except CapacityReached:
+        return not is_pid_free(identity.pid)
     return found is not None and found.start_ticks == identity.start_ticks and not _is_gone(found)
 
 
 def parent_of(pid: int) -> int | None:
-    """The pid of a process's parent; None where it is gone or nobody tells."""
+    """The pid of a process's parent; None where it is gone or nobody tells.
+
+    Raises:
+        CapacityReached: no descriptor is left to look with.
+    """
     content = _read_proc(f"/proc/{pid}/stat")
     return None if content is None else int(content.rpartition(b")")[2].split()[1])
 
@@ -84,7 +99,10 @@ def is_pid_free(pid: int) -> bool:
 
 def memory_bytes(pid: int) -> int | None:
     """Resident size of a process, or None where it is gone or nobody tells."""
-    content = _read_proc(f"/proc/{pid}/statm")
+    try:
+        content = _read_proc(f"/proc/{pid}/statm")
+    except CapacityReached:
+        return None
     if content is not None:
         pages = int(content.split()[1])
         return pages * _PAGE_BYTES or None
@@ -115,7 +133,9 @@ def _read(pid: int) -> _Stat | None:
 def _read_proc(path: str) -> bytes | None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    except OSError as error:
+        if is_out_of_descriptors(error):
+            raise no_descriptors(f"look at {path}", error) from error
         return None
     try:
         return os.read(descriptor, _MAX_STAT_BYTES) or None

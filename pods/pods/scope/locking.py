@@ -18,7 +18,8 @@ import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Final
 
-from pods_protocol.errors import StorageFailed, TimedOut
+from pods.descriptors import is_out_of_descriptors, no_descriptors
+from pods_protocol.errors import PodsError, StorageFailed, TimedOut
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -52,6 +53,7 @@ class RegistryLock:
         Raises:
             TimedOut: somebody else holds it for too long; names the process where that is known.
             StorageFailed: the lock's files cannot be opened.
+            CapacityReached: no descriptor is left to open them.
         """
         deadline = time.monotonic() + self._timeout_seconds
         if not self._threads.acquire(timeout=self._timeout_seconds):
@@ -133,7 +135,9 @@ class RegistryLock:
             holder=holder,
         )
 
-    def _cannot_open(self, path: str, error: OSError) -> StorageFailed:
+    def _cannot_open(self, path: str, error: OSError) -> PodsError:
+        if is_out_of_descriptors(error):
+            return no_descriptors(f"lock the scope registry at {path}", error)
         return StorageFailed(
             f"cannot lock the scope registry at {path}: {os.strerror(error.errno or 0)}; check "
             "that the directory is yours and the disk is not full",

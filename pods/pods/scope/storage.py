@@ -14,10 +14,11 @@ from typing import Final
 
 from attrs import field, frozen
 
+from pods.descriptors import is_out_of_descriptors, no_descriptors
 from pods.private import fault_of_directory
 from pods.scope.registry_format import Contents, Damaged, decode, encode
 from pods.scope.table import Table
-from pods_protocol.errors import RegistryBroken, StorageFailed, UnsafeDirectory
+from pods_protocol.errors import PodsError, RegistryBroken, StorageFailed, UnsafeDirectory
 
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 """A thousand leases are some 300 kB. A larger file is not ours, and must not take our memory."""
@@ -108,6 +109,7 @@ def load(path: str, known: Snapshot, *, or_nothing: bool = False) -> Snapshot:
     Raises:
         RegistryBroken: neither can be read, or a newer pods wrote it.
         StorageFailed: the system refuses to read.
+        CapacityReached: no descriptor is left to read with.
     """
     try:
         snapshot = _load_file(path, known)
@@ -143,7 +145,7 @@ def write(path: str, table: Table, base: Snapshot) -> Snapshot:
             the damaged file is set aside first.
 
     Raises:
-        StorageFailed: the system refuses; the old generation stands.
+        StorageFailed, CapacityReached: the system refuses; the old generation stands.
     """
     content, contents = encode(
         table, base.contents, generation=base.generation + 1, stamp=secrets.token_hex(8)
@@ -223,6 +225,8 @@ def _load_file(path: str, known: Snapshot) -> Snapshot | None:
     except FileNotFoundError:
         return None
     except OSError as error:
+        if is_out_of_descriptors(error):
+            raise _failed("read the scope registry", path, error) from error  # it may be whole
         raise Damaged(f"it cannot be opened ({os.strerror(error.errno or 0)})") from None
     try:
         found = os.fstat(descriptor)
@@ -313,7 +317,9 @@ def _broken(path: str, why: str) -> RegistryBroken:
     )
 
 
-def _failed(verb: str, path: str, error: OSError) -> StorageFailed:
+def _failed(verb: str, path: str, error: OSError) -> PodsError:
+    if is_out_of_descriptors(error):
+        return no_descriptors(f"{verb} {path}", error)
     return StorageFailed(
         f"cannot {verb} {path}: {os.strerror(error.errno or 0)}; free some space or check the "
         "permissions of its directory, then try again",

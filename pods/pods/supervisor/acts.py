@@ -16,6 +16,7 @@ from typing import Any, Final, assert_never
 import trio
 from attrs import evolve, field, frozen
 
+from pods.descriptors import NO_DESCRIPTORS
 from pods.journal.ending import end_of_the_dead
 from pods.journal.segments import sync_newest
 from pods.journal.store import Journal
@@ -125,13 +126,10 @@ async def perform(supervisor: Supervisor, pod_id: str, trigger: Trigger, facts: 
             case Command.RELEASE_LEASE:
                 await release_lease(supervisor, record, facts.error)
             case Command.REMOVE_RUNTIME:
-                await _remove_or_tell(supervisor, supervisor.places.pod_runtime(pod_id))
+                await _remove(supervisor, record, trigger, supervisor.places.pod_runtime(pod_id))
             case Command.REMOVE_STATE:
                 state = supervisor.places.places.pod_state(pod_id)
-                if trigger is Trigger.REMOVE_ASKED:
-                    await remove_tree(state)  # the row stays with what is left, and can be retried
-                else:
-                    await _remove_or_tell(supervisor, state)
+                await _remove(supervisor, record, trigger, state)
             case Command.SETTLE_CHILDREN:
                 settle_children(supervisor, record)
             case Command.RECORD_SPAWNED:
@@ -390,9 +388,18 @@ def settle_children(supervisor: Supervisor, record: PodRecord) -> None:
     supervisor.relay.pass_on(record.id, below)
 
 
-async def _remove_or_tell(supervisor: Supervisor, path: str) -> None:
-    """As `remove_tree`, where the pod's end must not wait; what stays is told in the log."""
+async def _remove(supervisor: Supervisor, record: PodRecord, trigger: Trigger, path: str) -> None:
+    """As `remove_tree`; where the pod's end must not wait, what stays is told in the log.
+
+    Raises:
+        StorageFailed: it stays, and so does the row: the removal can be asked for again, and a roll
+            back that only lacked descriptors is tried again.
+    """
     try:
         await remove_tree(path)
     except StorageFailed as error:
+        asked = trigger is Trigger.REMOVE_ASKED
+        spawning = record.life in (Life.RESERVED, Life.LAUNCHING)
+        if asked or (spawning and error.data.get("errno") in NO_DESCRIPTORS):
+            raise
         supervisor.log(error.message)

@@ -19,8 +19,12 @@ from pods.scope.table import Table
 from pods.supervisor.core import Supervisor
 from pods.supervisor.hunt import end_strays
 from pods.supervisor.live import LivePod
-from pods.supervisor.processes import signal_process, wait_process_gone
-from pods_protocol.errors import PodsError
+from pods.supervisor.processes import (
+    DESCRIPTOR_RETRY_SECONDS,
+    signal_process,
+    wait_process_gone,
+)
+from pods_protocol.errors import CapacityReached, PodsError
 from pods_protocol.process_messages import GetKeeperStatus
 from pods_protocol.values import ProcessIdentity
 
@@ -106,7 +110,12 @@ async def wait_nothing_left(supervisor: Supervisor, pod_id: str) -> None:
 
 
 async def _wait_guard_gone(supervisor: Supervisor, pod_id: str) -> None:
-    guard = read_guard(supervisor.places.pod_runtime(pod_id))
+    while True:
+        try:
+            guard = read_guard(supervisor.places.pod_runtime(pod_id))
+            break
+        except CapacityReached:
+            await trio.sleep(DESCRIPTOR_RETRY_SECONDS)
     if guard is not None:
         with trio.move_on_after(PATIENCE_SECONDS):
             await wait_process_gone(guard)

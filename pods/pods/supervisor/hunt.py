@@ -20,10 +20,16 @@ from typing import TYPE_CHECKING, Final
 import trio
 from attrs import define, field
 
+from pods.descriptors import is_out_of_descriptors, no_descriptors
 from pods.paths import Places
 from pods.scope.identity import identify
-from pods.supervisor.processes import signal_process, wait_process_gone
+from pods.supervisor.processes import (
+    DESCRIPTOR_RETRY_SECONDS,
+    signal_process,
+    wait_process_gone,
+)
 from pods.supervisor.strays import carried_by, numbers, pids
+from pods_protocol.errors import CapacityReached
 from pods_protocol.values import ProcessIdentity
 
 if TYPE_CHECKING:
@@ -80,7 +86,12 @@ async def end_strays(supervisor: Supervisor, pod_id: str) -> int:
     """
     ended, rounds, empty = 0, 0, 0
     while empty < EMPTY_LOOKS:
-        caught = await end_round(supervisor.places.places, pod_id)
+        try:
+            caught = await end_round(supervisor.places.places, pod_id)
+        except CapacityReached:
+            empty = 0  # nobody knows what is there
+            await trio.sleep(DESCRIPTOR_RETRY_SECONDS)
+            continue
         if not caught.seen:
             empty += 1
             await trio.sleep(EXEC_SECONDS)
@@ -105,12 +116,20 @@ async def end_round(places: Places, pod_id: str) -> Caught:
     """One round: stop all that carries a pod's id, and what that forks meanwhile; then kill it.
 
     In one go, as far as time allows: who is cancelled in between would leave it stopped.
+
+    Raises:
+        CapacityReached: no descriptor is left to look with; what was stopped is found again.
     """
     return await trio.to_thread.run_sync(_end_all, places, pod_id)
 
 
 def _end_all(places: Places, pod_id: str) -> Caught:
-    caught = _stop_all(places, pod_id)
+    try:
+        caught = _stop_all(places, pod_id)
+    except OSError as error:
+        if is_out_of_descriptors(error):
+            raise no_descriptors("look for what a dead pod has left", error) from error
+        raise
     caught.killed = [one for one in caught.stopped.values() if signal_process(one, signal.SIGKILL)]
     return caught
 
@@ -147,7 +166,9 @@ def _stop(caught: Caught, places: Places, pod_id: str, pid: int) -> None:
             return
         # Held before it is looked at: if the number is another's by then, nobody gets the signal.
         descriptor = os.pidfd_open(pid)
-    except OSError:
+    except OSError as error:
+        if is_out_of_descriptors(error):
+            raise
         return  # it has ended, or is a thread
     try:
         carried = carried_by(places, pid)
@@ -156,8 +177,10 @@ def _stop(caught: Caught, places: Places, pod_id: str, pid: int) -> None:
         caught.seen += 1
         signal.pidfd_send_signal(descriptor, signal.SIGSTOP)
         caught.stopped[pid] = identify(pid)
-    except OSError:
-        pass  # it has ended; who was seen has been counted
+    except OSError as error:
+        if is_out_of_descriptors(error):
+            raise
+        # It has ended; who was seen has been counted.
     finally:
         os.close(descriptor)
 

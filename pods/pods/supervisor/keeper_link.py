@@ -13,16 +13,15 @@ from typing import Final, TypeVar
 
 import trio
 
+from pods.descriptors import NO_DESCRIPTORS
 from pods.rpc.client import open_rpc
 from pods.scope.identity import is_alive
+from pods.supervisor.processes import DESCRIPTOR_RETRY_SECONDS
 from pods_protocol.api import KEEPER_API
 from pods_protocol.pod_messages import Request
 from pods_protocol.values import ProcessIdentity
 
 R = TypeVar("R")
-
-DESCRIPTOR_RETRY_SECONDS: Final = 0.5
-"""Between attempts while this process has no descriptor left: others are closed meanwhile."""
 
 CONNECT_SECONDS: Final = 5.0
 """A keeper answers in a few milliseconds, also on a busy machine; one that does not is stopped."""
@@ -106,7 +105,7 @@ class KeeperLink:
             except ProcessLookupError:
                 raise
             except OSError as error:
-                if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+                if error.errno not in NO_DESCRIPTORS | {errno.ENOMEM}:
                     raise
             with self._watching:
                 await trio.sleep(DESCRIPTOR_RETRY_SECONDS)

@@ -21,7 +21,7 @@ from pods.supervisor.keeper_link import ask_keeper
 from pods.supervisor.live import LivePod
 from pods.supervisor.orphans import end_keeper
 from pods.supervisor.processes import signal_process, wait_process_gone
-from pods_protocol.errors import NotConnected, PodsError, TimedOut
+from pods_protocol.errors import CapacityReached, NotConnected, PodsError, TimedOut
 from pods_protocol.process_messages import GetKeeperStatus, SignalTree
 from pods_protocol.values import ProcessIdentity
 
@@ -64,8 +64,12 @@ async def _by_keeper(live: LivePod) -> bool:
         if not keeper.closed.is_set():
             if live.keeper_identity is not None:
                 signal_process(live.keeper_identity, signal.SIGCONT)  # a stopped one hears nothing
-            with suppress(PodsError):  # no answer is needed: its end is the answer
+            try:
                 await keeper.request(SignalTree(signal="kill"))
+            except CapacityReached:
+                return False  # no descriptor is left to reach it with; the launcher is reached
+            except PodsError:
+                pass  # no answer is needed: its end is the answer
         await keeper.closed.wait()
         return read_record(live.directory) is not None
     return False

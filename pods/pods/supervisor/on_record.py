@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
+from pods.descriptors import NO_DESCRIPTORS, no_descriptors
 from pods.keeper.record import read_guard
 from pods.keeper.system import LAUNCHER_NAME
 from pods.lifecycle import Life
@@ -39,6 +40,9 @@ def leases_on_record(places: Places, own: SupervisorPlaces | None = None) -> Rec
         places: of the user.
         own: who asks. Directories are named for their supervisors, but for long names; so a lease
             of another supervisor with a long name is given to its directory's.
+
+    Raises:
+        CapacityReached: no descriptor is left to read with; they may say anything.
     """
     leases: list[RecordedLease] = []
     living: set[str] = set()
@@ -50,7 +54,9 @@ def leases_on_record(places: Places, own: SupervisorPlaces | None = None) -> Rec
             house = own
         try:
             table = _table_of(house)
-        except (PodsError, OSError, LookupError, TypeError):
+        except (PodsError, OSError, LookupError, TypeError) as error:
+            if (lacking := _out_of_descriptors(error)) is not None:
+                raise no_descriptors(f"read {house.state}", lacking) from error
             unread.append(house.state)  # `doctor` says what is wrong with it
             continue
         read.add(house.name)
@@ -59,6 +65,16 @@ def leases_on_record(places: Places, own: SupervisorPlaces | None = None) -> Rec
     return Recorded(
         leases=leases, living=frozenset(living), supervisors=frozenset(read), unread=unread
     )
+
+
+def _out_of_descriptors(error: Exception) -> OSError | None:
+    """The system's word that none is left, where that is what an error comes from."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in NO_DESCRIPTORS:
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 def _table_of(house: SupervisorPlaces) -> PodTable:

@@ -14,6 +14,7 @@ import signal
 from contextlib import suppress
 from typing import Final
 
+from pods.descriptors import no_descriptors
 from pods.scope.identity import is_alive
 from pods_protocol.values import ProcessIdentity
 
@@ -31,11 +32,17 @@ STEPS: Final = (
 
 
 def end_keeper(identity: ProcessIdentity) -> bool:
-    """End a keeper with all that is below it; returns whether it is gone."""
+    """End a keeper with all that is below it; returns whether it is gone.
+
+    Raises:
+        CapacityReached: no descriptor is left to hold it by.
+    """
     try:
         descriptor = os.pidfd_open(identity.pid)
     except ProcessLookupError:
         return True
+    except OSError as error:
+        raise no_descriptors(f"end process {identity.pid}", error) from error
     try:
         # The descriptor is one process for ever; here it proves to be the right one.
         if not is_alive(identity):

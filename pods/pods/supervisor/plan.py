@@ -15,10 +15,10 @@ from typing import Final
 import orjson
 from attrs import frozen
 
+from pods.descriptors import no_descriptors
 from pods.lifecycle import Life
 from pods.paths import check_name, check_socket_path
 from pods.records.record import PodRecord
-from pods.rpc.server import no_descriptors
 from pods.scope.doors import Above, settle
 from pods.scope.registry import normalise_rules
 from pods.supervisor.authority import Caller, sees
@@ -351,7 +351,7 @@ def check_descriptors(supervisor: Supervisor, name: str, *, verb: str = "spawn")
         for _ in range(wanted - 1):
             taken.append(os.dup(taken[0]))
     except OSError as error:
-        raise no_descriptors(f"{verb} pod {name}") from error
+        raise no_descriptors(f"{verb} pod {name}", error) from error
     finally:
         for descriptor in taken:
             os.close(descriptor)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
+from pods.descriptors import is_out_of_descriptors, no_descriptors
 from pods.journal.reader import iterate
 from pods.journal.snapshots import restore_state
 from pods.paths import JOURNAL_NAME, POD_ID_LENGTH, SupervisorPlaces
@@ -68,10 +69,18 @@ def _take(stack: ExitStack, path: str) -> bool:
 
 
 def directories_in(path: str) -> list[str]:
-    """The names of the directories in a directory; none where it cannot be read."""
-    with suppress(OSError), os.scandir(path) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
-    return []
+    """The names of the directories in a directory; none where it cannot be read.
+
+    Raises:
+        CapacityReached: no descriptor is left to read it with.
+    """
+    try:
+        with os.scandir(path) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    except OSError as error:
+        if is_out_of_descriptors(error):
+            raise no_descriptors(f"read {path}", error) from error
+        return []
 
 
 def judge_directory(path: str, seen: os.stat_result, variable: str) -> tuple[str, str] | None:

@@ -13,12 +13,16 @@ from typing import Final
 
 import trio
 
+from pods.descriptors import is_out_of_descriptors
 from pods.scope.identity import identify, is_alive, parent_of
 from pods_protocol.values import ProcessIdentity
 
 FORK_TICKS: Final = 100
 """From a keeper's start to its pod's, in clock ticks of a hundredth of a second: two or three, on a
 machine that swaps a good deal more. No pid comes round again within a second of its first use."""
+
+DESCRIPTOR_RETRY_SECONDS: Final = 0.5
+"""Between attempts to hold or to look where no descriptor is left: others close some."""
 
 
 async def wait_child_gone(keeper: ProcessIdentity, pid: int | None) -> None:
@@ -62,9 +66,8 @@ def signal_process(identity: ProcessIdentity, number: int) -> bool:
 
 async def wait_process_gone(identity: ProcessIdentity) -> None:
     """Wait until this very process has ended, whoever its parent is."""
-    try:
-        descriptor = os.pidfd_open(identity.pid)
-    except ProcessLookupError:
+    descriptor = await _hold(identity.pid)
+    if descriptor is None:
         return
     try:
         # The descriptor is one process for ever; here it proves to be the right one, or to be
@@ -74,3 +77,16 @@ async def wait_process_gone(identity: ProcessIdentity) -> None:
         await trio.lowlevel.wait_readable(descriptor)
     finally:
         os.close(descriptor)
+
+
+async def _hold(pid: int) -> int | None:
+    """A descriptor of a process, waited for where none is left; None where there is no process."""
+    while True:
+        try:
+            return os.pidfd_open(pid)
+        except ProcessLookupError:
+            return None
+        except OSError as error:
+            if not is_out_of_descriptors(error):
+                raise
+        await trio.sleep(DESCRIPTOR_RETRY_SECONDS)

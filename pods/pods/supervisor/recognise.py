@@ -33,6 +33,9 @@ def pod_above(descriptor: int, keepers: Mapping[int, tuple[ProcessIdentity, str]
 
     Returns:
         The pod's id; None where the process is below no keeper, or was reaped meanwhile.
+
+    Raises:
+        CapacityReached, OSError: no descriptor is left to look with.
     """
     held = os.dup(descriptor)
     try:
@@ -43,8 +46,8 @@ def pod_above(descriptor: int, keepers: Mapping[int, tuple[ProcessIdentity, str]
                 return None
             try:
                 higher = os.pidfd_open(above)
-            except OSError:  # it ended since it was named: its child has another parent by now
-                continue
+            except ProcessLookupError:
+                continue  # it ended since it was named: its child has another parent by now
             if parent_of(child) != above or pid_of(held) is None:
                 os.close(higher)
                 continue
@@ -63,7 +66,7 @@ def pid_of(descriptor: int) -> int | None:
     try:
         with open(f"/proc/self/fdinfo/{descriptor}", "rb", buffering=0) as file:
             lines = file.read(MAX_INFO_BYTES).splitlines()
-    except OSError:
+    except FileNotFoundError:
         return None
     for line in lines:
         name, _, value = line.partition(b":")

@@ -233,7 +233,7 @@ async def roll_back_later(supervisor: Supervisor, pod_id: str, facts: Facts) -> 
         await trio.sleep(pause)
         try:
             await perform(supervisor, pod_id, Trigger.SPAWN_FAILED, facts)
-        except (PodsError, LookupError):  # LookupError: `doctor` was first
+        except (PodsError, OSError, LookupError):  # LookupError: `doctor` was first
             pause = min(pause * 2, LAST_ROLLBACK_RETRY_SECONDS)
 
 

@@ -21,6 +21,7 @@ from typing import Final
 
 from attrs import frozen
 
+from pods.descriptors import is_out_of_descriptors
 from pods.paths import Places
 from pods.scope.identity import identify, is_alive
 from pods.scope.leases import Lease
@@ -141,10 +142,12 @@ def end_after_leases(
         say: told of what was ended, and of what does not go.
     """
     dropped = {lease.pod_id: lease for lease in leases if not lease.is_pending}
-    seen = [one for one in find_carriers(places) if one.pod_id in dropped] if dropped else []
-    if not seen:
+    if not dropped:
         return
     try:
+        seen = [one for one in find_carriers(places) if one.pod_id in dropped]
+        if not seen:
+            return
         held = registry.read().leases
         left = [one for one in seen if held.get(one.pod_id) in (None, dropped[one.pod_id])]
         if left:
@@ -180,7 +183,9 @@ def _carrier(places: Places, pid: int, user: int) -> Carrier | None:
             return None
         process = identify(pid)
         carried = carried_by(places, pid)
-    except OSError:
+    except OSError as error:
+        if is_out_of_descriptors(error):
+            raise
         return None
     if carried is None or not is_alive(process):
         return None
