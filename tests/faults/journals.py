@@ -26,6 +26,7 @@ def read_journal(directory: str) -> Tape:
             content = path.read_bytes()
         except FileNotFoundError:  # retention has just taken it
             content = Path(f"{path}.trimmed").read_bytes()
+        content = content.rstrip(b" ")  # the room of a writer that was killed
         if content and not content.endswith(b"\n"):
             torn.append(f"{path} ends in the middle of a line")
         for line in content.splitlines():

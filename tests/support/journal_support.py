@@ -67,7 +67,7 @@ class FailingFiles:
         self._ask("open")
         return os.open(path, flags, mode)
 
-    def write(self, descriptor: int, data: bytes, /) -> int:
+    def write(self, descriptor: int, data: bytes, offset: int, /) -> int:
         self._ask("write")
         fits = len(data) if self.most is None else min(self.most, len(data))
         if self.room is not None:
@@ -75,7 +75,7 @@ class FailingFiles:
                 raise OSError(errno.ENOSPC, "full for this test")
             fits = min(fits, self.room)
             self.room -= fits
-        return os.write(descriptor, data[:fits])
+        return os.pwrite(descriptor, data[:fits], offset)
 
     def sync(self, descriptor: int, /) -> None:
         self._ask("sync")

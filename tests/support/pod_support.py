@@ -105,11 +105,11 @@ class FailingDisk(SystemFiles):
 
     full = False
 
-    def write(self, descriptor: int, data: Any, /) -> int:
+    def write(self, descriptor: int, data: Any, offset: int, /) -> int:
         """Write, or refuse."""
         if self.full:
             raise OSError(28, "No space left on device")
-        return super().write(descriptor, data)
+        return super().write(descriptor, data, offset)
 
 
 def make_spec(directory: str, agent: str = "echo", **changes: Any) -> PodSpec:

@@ -16,8 +16,8 @@ class FileOperations(Protocol):
         """Open a segment or a snapshot (or the directory, to sync it)."""
         ...
 
-    def write(self, descriptor: int, data: bytes, /) -> int:
-        """Append; may take less than all."""
+    def write(self, descriptor: int, data: bytes, offset: int, /) -> int:
+        """Write there; may take less than all."""
         ...
 
     def sync(self, descriptor: int, /) -> None:
@@ -45,7 +45,7 @@ class SystemFiles:
     """The system itself."""
 
     open = staticmethod(os.open)
-    write = staticmethod(os.write)
+    write = staticmethod(os.pwrite)
     sync = staticmethod(getattr(os, "fdatasync", os.fsync))
     truncate = staticmethod(os.ftruncate)
     close = staticmethod(os.close)

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from pods.folds import Fold
 from pods.journal.files import FileOperations
-from pods.journal.opening import APPEND_FLAGS
+from pods.journal.opening import WRITE_FLAGS
 from pods.journal.retention import Extent, Retention, count_expired
 from pods.journal.segments import Files, Segment, segment_path, sync_directory
 from pods.journal.snapshots import write_snapshot
@@ -113,7 +113,7 @@ class Keeper:
         operations.sync(descriptor)
         size = self.take_snapshot(seq, time, durable=True)
         path = segment_path(self._directory, seq + 1)
-        made = operations.open(path, APPEND_FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+        made = operations.open(path, WRITE_FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
         self._segments.append(Segment(seq + 1, path))
         try:
             sync_directory(self._directory, operations)

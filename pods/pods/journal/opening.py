@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from pods.folds import Fold
 from pods.journal.events import decode_event
 from pods.journal.files import FileOperations
+from pods.journal.filling import cut_short
 from pods.journal.lines import iterate_lines
 from pods.journal.segments import (
     READ_FLAGS,
@@ -26,7 +27,7 @@ from pods.journal.segments import (
     segment_path,
 )
 
-APPEND_FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+WRITE_FLAGS: Final = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 """A supervisor writes the end of a dead pod's journal, in a directory that the pod could write in:
 a link that the pod left there must not lead it elsewhere."""
 
@@ -36,11 +37,12 @@ class Opened(NamedTuple):
 
     Attributes:
         files: segments and snapshots; the last segment is the one to write.
-        descriptor: of that, open for appending.
+        descriptor: of that, open for writing.
         created: it was made here, and its name is not synced.
         last_seq, last_time: of the newest event.
         size: where the next line belongs.
-        torn: bytes after that, of a line that a crash cut short.
+        filled: where the file ends: after that there are spaces at most.
+        torn: bytes after `size` of a line that a crash cut short.
         replayed: bytes of this segment that came after the snapshot.
         complaints: what is to be told of the snapshots.
     """
@@ -51,6 +53,7 @@ class Opened(NamedTuple):
     last_seq: int
     last_time: float
     size: int
+    filled: int
     torn: int
     replayed: int
     complaints: tuple[str, ...]
@@ -103,6 +106,7 @@ def open_segments(directory: str, fold: Fold, operations: FileOperations) -> Ope
         last_seq=replay.seq,
         last_time=replay.time,
         size=replay.size,
+        filled=replay.filled,
         torn=torn,
         replayed=replay.size - start,
         complaints=complaints,
@@ -115,8 +119,8 @@ def _open(path: str, operations: FileOperations, *, to_write: bool) -> tuple[int
         if not to_write:
             return operations.open(path, READ_FLAGS, 0o600), False
         with contextlib.suppress(FileNotFoundError):
-            return operations.open(path, APPEND_FLAGS, 0o600), False
-        return operations.open(path, APPEND_FLAGS | os.O_CREAT | os.O_EXCL, 0o600), True
+            return operations.open(path, WRITE_FLAGS, 0o600), False
+        return operations.open(path, WRITE_FLAGS | os.O_CREAT | os.O_EXCL, 0o600), True
     except OSError as error:
         raise failed("open", path, error) from error
 
@@ -129,18 +133,19 @@ class _Replay:
         self.seq = seq
         self.time = time
         self.size = 0
+        self.filled = 0
 
     def run(self, descriptor: int, segment: Segment, start: int, is_last: bool) -> int:
         """Take in what one segment has from `start` on.
 
         Returns:
-            How many bytes after the last whole event are no event.
+            How many bytes after the last whole event are of one that was cut short.
         """
         self.size = start
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode):
             raise damaged(segment.path, 0, "this is no file")
-        size = about.st_size
+        self.filled = size = about.st_size
         fault: str | None = None
         apply = self.fold.apply
         for offset, line in iterate_lines(descriptor, segment.path, start, size):
@@ -165,4 +170,4 @@ class _Replay:
             return 0
         if not is_last:
             raise damaged(segment.path, self.size, fault or "its last line is cut short")
-        return size - self.size
+        return cut_short(descriptor, segment.path, self.size, size)

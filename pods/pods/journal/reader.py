@@ -26,6 +26,11 @@ MAX_LINES_LEFT_OUT: Final = 4096
 nothing in them answers `truncated` with a cursor that goes on, in some twenty milliseconds, instead
 of holding up whoever waits for the same thread."""
 
+LOOKS: Final = 2
+"""At the last lines, before they are called damaged. A writer puts lines where spaces were, and
+what it stores need not reach another processor in order: for some nanoseconds they may end before
+all of them is there. By the second look it is. (What readers get is read anew after this one.)"""
+
 
 @frozen(kw_only=True)
 class ReadSlice:
@@ -260,19 +265,21 @@ def last_seq(directory: str) -> int:
         descriptor = os.open(newest.path, READ_FLAGS)
     except OSError as error:
         raise failed("read", newest.path, error) from error
+    end = 0
     try:
-        end, lines = last_lines(descriptor, newest.path, os.fstat(descriptor).st_size)
+        for _ in range(LOOKS):
+            end, lines = last_lines(descriptor, newest.path, os.fstat(descriptor).st_size)
+            for line in reversed(lines):
+                try:
+                    return decode_event(line).seq
+                except ValueError:
+                    # The last line may be torn by a crash and not yet repaired by a writer.
+                    continue
+            if len(lines) < 2:
+                return newest.first - 1
     finally:
         os.close(descriptor)
-    for line in reversed(lines):
-        try:
-            return decode_event(line).seq
-        except ValueError:
-            # The last line may be torn by a crash and not yet repaired by a writer.
-            continue
-    if len(lines) > 1:
-        raise damaged(newest.path, end, "the last lines before it are no events")
-    return newest.first - 1
+    raise damaged(newest.path, end, "the last lines before it are no events")
 
 
 def iterate(directory: str, since: int = 0) -> Iterator[Event]:

@@ -107,7 +107,7 @@ def write_snapshot(
         try:
             written = 0
             while written < len(data):
-                written += files.write(descriptor, data[written:] if written else data)
+                written += files.write(descriptor, data[written:] if written else data, written)
             if durable:
                 files.sync(descriptor)
         finally:

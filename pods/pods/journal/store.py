@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeAlias, TypeVar
 from pods.folds import Fold
 from pods.journal.events import encode_parts
 from pods.journal.files import FileOperations, SystemFiles
+from pods.journal.filling import BLOCK_BYTES, SPACES
 from pods.journal.fold import PodFold
 from pods.journal.opening import open_segments
 from pods.journal.retention import KEEP_ALL, Retention
@@ -84,8 +85,11 @@ class JournalWriter(Generic[F]):
         self._descriptor = -1
         self._path = ""
         self._size = 0
+        """Where the next line belongs."""
+        self._filled = 0
+        """Where the file ends: from `_size` on there are spaces (`filling`)."""
         self._dirty = False
-        """The file may be longer than `_size`: a write failed and so did undoing it."""
+        """After `_size` there may be other things: a write failed and so did undoing it."""
         self._unsynced_directory = False
         self._notes_to_self: list[Item] = []
         self._untold: list[tuple[list[Event], list[bytes]]] = []
@@ -169,6 +173,7 @@ class JournalWriter(Generic[F]):
         self._descriptor = opened.descriptor
         self._path = segment.path
         self._size = opened.size
+        self._filled = opened.filled
         self._unsynced_directory = opened.created
         self.last_seq = opened.last_seq
         self.last_time = opened.last_time
@@ -186,7 +191,7 @@ class JournalWriter(Generic[F]):
 
     def _cut_torn_tail(self, torn: int) -> None:
         try:
-            self._files.truncate(self._descriptor, self._size)
+            self._cut()
         except OSError as error:
             raise failed("repair", self._path, error) from error
         self._note(
@@ -210,9 +215,11 @@ class JournalWriter(Generic[F]):
             if self._size < self._retention.segment_bytes:
                 size = keeper.take_snapshot(self.last_seq, self.last_time)
             else:
+                self._cut()  # no reader finds anything behind the last line of an old file
                 made, size = keeper.rotate(self._descriptor, self.last_seq, self.last_time)
                 old = self._descriptor
-                self._descriptor, self._path, self._size = made.descriptor, made.path, 0
+                self._descriptor, self._path = made.descriptor, made.path
+                self._size = self._filled = 0
                 self._unsynced_directory = not made.synced
                 self._files.close(old)  # last: where it fails the number is free all the same
         except Exception as error:
@@ -332,11 +339,19 @@ class JournalWriter(Generic[F]):
     def _append_bytes(self, data: bytes, durable: bool) -> None:
         if self._dirty or self._descriptor < 0:
             self._mend()
+        start = self._size
+        end = filled = start + len(data)
+        if end > self._filled:
+            room = -end % BLOCK_BYTES
+            data += SPACES[:room]
+            filled += room
+        else:
+            filled = self._filled
         try:
-            written = self._write(self._descriptor, data)
+            written = self._write(self._descriptor, data, start)
             while written < len(data):
                 # The system took a part: the rest fits, or says why not.
-                written += self._write(self._descriptor, data[written:])
+                written += self._write(self._descriptor, data[written:], start + written)
             if durable:
                 self._sync()
         except OSError as error:
@@ -344,7 +359,8 @@ class JournalWriter(Generic[F]):
             with contextlib.suppress(StorageFailed):  # the next append tries again
                 self._mend()
             raise failed("write", self._path, error) from error
-        self._size += len(data)
+        self._size = end
+        self._filled = filled
 
     def _mend(self) -> None:
         """Cut what a failed write left, so that the next line begins where one may."""
@@ -355,10 +371,15 @@ class JournalWriter(Generic[F]):
                 errno=errno.EBADF,
             )
         try:
-            self._files.truncate(self._descriptor, self._size)
+            self._cut()
         except OSError as error:
             raise failed("repair", self._path, error) from error
         self._dirty = False
+
+    def _cut(self) -> None:
+        """Have the file end with its last line."""
+        self._files.truncate(self._descriptor, self._size)
+        self._filled = self._size
 
     def sync(self) -> None:
         """Wait until the disk has everything that was appended.
@@ -381,8 +402,14 @@ class JournalWriter(Generic[F]):
             self._unsynced_directory = False
 
     def close(self) -> None:
-        """Close the file and let go of the lock; idempotent. Nothing is synced."""
+        """Close the file, which then ends with its last line, and let go of the lock; idempotent.
+
+        Nothing is synced.
+        """
         if self._descriptor >= 0:
+            if self._filled > self._size or self._dirty:
+                with contextlib.suppress(OSError):  # whoever opens it next knows what is no line
+                    self._cut()
             self._files.close(self._descriptor)
             self._descriptor = -1
         if self._lock >= 0:

@@ -55,7 +55,7 @@ def _newest(journal: str) -> int:
     if not segments:
         return 0
     with open(segments[-1].path, "rb", opener=_opener) as file:
-        return segments[-1].first - 1 + sum(1 for _ in file)
+        return segments[-1].first - 1 + sum(1 for line in file if line.strip(b" "))
 
 
 def _own_end(journal: str, newest: int) -> Event | None:

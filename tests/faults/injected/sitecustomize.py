@@ -2,11 +2,12 @@
 
 Wraps the calls after which something is on disk, on its way or alive, so that a process kills,
 stops or disappoints itself at a named point: `CALL@module` of ours that made the call, such as
-`fdatasync@journal.store`. `create` is an `open` that may make a file, `write` also what a file
-object of Python's writes. What shall happen stands on the campaign's board (`fault_board`), which
-every process maps while it still may. The boot id, the size of a journal's file and the least that
-may be kept of it are the campaign's, too; what retention takes is put aside beside it, for the
-judge. Does nothing at all without `PODS_FAULT_BOARD`. Product code knows nothing of this file.
+`fdatasync@journal.store`. `create` is an `open` that may make a file, `write` also a `pwrite` and
+what a file object of Python's writes. What shall happen stands on the campaign's board
+(`fault_board`), which every process maps while it still may. The boot id, the size of a journal's
+file and the least that may be kept of it are the campaign's, too; what retention takes is put aside
+beside it, for the judge. Does nothing at all without `PODS_FAULT_BOARD`. Product code knows nothing
+of this file.
 
 A process's role is `supervisor`, `launcher`, `keeper:NAME` or `pod:NAME`. Its kind follows from who
 forked it, its name from what it knows of itself: a spare becomes some pod's late.
@@ -103,7 +104,7 @@ if _PATH:
         while True:  # the signal is on its way
             time.sleep(1)
 
-    def _wrap(name: str) -> None:
+    def _wrap(name: str, point: str) -> None:
         call: Callable[..., Any] | None = getattr(os, name, None)
         if call is None:
             return
@@ -113,10 +114,10 @@ if _PATH:
             found = _caller() if _kind else None
             if found is None:
                 return original(*args, **kwargs)
-            slot = _due(name, found)
+            slot = _due(point, found)
             if slot is not None and slot.action in ("torn", "short") and len(args[1]) > 1:
                 part = 1 + slot.part % (len(args[1]) - 1)
-                taken = original(args[0], bytes(args[1])[:part])
+                taken = original(args[0], bytes(args[1])[:part], *args[2:])
                 if slot.action == "torn":
                     _die()
                 return taken
@@ -240,7 +241,8 @@ if _PATH:
             small_journals.allow_short_journals()
         for _name in ("write", "fsync", "fdatasync", "rename", "replace", "link", "unlink",
                       "rmdir", "mkdir", "ftruncate"):  # fmt: skip
-            _wrap(_name)
+            _wrap(_name, _name)
+        _wrap("pwrite", "write")
         os.unlink = _setting_aside(os.unlink)
         os.open = _opening_descriptor
         builtins.open = _opening
