@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import selectors
 import sys
 from collections.abc import Callable
 from typing import Final
@@ -17,6 +16,7 @@ from pods.cli import options, render
 from pods.cli.follow import journal_after_end, open_for, open_pod
 from pods.cli.transcript import Transcript
 from pods.client.plain import Json, PlainClient
+from pods.client.waiting import wait_any
 from pods_protocol.bounds import MAX_LINE_BYTES
 from pods_protocol.errors import ExitCode, NotConnected, PodsError, TooLarge
 
@@ -106,17 +106,14 @@ class _Attached:
     def follow(self) -> bool:
         """Serve both sides; True when the pod has ended, False when the person left."""
         self._take(self._following.take_events(read=False))
-        # By `poll`: epoll, the default, refuses files and /dev/null, which may be standard input.
-        with selectors.PollSelector() as selector:
-            selector.register(self._following, selectors.EVENT_READ, self._events)
-            selector.register(sys.stdin.fileno(), selectors.EVENT_READ, self._lines)
-            while True:
-                ready = [key.data for key, _ in selector.select()]
-                # Events first: who leaves has seen what had come by then.
-                for serve in sorted(ready, key=lambda serve: serve == self._lines):
-                    ended: bool | None = serve()
-                    if ended is not None:
-                        return ended
+        # Events first: who leaves has seen what had come by then.
+        sources = {self._following.fileno(): self._events, sys.stdin.fileno(): self._lines}
+        while True:
+            ready = wait_any(sources, None)
+            for descriptor, serve in sources.items():
+                ended: bool | None = serve() if descriptor in ready else None
+                if ended is not None:
+                    return ended
 
     def _events(self) -> bool | None:
         try:

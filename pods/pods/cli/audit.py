@@ -63,6 +63,7 @@ def _events(directory: str, *, follow: bool) -> Iterator[Event]:
     if not follow:
         yield from iterate(directory)
         return
+    from pods.client.waiting import wait_readable
     from pods.inotify import CREATE, MODIFY, MOVED_TO, Inotify
 
     os.makedirs(directory, mode=0o700, exist_ok=True)
@@ -73,6 +74,7 @@ def _events(directory: str, *, follow: bool) -> Iterator[Event]:
             for event in iterate(directory, since):
                 since = max(since, event.seq)
                 yield event
+            wait_readable(changes.descriptor, None)
             changes.read()
 
 

@@ -6,7 +6,8 @@ interrupts nothing: `recv` would wait for its peer, for ever where that says not
 Ctrl-C would be heard after it. So the interpreter is asked to write each signal's number into a
 pair of sockets, which is waited for beside the peer (`signal.set_wakeup_fd`).
 
-Owns that wait. Used by `plain`. Standard library only.
+Owns that wait. Used by `plain` and `portal`, and by the verbs that wait for more than an answer.
+Standard library only.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from typing import Final
 
@@ -25,28 +26,32 @@ READ_BYTES: Final = 4096
 """Signal numbers taken at once, a byte each; what they are their handlers know."""
 
 
-def wait_readable(sock: socket.socket, seconds: float | None) -> bool:
+def wait_readable(source: socket.socket | int, seconds: float | None) -> bool:
     """Wait until there is something to read, or the other side has gone; False in time's stead.
 
     Handlers of signals run meanwhile, and what they raise comes out.
 
     Args:
-        sock: connected.
+        source: a connected socket, or whatever else can be waited for.
         seconds: how long; None is for ever.
     """
+    return bool(wait_any((source if isinstance(source, int) else source.fileno(),), seconds))
+
+
+def wait_any(descriptors: Collection[int], seconds: float | None) -> Collection[int]:
+    """As `wait_readable`, for several; returns those that can be read."""
     until = None if seconds is None else time.monotonic() + seconds
     with _woken_by_signals() as signals:
         poll = select.poll()
-        poll.register(sock, select.POLLIN)
+        for descriptor in descriptors:
+            poll.register(descriptor, select.POLLIN)
         if signals is not None:
             poll.register(signals, select.POLLIN)
         while True:
             left = None if until is None else max(0, math.ceil((until - time.monotonic()) * 1000))
-            ready = [descriptor for descriptor, _ in poll.poll(left)]
-            if sock.fileno() in ready:
-                return True
-            if signals is None or not ready:
-                return False
+            found = {descriptor for descriptor, _ in poll.poll(left)}
+            if (ready := found.intersection(descriptors)) or signals is None or not found:
+                return ready
             signals.recv(READ_BYTES)  # its handler has run by now, and raised nothing
 
 

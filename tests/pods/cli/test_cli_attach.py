@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from cli_support import STOPPED, Cli, follow_events, paged
 from client_support import Json, Peer, World, always, event, pod_status, read_page
-from pods.cli import render
+from pods.cli import attach, render
 from pods_protocol.errors import UnknownPod
+from process_support import wait_for
 from supervisor_support import WAIT_SECONDS
 
 
@@ -85,6 +88,32 @@ def test_attach_ends_when_the_pod_does(fake: World, pods: Cli, terminal: Termina
     assert "api has ended" in err
     assert fake.pod.params_of("subscribe")[0]["since"] == 0
     assert terminal.stdin.closed is False
+
+
+def test_a_ctrl_c_that_interrupts_no_call_leaves_too(
+    fake: World, pods: Cli, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follows, left = threading.Event(), threading.Event()
+    waits_in = Path(f"/proc/self/task/{threading.get_native_id()}/wchan")
+
+    def follow(attached: attach._Attached) -> bool:  # pyright: ignore[reportPrivateUsage]
+        follows.set()
+        return follow_on(attached)
+
+    def interrupt() -> None:
+        assert follows.wait(WAIT_SECONDS)
+        wait_for(lambda: "poll" in waits_in.read_text(), "it does not wait")
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        if not left.wait(WAIT_SECONDS):
+            terminal.leave()
+            raise AssertionError("it was not heard")
+
+    follow_on = attach._Attached.follow  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr(attach._Attached, "follow", follow)  # pyright: ignore[reportPrivateUsage]
+    follow_events(fake, then=interrupt)
+    code, _, err = pods("attach", "api")
+    left.set()
+    assert (code, "detached; api goes on" in err) == (0, True)
 
 
 def test_a_line_answers_the_open_question(fake: World, pods: Cli, terminal: Terminal) -> None:
