@@ -17,7 +17,6 @@ from typing import Final
 
 from pods.cli import options, render, spawn
 from pods.cli.again import ask_again, new_message_id
-from pods.cli.turn_output import wait_for_turn
 from pods.client.breaks import Breaks, once_more
 from pods.client.open import open_plain
 from pods.client.plain import ANSWER_SECONDS, Json, PlainClient
@@ -104,18 +103,7 @@ def run(args: argparse.Namespace) -> int:
 def _take_turn(args: argparse.Namespace, answer: Json) -> int:
     spawn.warn(answer["enforcement"])
     try:
-        with open_plain(args.supervisor) as client:
-            return wait_for_turn(
-                client,
-                None,
-                args.name,
-                answer["message"],
-                since=0,
-                timeout=args.timeout,
-                as_json=args.json,
-                supervisor=args.supervisor,
-                stays=False,
-            )
+        return spawn.follow_first_turn(args, answer["message"], stays=False)
     except TimedOut as error:
         if args.timeout is None:
             raise

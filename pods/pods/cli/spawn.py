@@ -164,16 +164,30 @@ def run(args: argparse.Namespace) -> int:
         tell(answer, args.supervisor, next_steps=not args.wait)
     if not args.wait:
         return ExitCode.OK
+    return follow_first_turn(args, answer["message"])
+
+
+def follow_first_turn(args: argparse.Namespace, message: Json, *, stays: bool = True) -> int:
+    """Follow the turn of a pod's first message; the exit code is the turn's.
+
+    Args:
+        stays: the pod goes on after it.
+
+    Raises:
+        TimedOut: the turn took longer than `--timeout`.
+        PodsError: as the supervisor refuses it.
+    """
     with open_plain(args.supervisor) as client:
         return wait_for_turn(
             client,
             None,
             args.name,
-            answer["message"],
+            message,
             since=0,
             timeout=args.timeout,
             as_json=args.json,
             supervisor=args.supervisor,
+            stays=stays,
         )
 
 

@@ -15,7 +15,6 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from pods import __version__
 from pods.keeper.backstop import is_watched
 from pods.keeper.confined import Kill, read_enforcement
 from pods.keeper.domain import DomainBroken, SignalDomain, forget_shared, shared_descriptors
@@ -48,10 +47,9 @@ from pods.keeper.tree import (
 )
 from pods.keeper.wakeup import Wakeup
 from pods.pod.life import RunPod
+from pods.rpc.welcome import welcome
 from pods_protocol.api import KEEPER_API
-from pods_protocol.bounds import PROTOCOL_VERSION
 from pods_protocol.errors import StorageFailed
-from pods_protocol.pod_messages import HelloResult
 from pods_protocol.process_messages import (
     GetKeeperStatus,
     KeeperStatus,
@@ -175,18 +173,6 @@ def _watch_limits(spec: PodSpec, told: socket.socket, pod: int) -> LimitWatch:
     )
 
 
-def identity_of(spec: PodSpec) -> HelloResult:
-    """What this process says to a good hello."""
-    return HelloResult(
-        protocol=PROTOCOL_VERSION,
-        server="keeper",
-        version=__version__,
-        name=spec.name,
-        id=spec.id,
-        pid=os.getpid(),
-    )
-
-
 class Keeper:
     """The loop of one keeper.
 
@@ -230,7 +216,7 @@ class Keeper:
             listener,
             KEEPER_API,
             owner_digest=spec.owner_digest,
-            identity=identity_of(spec),
+            identity=welcome("keeper", spec.name, spec.id),
             handlers={
                 GetKeeperStatus.METHOD: self._status,
                 SignalTree.METHOD: self._signal,

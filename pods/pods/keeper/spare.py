@@ -31,6 +31,7 @@ from pods.keeper.system import LOOP_IGNORES, LOOP_SIGNALS, plain_fork, set_mask,
 from pods.keeper.tree import read_stat
 from pods.keeper.wakeup import Wakeup
 from pods.pod.life import RunSparePod, example_spec
+from pods.rpc.welcome import welcome
 from pods_protocol.api import KEEPER_API
 from pods_protocol.process_messages import PodSpec
 
@@ -148,7 +149,7 @@ def _rehearse() -> None:
             listener,
             KEEPER_API,
             owner_digest=spec.owner_digest,
-            identity=keeper.identity_of(spec),
+            identity=welcome("keeper", spec.name, spec.id),
             handlers={},
             log=print,
         ).close()

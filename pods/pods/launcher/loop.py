@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
-from pods import __version__
 from pods.keeper.domain import share_rules
 from pods.keeper.main import keep
 from pods.keeper.pod_start import default_run_pod
@@ -29,10 +28,11 @@ from pods.launcher.delegation import Delegation
 from pods.launcher.prepare import abandon, prepare
 from pods.launcher.spares import Spares
 from pods.pod.life import RunPod
+from pods.rpc.welcome import welcome
 from pods_protocol.api import LAUNCHER_API
-from pods_protocol.bounds import HELLO_SECONDS, PROTOCOL_VERSION
+from pods_protocol.bounds import HELLO_SECONDS
 from pods_protocol.errors import InvalidRequest, PodRunning, StartFailed
-from pods_protocol.pod_messages import Empty, HelloResult, Ping
+from pods_protocol.pod_messages import Empty, Ping
 from pods_protocol.process_messages import (
     KeeperEnded,
     KillKeeper,
@@ -129,14 +129,7 @@ class Launcher:
             listener,
             LAUNCHER_API,
             owner_digest=owner_digest,
-            identity=HelloResult(
-                protocol=PROTOCOL_VERSION,
-                server="launcher",
-                version=__version__,
-                name=name,
-                id="",
-                pid=os.getpid(),
-            ),
+            identity=welcome("launcher", name),
             handlers={
                 LaunchPod.METHOD: self._launch,
                 ListKeepers.METHOD: self._list,

@@ -24,7 +24,6 @@ from typing import Any, Final, cast
 import orjson
 import trio
 
-from pods import __version__
 from pods.agents.loading import load_agent
 from pods.journal.retention import Retention
 from pods.journal.store import Journal
@@ -34,8 +33,9 @@ from pods.pod.life import TakeSpec
 from pods.pod.server import PodServer
 from pods.rpc.server import Session, check_token, serve_connection, serve_unix
 from pods.rpc.stream import UnixStream
+from pods.rpc.welcome import welcome
 from pods_protocol.api import POD_API
-from pods_protocol.bounds import HELLO_SECONDS, PROTOCOL_VERSION, SECRET_PREFIX
+from pods_protocol.bounds import HELLO_SECONDS, SECRET_PREFIX
 from pods_protocol.codec import from_json
 from pods_protocol.errors import NotAuthorized, PodsError
 from pods_protocol.pod_messages import Hello, HelloResult
@@ -155,7 +155,7 @@ async def serve_pod(
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve the pod's socket until cancelled."""
-    hello = hello_result(spec)
+    hello = welcome("pod", spec.name, spec.id)
 
     async def serve_one(stream: UnixStream) -> None:
         joined: list[Session] = []
@@ -180,18 +180,6 @@ async def serve_pod(
                 server.requests.forget(session)
 
     await serve_unix(listener, serve_one, log=log, task_status=task_status)
-
-
-def hello_result(spec: PodSpec) -> HelloResult:
-    """What this process says to a good hello."""
-    return HelloResult(
-        protocol=PROTOCOL_VERSION,
-        server="pod",
-        version=__version__,
-        name=spec.name,
-        id=spec.id,
-        pid=os.getpid(),
-    )
 
 
 def _check(spec: PodSpec, message: Hello) -> bool:

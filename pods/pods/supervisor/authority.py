@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define
 
-from pods import __version__
 from pods.lifecycle import Life
 from pods.paths import check_name
 from pods.records.record import PodRecord
 from pods.rpc.server import Session, check_token
+from pods.rpc.welcome import welcome
 from pods.supervisor.core import Supervisor, token_digest
 from pods.supervisor.recognise import pod_above
-from pods_protocol.bounds import MAX_NAME_LENGTH, PROTOCOL_VERSION
+from pods_protocol.bounds import MAX_NAME_LENGTH
 from pods_protocol.errors import AmbiguousPod, NotAuthorized, UnknownPod
 from pods_protocol.pod_messages import Hello, HelloResult
 
@@ -82,14 +82,7 @@ def authenticator(supervisor: Supervisor) -> Callable[[Session, Hello], HelloRes
                     "leave `session` out, the pod has its own children"
                 )
             session.caller = Caller(pod_id=pod_id, session=session)
-        return HelloResult(
-            protocol=PROTOCOL_VERSION,
-            server="supervisor",
-            version=__version__,
-            name=supervisor.places.name,
-            id="",
-            pid=os.getpid(),
-        )
+        return welcome("supervisor", supervisor.places.name)
 
     return authenticate
 

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from cli_support import Cli
-from client_support import HangUp, Json, Peer, World, pod_info, stop_result
+from client_support import HangUp, Json, Peer, World, spawned, stop_result
 from pods_protocol.errors import NotConnected
 from process_support import descriptors_of, wait_for
 from supervisor_support import with_rooms
@@ -79,17 +79,7 @@ def test_a_stop_is_asked_again_under_its_id(fake: World, pods: Cli) -> None:
 
 @pytest.mark.parametrize("breaks", [1, 2])
 def test_a_spawn_is_tried_once_more_under_its_id(fake: World, pods: Cli, breaks: int) -> None:
-    answer: Json = {
-        "pod": pod_info(),
-        "socket": "/nowhere",
-        "token": "t",
-        "enforcement": {
-            "backend": "landlock", "summary": "landlock", "gaps": [], "reason": "", "rules": [],
-        },
-        "capacity": {},
-        "message": None,
-    }  # fmt: skip
-    fake.supervisor.answers["spawn"] = Breaking(answer, breaks)
+    fake.supervisor.answers["spawn"] = Breaking(spawned(fake), breaks)
     code, _, _ = pods("spawn", "api")
     assert code == (0 if breaks == 1 else 1)
     ids = [asked["message_id"] for asked in fake.supervisor.params_of("spawn")]

@@ -8,20 +8,10 @@ import threading
 import pytest
 
 from cli_support import Cli
-from client_support import HangUp, Json, Peer, World, always, pod_info, stop_result
-from pods.cli import run
+from client_support import HangUp, Json, Peer, World, always, pod_info, spawned, stop_result
+from pods.cli import run, spawn
 from pods_protocol.errors import UnknownPod
 
-SPAWNED: Json = {
-    "pod": pod_info("rx"),
-    "socket": "/nowhere",
-    "token": "t",
-    "enforcement": {
-        "backend": "landlock", "summary": "landlock", "gaps": [], "reason": "", "rules": [],
-    },
-    "capacity": {},
-    "message": None,
-}  # fmt: skip
 UNKNOWN = UnknownPod("cannot find pod 'x'", pod="x", known=[])
 
 
@@ -38,11 +28,11 @@ class Turn:
 
 
 @pytest.fixture(autouse=True)
-def spawned(fake: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake.supervisor.answers["spawn"] = always(SPAWNED)
+def spawns(fake: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake.supervisor.answers["spawn"] = always(spawned(fake, pod=pod_info("rx")))
     fake.supervisor.answers["stop"] = always(stop_result())
     fake.supervisor.answers["remove"] = always({})
-    monkeypatch.setattr(run, "wait_for_turn", Turn())
+    monkeypatch.setattr(spawn, "wait_for_turn", Turn())
 
 
 @pytest.mark.parametrize("first", [None, signal.SIGHUP])
@@ -64,7 +54,7 @@ def test_an_ending_while_the_pod_is_stopped_does_not_leave_it(
         return stop_result() if method == "stop" else {}
 
     fake.supervisor.answers[method] = ending
-    monkeypatch.setattr(run, "wait_for_turn", Turn(first))
+    monkeypatch.setattr(spawn, "wait_for_turn", Turn(first))
     code, _, err = pods("run", "x", "--name", "rx")
     if first is None:
         assert (code, err) == (0, "")
@@ -78,7 +68,7 @@ def test_a_stop_that_fails_is_not_said_to_have_worked(
     fake: World, pods: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake.supervisor.answers["stop"] = always(UNKNOWN)
-    monkeypatch.setattr(run, "wait_for_turn", Turn(signal.SIGINT))
+    monkeypatch.setattr(spawn, "wait_for_turn", Turn(signal.SIGINT))
     code, _, err = pods("run", "x", "--name", "rx")
     assert (code, "is stopped" in err) == (UNKNOWN.EXIT_CODE, False)
 

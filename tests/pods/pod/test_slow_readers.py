@@ -21,16 +21,15 @@ from pod_support import (
     PodFixture,
     connected,
     living_pod,
-    make_spec,
     until_idle,
 )
 from pods.agents.turn import Turn
 from pods.journal.retention import MIN_SEGMENT_BYTES, Retention
-from pods.pod.main import hello_result
 from pods.rpc.client import open_rpc
 from pods.rpc.server import serve_unix
 from pods.rpc.stream import UnixStream, connect_unix
 from pods.rpc.unix import bind_unix
+from pods.rpc.welcome import welcome
 from pods_protocol.api import POD_API
 from pods_protocol.bounds import PROTOCOL_VERSION
 from pods_protocol.codec import to_json
@@ -157,7 +156,7 @@ async def test_a_pod_that_breaks_off_in_the_middle_of_a_line_ends_that_connectio
 ) -> None:
     listener = bind_unix(f"{short_dir}/half")
     greeted = b'{"jsonrpc":"2.0","id":%d,"result":%b}\n'
-    hello = orjson.dumps(to_json(hello_result(make_spec(short_dir))))
+    hello = orjson.dumps(to_json(welcome("pod", "worker", "1")))
 
     async def break_off(stream: UnixStream) -> None:
         request = orjson.loads(await stream.receive())
