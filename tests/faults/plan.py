@@ -178,7 +178,7 @@ class _Draw:
         met = [one for one, point in sorted(POINTS[kind].items()) if point.need in needs]
         if not met:
             kind = "supervisor"
-            met = ["write@journal.store"]
+            met = ["write@journal.open_segment"]
         place = self.random.choice(met)
         point = POINTS[kind][place]
         action = self.random.choice(point.actions or ACTIONS[place.partition("@")[0]])

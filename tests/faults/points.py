@@ -86,9 +86,9 @@ POINTS: Final[dict[str, dict[str, Point]]] = {
         "fdatasync@journal.keeping": Point(1, "rotate"),
         "fdatasync@journal.segments": Point(2, "rotate"),
         "fdatasync@journal.snapshots": Point(1, "rotate"),
-        "fdatasync@journal.store": Point(8),
+        "fdatasync@journal.open_segment": Point(8),
         "fsync@scope.storage": Point(6, "spawn"),
-        "ftruncate@journal.store": Point(3, "end"),
+        "ftruncate@journal.open_segment": Point(3, "end"),
         "link@scope.storage": Point(6, "spawn"),
         "mkdir@supervisor.bring_up": Point(6, "spawn"),
         "rename@journal.snapshots": Point(1, "rotate"),
@@ -106,7 +106,7 @@ POINTS: Final[dict[str, dict[str, Point]]] = {
         "unlink@supervisor.removal": Point(4, "end"),
         "unlink@supervisor.service": Point(2, "start"),
         "write@journal.snapshots": Point(1, "rotate"),
-        "write@journal.store": Point(12),
+        "write@journal.open_segment": Point(12),
         "write@rpc.unix": Point(1, "start"),
         "write@scope.lending": Point(1, "child"),
         "write@scope.storage": Point(6, "spawn"),
@@ -153,8 +153,8 @@ POINTS: Final[dict[str, dict[str, Point]]] = {
         "fdatasync@journal.keeping": Point(1, "rotate"),
         "fdatasync@journal.segments": Point(2, "rotate"),
         "fdatasync@journal.snapshots": Point(1, "rotate"),
-        "fdatasync@journal.store": Point(10),
-        "ftruncate@journal.store": Point(1, "end"),
+        "fdatasync@journal.open_segment": Point(10),
+        "ftruncate@journal.open_segment": Point(1, "end"),
         "mkdir@journal.store": Point(1, "spawn"),
         "mkdir@keeper.confined": Point(1, "spawn"),
         "rename@journal.snapshots": Point(1, "rotate"),
@@ -164,7 +164,7 @@ POINTS: Final[dict[str, dict[str, Point]]] = {
         "unlink@keeper.confined": Point(1, "spawn"),
         "unlink@keeper.pod_start": Point(1, "spawn"),
         "write@journal.snapshots": Point(1, "rotate"),
-        "write@journal.store": Point(24),
+        "write@journal.open_segment": Point(24),
         "write@keeper.confined": Point(1, "spawn"),
         "write@pod.actor": Point(2, "always", ENDS),
     },
@@ -176,7 +176,8 @@ LEFT_ALONE: Final[dict[tuple[str, str], str]] = {
         ("launcher", f"{call}@{module}"): "the launcher's rehearsal, before it has any client"
         for call, module in (
             ("create", "journal.opening"), ("create", "journal.store"),
-            ("ftruncate", "journal.store"), ("write", "journal.store"),
+            ("write", "journal.store"), ("ftruncate", "journal.store"),
+            ("write", "journal.open_segment"), ("ftruncate", "journal.open_segment"),
             ("mkdir", "pod.rehearsal"), ("rmdir", "pod.rehearsal"), ("unlink", "pod.rehearsal"),
             ("send", "pod.rehearsal"), ("send", "rpc.stream"),
         )
@@ -193,6 +194,11 @@ LEFT_ALONE: Final[dict[tuple[str, str], str]] = {
     ("keeper", "rmdir@keeper.spare"): "as above: its directory, once the pod is there",
     ("keeper", "unlink@keeper.spare"): "as above",
     ("launcher", "unlink@keeper.spare"): "as above",
+    **{
+        (kind, f"{call}@journal.store"): "the lock's number, which a message names and nothing else"
+        for kind in ("supervisor", "pod")
+        for call in ("write", "ftruncate")
+    },
     ("supervisor", "send@supervisor.daemon"): "trio waking its own loop",
     ("pod", "send@agents.held"): "one byte to a thread of its own",
     ("pod", "create@keeper.main"): "its `stderr.log`; refused, it has none",

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeAlias, TypeVar
 from pods.folds import Fold
 from pods.journal.events import encode_parts
 from pods.journal.files import FileOperations, SystemFiles
-from pods.journal.filling import BLOCK_BYTES, SPACES
 from pods.journal.fold import PodFold
+from pods.journal.open_segment import OpenSegment
 from pods.journal.opening import open_segments
 from pods.journal.retention import KEEP_ALL, Retention
-from pods.journal.segments import LOCK_NAME, Files, failed, sync_directory
+from pods.journal.segments import LOCK_NAME, Files, failed
 from pods_protocol.errors import PodRunning, StorageFailed
 from pods_protocol.events import Event, checked_event
 
@@ -78,19 +78,10 @@ class JournalWriter(Generic[F]):
         self.on_append: list[OnAppend] = []
         self._clock = clock
         self._files = files
-        self._write = files.write
         self._retention = retention
         self._snapshot_bytes = snapshot_bytes
         self._lock = lock
-        self._descriptor = -1
-        self._path = ""
-        self._size = 0
-        """Where the next line belongs."""
-        self._filled = 0
-        """Where the file ends: from `_size` on there are spaces (`filling`)."""
-        self._dirty = False
-        """After `_size` there may be other things: a write failed and so did undoing it."""
-        self._unsynced_directory = False
+        self._segment = OpenSegment(f"{directory}/", -1, files, named=True)  # until it is loaded
         self._notes_to_self: list[Item] = []
         self._untold: list[tuple[list[Event], list[bytes]]] = []
         self._listed = Files([], [])
@@ -170,11 +161,14 @@ class JournalWriter(Generic[F]):
         opened = open_segments(self.directory, self.fold, self._files)
         segment = opened.files.segments[-1]
         self._listed = opened.files
-        self._descriptor = opened.descriptor
-        self._path = segment.path
-        self._size = opened.size
-        self._filled = opened.filled
-        self._unsynced_directory = opened.created
+        self._segment = OpenSegment(
+            segment.path,
+            opened.descriptor,
+            self._files,
+            size=opened.size,
+            filled=opened.filled,
+            named=not opened.created,
+        )
         self.last_seq = opened.last_seq
         self.last_time = opened.last_time
         self._upkeep_at = min(
@@ -190,10 +184,7 @@ class JournalWriter(Generic[F]):
         self._notes_to_self.append(("warning", {"code": code, "message": message}, None))
 
     def _cut_torn_tail(self, torn: int) -> None:
-        try:
-            self._cut()
-        except OSError as error:
-            raise failed("repair", self._path, error) from error
+        self._segment.cut()
         self._note(
             "torn_tail",
             f"the journal's last line was cut short by a crash: {torn} bytes after event "
@@ -210,21 +201,21 @@ class JournalWriter(Generic[F]):
         What the disk refuses is no reason not to append: the journal goes on in the old file, and
         it is tried again after some more of it.
         """
+        segment = self._segment
         try:
             keeper = self._get_keeper()
-            if self._size < self._retention.segment_bytes:
+            if segment.size < self._retention.segment_bytes:
                 size = keeper.take_snapshot(self.last_seq, self.last_time)
             else:
-                self._cut()  # no reader finds anything behind the last line of an old file
-                made, size = keeper.rotate(self._descriptor, self.last_seq, self.last_time)
-                old = self._descriptor
-                self._descriptor, self._path = made.descriptor, made.path
-                self._size = self._filled = 0
-                self._unsynced_directory = not made.synced
-                self._files.close(old)  # last: where it fails the number is free all the same
+                segment.cut()  # no reader finds anything behind the last line of an old file
+                made, size = keeper.rotate(segment.descriptor, self.last_seq, self.last_time)
+                self._segment = OpenSegment(
+                    made.path, made.descriptor, self._files, named=made.synced
+                )
+                segment.close()  # last: where it fails the number is free all the same
         except Exception as error:
             # A bug in a shortcut for later must not end a pod either.
-            self._upkeep_at = self._size + UPKEEP_RETRY_BYTES
+            self._upkeep_at = self._segment.size + UPKEEP_RETRY_BYTES
             if not self._upkeep_failed:
                 self._note(
                     "journal_upkeep",
@@ -234,9 +225,13 @@ class JournalWriter(Generic[F]):
             self._upkeep_failed = True
         else:
             self._upkeep_at = min(
-                self._retention.segment_bytes, self._size + max(self._snapshot_bytes, size)
+                self._retention.segment_bytes, self._segment.size + max(self._snapshot_bytes, size)
             )
             self._upkeep_failed = False
+
+    def _upkeep_is_due(self) -> bool:
+        segment = self._segment
+        return segment.size >= self._upkeep_at and not segment.dirty
 
     def _get_keeper(self) -> Keeper:
         if self._keeper is None:
@@ -291,7 +286,7 @@ class JournalWriter(Generic[F]):
         if tell:
             if self._untold:
                 self.tell()
-            if self._size >= self._upkeep_at and items and not self._dirty:
+            if items and self._upkeep_is_due():
                 self._look_after()
         noted = len(self._notes_to_self)
         if noted:
@@ -306,7 +301,7 @@ class JournalWriter(Generic[F]):
             lines.append(encode_parts(seq, now, turn, kind, data))
             events.append(checked_event(seq, now, turn, kind, data))
         if events:
-            self._append_bytes(
+            self._segment.append(
                 lines[0] + b"\n" if len(lines) == 1 else b"\n".join((*lines, b"")), durable
             )
             self.last_seq = seq
@@ -326,7 +321,7 @@ class JournalWriter(Generic[F]):
         untold, self._untold = self._untold, []
         for events, lines in untold:
             self._tell_of(events, lines)
-        if untold and self._size >= self._upkeep_at and not self._dirty:
+        if untold and self._upkeep_is_due():
             self._look_after()
 
     def _tell_of(self, events: list[Event], lines: list[bytes]) -> None:
@@ -336,82 +331,20 @@ class JournalWriter(Generic[F]):
         for callback in self.on_append:
             callback(events, lines)
 
-    def _append_bytes(self, data: bytes, durable: bool) -> None:
-        if self._dirty or self._descriptor < 0:
-            self._mend()
-        start = self._size
-        end = filled = start + len(data)
-        if end > self._filled:
-            room = -end % BLOCK_BYTES
-            data += SPACES[:room]
-            filled += room
-        else:
-            filled = self._filled
-        try:
-            written = self._write(self._descriptor, data, start)
-            while written < len(data):
-                # The system took a part: the rest fits, or says why not.
-                written += self._write(self._descriptor, data[written:], start + written)
-            if durable:
-                self._sync()
-        except OSError as error:
-            self._dirty = True
-            with contextlib.suppress(StorageFailed):  # the next append tries again
-                self._mend()
-            raise failed("write", self._path, error) from error
-        self._size = end
-        self._filled = filled
-
-    def _mend(self) -> None:
-        """Cut what a failed write left, so that the next line begins where one may."""
-        if self._descriptor < 0:
-            raise StorageFailed(
-                f"cannot write the journal in {self.directory}: it is closed; open it again",
-                path=self.directory,
-                errno=errno.EBADF,
-            )
-        try:
-            self._cut()
-        except OSError as error:
-            raise failed("repair", self._path, error) from error
-        self._dirty = False
-
-    def _cut(self) -> None:
-        """Have the file end with its last line."""
-        self._files.truncate(self._descriptor, self._size)
-        self._filled = self._size
-
     def sync(self) -> None:
         """Wait until the disk has everything that was appended.
 
         Raises:
             StorageFailed: it refuses.
         """
-        if self._descriptor < 0:
-            return
-        try:
-            self._sync()
-        except OSError as error:
-            raise failed("sync", self._path, error) from error
-
-    def _sync(self) -> None:
-        self._files.sync(self._descriptor)
-        if self._unsynced_directory:
-            # Once: the name of a new file is the directory's content, not its own.
-            sync_directory(self.directory, self._files)
-            self._unsynced_directory = False
+        self._segment.sync()
 
     def close(self) -> None:
         """Close the file, which then ends with its last line, and let go of the lock; idempotent.
 
         Nothing is synced.
         """
-        if self._descriptor >= 0:
-            if self._filled > self._size or self._dirty:
-                with contextlib.suppress(OSError):  # whoever opens it next knows what is no line
-                    self._cut()
-            self._files.close(self._descriptor)
-            self._descriptor = -1
+        self._segment.close()
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1

@@ -229,7 +229,7 @@ def test_a_crash_between_any_two_steps_of_a_rotation_loses_nothing(tmp_path: Pat
     with open_small(live, file_operations=files) as journal:
         begin_turn(journal)
         write(journal, 60)
-        while journal._size < MIN_SEGMENT_BYTES:  # pyright: ignore[reportPrivateUsage]  # the next append rotates
+        while journal._segment.size < MIN_SEGMENT_BYTES:  # pyright: ignore[reportPrivateUsage]  # the next append rotates
             write(journal, 1)
         before, reached = what_was_said(journal), journal.last_seq
         files.watching = True
@@ -261,7 +261,7 @@ def test_a_rotation_that_the_disk_refuses_is_put_off_and_healed(
         journal.on_append.append(note)
         begin_turn(journal)
         write(journal, 60)
-        while journal._size < MIN_SEGMENT_BYTES:  # pyright: ignore[reportPrivateUsage]  # the next append rotates
+        while journal._segment.size < MIN_SEGMENT_BYTES:  # pyright: ignore[reportPrivateUsage]  # the next append rotates
             write(journal, 1)
         first = names(tmp_path, "jsonl")[-1]
         if broken == "room":
