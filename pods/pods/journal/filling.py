@@ -6,8 +6,7 @@ spaces, and what comes next is written over those: of ten usual appends nine lea
 is, and their sync takes two thirds of the time. Readers need to know nothing of it: what has no
 newline yet is no line. The end of a file that its writer has closed is the end of its last line.
 
-Owns the size of that room and telling it from a torn line. Called by `open_segment` and
-`opening`.
+Owns the size of that room and telling it from a torn line. Called by `open_segment` and `opening`.
 """
 
 from __future__ import annotations
