@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +25,7 @@ import trio
 
 from pods.agents.turn import Turn
 from pods.client import aio
+from pods.client.pod_handle import Pod
 from pods.journal.files import SystemFiles
 from pods.journal.store import Item, JournalWriter
 from pods.paths import SupervisorPlaces, places_from
@@ -324,6 +325,12 @@ async def client_of(environ: dict[str, str], name: str = "test") -> AsyncGenerat
     assert token is not None
     async with aio.connect_socket(places.socket, token) as client:
         yield client
+
+
+def acting_as(path: str, pod: Pod) -> AbstractAsyncContextManager[aio.PodsClient]:
+    """A client with the authority of a pod that was just spawned."""
+    assert pod.spawned is not None
+    return aio.connect_socket(path, pod.spawned.token)
 
 
 async def wait_process_ended(process: subprocess.Popen[bytes]) -> int:

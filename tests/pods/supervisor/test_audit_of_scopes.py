@@ -17,7 +17,7 @@ from pods.supervisor.core import Supervisor
 from pods_protocol.errors import AgentError, ScopeConflict, ScopeNotDelegable
 from pods_protocol.values import RestartPolicy
 from scope_support import lease, me
-from supervisor_support import WAIT_SECONDS, supervisor_and_client
+from supervisor_support import WAIT_SECONDS, acting_as, supervisor_and_client
 
 
 def told_of(supervisor: Supervisor, pod: str) -> list[tuple[str, str, list[str]]]:
@@ -55,8 +55,7 @@ async def test_a_childs_scope_is_lent_at_each_of_its_lives_and_comes_back_from_e
     async with supervisor_and_client(pods_environ) as (supervisor, client):
         with trio.fail_after(WAIT_SECONDS):
             lead = await client.spawn("lead", write=[work], agent="echo")
-            assert lead.spawned is not None
-            async with aio.connect_socket(supervisor.places.socket, lead.spawned.token) as own:
+            async with acting_as(supervisor.places.socket, lead) as own:
                 again = RestartPolicy(when="on-failure", limit=5)
                 await own.spawn("child", write=[part], agent="echo", restart=again)
                 pid = (await client.inspect("child")).pod.pid

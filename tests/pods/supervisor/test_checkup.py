@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trio
 from attrs import evolve
 
-from leftover_support import places_in, plant_row, sleeper
+from leftover_support import plant_row, sleeper
 from pods.journal.reader import iterate
 from pods.journal.retention import Retention
 from pods.journal.store import Journal, JournalWriter
@@ -27,15 +26,6 @@ from supervisor_support import WAIT_SECONDS, places_of, supervisor_and_client
 
 POD = "0123456789ab"
 OTHER = "ba9876543210"
-
-
-@pytest.fixture
-def places(pods_environ: dict[str, str]) -> Iterator[Places]:
-    mask = os.umask(0o077)  # what a test makes is as we make it
-    try:
-        yield places_in(pods_environ)
-    finally:
-        os.umask(mask)
 
 
 def look(

@@ -23,6 +23,7 @@ from scope_support import lease, lend, me
 from supervisor_support import (
     NOTHING,
     WAIT_SECONDS,
+    acting_as,
     each_once,
     left_in,
     refuse_events,
@@ -132,8 +133,7 @@ async def test_a_pod_may_look_and_not_mend(pods_environ: dict[str, str]) -> None
     async with supervisor_and_client(pods_environ) as (supervisor, client):
         with trio.fail_after(WAIT_SECONDS):
             pod = await client.spawn("curious")
-            assert pod.spawned is not None
-            async with aio.connect_socket(supervisor.places.socket, pod.spawned.token) as curious:
+            async with acting_as(supervisor.places.socket, pod) as curious:
                 assert (await curious.doctor()).problems == ()
                 with pytest.raises(NotAuthorized, match="for a pod"):
                     await curious.doctor(fix=True)

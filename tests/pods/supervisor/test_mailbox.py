@@ -8,12 +8,12 @@ import signal
 import pytest
 import trio
 
-from pods.client import aio
 from pods_protocol.errors import InvalidParams, PodEnded, Undelivered, UnknownMessage
 from supervisor_support import (
     BUSY,
     NOTHING,
     WAIT_SECONDS,
+    acting_as,
     client_of,
     daemon,
     left_in,
@@ -107,8 +107,7 @@ async def test_a_parent_pod_is_told_which_messages_its_child_never_took_up(
     async with supervisor_and_client(pods_environ) as (supervisor, client):
         with trio.fail_after(WAIT_SECONDS):
             boss = await client.spawn("boss", agent="echo")
-            assert boss.spawned is not None
-            async with aio.connect_socket(supervisor.places.socket, boss.spawned.token) as as_boss:
+            async with acting_as(supervisor.places.socket, boss) as as_boss:
                 kid = await as_boss.spawn("kid", prompt=BUSY)
                 await wait_text(as_boss, "kid", "up")
                 await kid.send("first", if_busy="queue", message_id="a")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 
 import pytest
 from attrs import evolve
 
-from leftover_support import places_in, plant_row
+from leftover_support import plant_row
 from pods.journal.store import Journal
 from pods.paths import Places
 from pods.records.events import POD_CRASHED
@@ -21,15 +20,6 @@ from pods_protocol.values import ExitRecord
 from scope_support import me
 
 POD = "0123456789ab"
-
-
-@pytest.fixture
-def places(pods_environ: dict[str, str]) -> Iterator[Places]:
-    mask = os.umask(0o077)  # what a test makes is as we make it
-    try:
-        yield places_in(pods_environ)
-    finally:
-        os.umask(mask)
 
 
 @pytest.mark.parametrize(

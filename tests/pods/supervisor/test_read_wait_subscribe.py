@@ -28,7 +28,7 @@ from pods_protocol.supervisor_messages import (
     SubscribeLifecycle,
     WaitPods,
 )
-from supervisor_support import BUSY, WAIT_SECONDS, supervisor_and_client, wait_text
+from supervisor_support import BUSY, WAIT_SECONDS, acting_as, supervisor_and_client, wait_text
 
 
 async def test_a_wait_sees_what_came_before_it(pods_environ: dict[str, str]) -> None:
@@ -153,8 +153,7 @@ async def test_a_stranger_is_refused_and_a_pod_sees_its_own_subtree_alone(
                         raise AssertionError
             first = await client.spawn("first")
             await client.spawn("second")
-            assert first.spawned is not None
-            async with aio.connect_socket(path, first.spawned.token) as as_first:
+            async with acting_as(path, first) as as_first:
                 assert (await as_first.list()).pods == ()
                 for name in ("first", "second"):
                     with pytest.raises(UnknownPod):
@@ -167,6 +166,7 @@ async def test_a_stranger_is_refused_and_a_pod_sees_its_own_subtree_alone(
                 await client.stop("first")
                 with pytest.raises((NotAuthorized, NotConnected)):
                     await as_first.list()
+            assert first.spawned is not None
             with pytest.raises(NotAuthorized):
                 async with open_rpc(path, SUPERVISOR_API, token=first.spawned.token):
                     raise AssertionError

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -24,6 +22,7 @@ from supervisor_support import (
     BUSY,
     NOTHING,
     WAIT_SECONDS,
+    acting_as,
     client_of,
     daemon,
     left_in,
@@ -37,14 +36,6 @@ from supervisor_support import (
 AT_ONCE_SECONDS = LAST_RECONNECT_SECONDS - 1
 """It takes less than a second, on a machine that does nothing else. What wakes nobody
 is found when the supervisor looks at the pod again."""
-
-
-@asynccontextmanager
-async def acting_as(path: str, pod: Pod) -> AsyncGenerator[aio.PodsClient]:
-    """A client with the authority of a pod that was just spawned."""
-    assert pod.spawned is not None
-    async with aio.connect_socket(path, pod.spawned.token) as client:
-        yield client
 
 
 async def told(client: aio.PodsClient, parent: str, last: tuple[str, str]) -> list[tuple[str, str]]:

@@ -25,6 +25,7 @@ from supervisor_support import (
     BUSY,
     NOTHING,
     WAIT_SECONDS,
+    acting_as,
     client_of,
     daemon,
     left_in,
@@ -202,13 +203,11 @@ async def test_pods_whose_leases_lapsed_while_no_supervisor_was_there_get_them_b
                 boss = await client.spawn(
                     "boss", agent="echo", write=[work], deny=[f"{work}/secret"], restart=again
                 )
-                assert boss.spawned is not None
-                async with aio.connect_socket(places.socket, boss.spawned.token) as as_boss:
+                async with acting_as(places.socket, boss) as as_boss:
                     kid = await as_boss.spawn(
                         "kid", agent="echo", write=[f"{work}/kid"], restart=again
                     )
-                assert kid.spawned is not None
-                async with aio.connect_socket(places.socket, kid.spawned.token) as as_kid:
+                async with acting_as(places.socket, kid) as as_kid:
                     await as_kid.spawn("grandkid", agent="echo", write=[f"{work}/kid/grandkid"])
                 ids = {one.name: one.id for one in (await client.list()).pods}
                 pids = [await pid_of(client, name) for name in ("boss", "kid")]

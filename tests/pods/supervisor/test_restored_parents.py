@@ -14,6 +14,7 @@ from pods_protocol.supervisor_messages import ConnectPod
 from supervisor_support import (
     NOTHING,
     WAIT_SECONDS,
+    acting_as,
     client_of,
     daemon,
     left_in,
@@ -78,8 +79,7 @@ async def test_a_restored_parent_is_not_told_what_its_own_parent_was(
         async with client_of(pods_environ) as client:
             with trio.fail_after(WAIT_SECONDS):
                 top = await client.spawn("top", agent="echo")
-                assert top.spawned is not None
-                async with aio.connect_socket(path, top.spawned.token) as as_top:
+                async with acting_as(path, top) as as_top:
                     boss = await as_top.spawn("boss", agent="echo")
                 await end_untold(client, path, boss)
                 assert "kid" in await ends_told(client, "top", "kid")

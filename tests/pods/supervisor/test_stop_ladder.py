@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any
 
@@ -26,6 +25,7 @@ from supervisor_support import (
     BUSY,
     NOTHING,
     WAIT_SECONDS,
+    acting_as,
     left_in,
     spawn_trouble,
     supervisor_and_client,
@@ -212,9 +212,9 @@ async def test_children_go_with_their_parent_or_pass_to_its_parent(
     async with supervisor_and_client(pods_environ) as (supervisor, client):
         with trio.fail_after(WAIT_SECONDS):
             top = await client.spawn("top")
-            async with _as(supervisor.places.socket, top) as parent:
+            async with acting_as(supervisor.places.socket, top) as parent:
                 middle = await parent.spawn("middle")
-                async with _as(supervisor.places.socket, middle) as child:
+                async with acting_as(supervisor.places.socket, middle) as child:
                     await child.spawn("leaf")
                     await child.spawn("kept", on_parent_exit="keep")
                 names = [row.name for row in (await parent.list()).pods]
@@ -237,8 +237,3 @@ async def test_children_go_with_their_parent_or_pass_to_its_parent(
 def _row(pod: aio.Pod) -> PodInfo:
     assert pod.spawned is not None
     return pod.spawned.pod
-
-
-def _as(path: str, pod: aio.Pod) -> AbstractAsyncContextManager[aio.PodsClient]:
-    assert pod.spawned is not None
-    return aio.connect_socket(path, pod.spawned.token)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import pytest
 import trio
 from attrs import evolve
 
-from leftover_support import places_in, plant_row
+from leftover_support import plant_row
 from pods.client import aio
 from pods.paths import Places
 from pods.scope.identity import identify, is_alive
@@ -45,15 +45,6 @@ from supervisor_support import (
 
 POD = "0123456789ab"
 LEAVE = "setsid sleep 1000 > /dev/null 2>&1 & echo $!"
-
-
-@pytest.fixture
-def places(pods_environ: dict[str, str]) -> Iterator[Places]:
-    mask = os.umask(0o077)  # what a test makes is as we make it
-    try:
-        yield places_in(pods_environ)
-    finally:
-        os.umask(mask)
 
 
 @contextmanager
