@@ -27,9 +27,10 @@ nothing in them answers `truncated` with a cursor that goes on, in some twenty m
 of holding up whoever waits for the same thread."""
 
 LOOKS: Final = 2
-"""At the last lines, before they are called damaged. A writer puts lines where spaces were, and
-what it stores need not reach another processor in order: for some nanoseconds they may end before
-all of them is there. By the second look it is. (What readers get is read anew after this one.)"""
+"""At the last lines, before they are called damaged. Lines are written where spaces were, and a
+writer may overtake a reader in the middle of its copy, which then has the end of a line and spaces
+for its beginning. How far there are whole lines is found by this look, and what readers get is read
+after it, when these are there."""
 
 
 @frozen(kw_only=True)
