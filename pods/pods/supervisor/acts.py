@@ -46,7 +46,7 @@ from pods.supervisor.core import Supervisor
 from pods.supervisor.freeze import freeze, thaw
 from pods.supervisor.kill import kill_tree
 from pods.supervisor.lending import tell_lent
-from pods.supervisor.removal import remove_tree
+from pods.supervisor.removal import close_journal, remove_tree
 from pods.supervisor.stop import stop_in_background
 from pods_protocol.errors import PodsError, StorageFailed
 from pods_protocol.pod_messages import RunResult
@@ -129,6 +129,8 @@ async def perform(supervisor: Supervisor, pod_id: str, trigger: Trigger, facts: 
                 await _remove(supervisor, record, trigger, supervisor.places.pod_runtime(pod_id))
             case Command.REMOVE_STATE:
                 state = supervisor.places.places.pod_state(pod_id)
+                if trigger is Trigger.REMOVE_ASKED:
+                    close_journal(state)
                 await _remove(supervisor, record, trigger, state)
             case Command.SETTLE_CHILDREN:
                 settle_children(supervisor, record)

@@ -6,12 +6,14 @@ Owns that and nothing of which directory, or when. Called by `acts` and `leftove
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from contextlib import suppress
 from typing import Final
 
 import trio
 
+from pods.paths import JOURNAL_NAME
 from pods_protocol.errors import StorageFailed
 
 MAX_ENTRIES_INLINE: Final = 16
@@ -32,13 +34,37 @@ async def remove_tree(path: str) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        stuck = error.filename or path
-        raise StorageFailed(
-            f"cannot remove {path}: {stuck}: {error.strerror or error}; see what holds it, remove "
-            "it by hand, then try again",
-            path=path,
-            errno=error.errno,
-        ) from error
+        raise _failed(path, error) from error
+
+
+def close_journal(state: str) -> None:
+    """Give a pod's journal another name, before the pod is removed.
+
+    A removal can fail in the middle, or be cut off; what is left of the journal then must never be
+    taken for the whole of it, or for that of a pod which has done nothing yet.
+
+    Raises:
+        StorageFailed: the system refuses; nothing was removed.
+    """
+    journal = f"{state}/{JOURNAL_NAME}"
+    with suppress(OSError):
+        os.chmod(state, 0o700)  # a pod may have closed it
+    try:
+        os.rename(journal, f"{journal}.removed-{secrets.token_hex(4)}")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _failed(state, error) from error
+
+
+def _failed(path: str, error: OSError) -> StorageFailed:
+    stuck = error.filename or path
+    return StorageFailed(
+        f"cannot remove {path}: {stuck}: {error.strerror or error}; see what holds it, remove "
+        "it by hand, then try again",
+        path=path,
+        errno=error.errno,
+    )
 
 
 def _remove(path: str) -> None:

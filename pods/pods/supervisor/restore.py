@@ -31,6 +31,7 @@ from pods.supervisor.plan import (
     check_prompt,
     is_being_replaced,
 )
+from pods.supervisor.probes import holds_events
 from pods.supervisor.relay import TOLD_SECONDS
 from pods.supervisor.restart import record_running
 from pods.supervisor.spawn import ROLLBACK_SECONDS, answer
@@ -149,6 +150,7 @@ def _check(
             path="env",
             missing=missing,
         )
+    _check_journal(supervisor, record)
     check_prompt(request.prompt)
     check_directory(record.cwd, None)
     parent_id = _living_parent(supervisor, record)
@@ -160,6 +162,20 @@ def _check(
         check_share(record.name, record.limits, had, parent.name, parent.limits, used)
     check_descriptors(supervisor, record.name, verb="restore")
     return record
+
+
+def _check_journal(supervisor: Supervisor, record: PodRecord) -> None:
+    """Refuse a pod without its history: it would begin on an empty journal, as if newly spawned."""
+    journal = supervisor.journal_of(record.id)
+    if holds_events(journal):
+        return
+    raise StartFailed(
+        f"cannot restore pod {record.name}: its journal {journal} is not there any more: a removal "
+        f"of it was begun and did not get to its end, or somebody took it away; `pods rm "
+        f"{record.name}` removes the rest, then spawn it anew",
+        step="journal",
+        detail="the journal is gone",
+    )
 
 
 async def _told_above(supervisor: Supervisor, record: PodRecord) -> bool:
