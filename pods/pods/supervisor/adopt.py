@@ -166,8 +166,10 @@ async def _judge(
             await live.catch_up()
         if live.fold.ended in SETTLED:
             # A start may have been under way; its pod was told to end, and may not have yet.
-            ended = await end_attempt(supervisor, live, record)
-            await bury(supervisor, live, Facts(exit_record=ended, why=live.fold.end_message))
+            over = trio.Event()
+            supervisor.nursery.start_soon(_end_settled, supervisor, live, record, over)
+            with trio.move_on_after(GUARDIAN_SECONDS):
+                await over.wait()
             return
         supervisor.nursery.start_soon(watch, supervisor, live)
         return
@@ -195,6 +197,19 @@ async def _judge(
         supervisor.nursery.start_soon(_keep_paused, supervisor, live)
     if record.life is Life.STOPPING:
         ask_stop(supervisor, live, "now", DEFAULT_GRACE_SECONDS)
+
+
+async def _end_settled(
+    supervisor: Supervisor, live: LivePod, record: PodRecord, over: trio.Event
+) -> None:
+    """End what is left of a pod that is not to be started again, however long that takes."""
+    try:
+        ended = await end_attempt(supervisor, live, record)
+        await bury(supervisor, live, Facts(exit_record=ended, why=live.fold.end_message))
+    except Exception:
+        supervisor.log(f"cannot bury pod {record.name}:\n{traceback.format_exc()}")
+    finally:
+        over.set()
 
 
 async def _find_half_started(supervisor: Supervisor, live: LivePod, lease: Lease | None) -> None:

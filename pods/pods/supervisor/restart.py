@@ -21,6 +21,8 @@ from pods.lifecycle import Life, Trigger
 from pods.paths import ENVIRONMENT_NAME
 from pods.records.record import PodRecord
 from pods.restarts import LONGEST_PAUSE_SECONDS, Again, NoMore, after_crash
+from pods.scope.leases import LEASE_PENDING_SECONDS
+from pods.scope.table import Table
 from pods.supervisor import audited
 from pods.supervisor.acts import LOST, Facts, describe_exit, perform
 from pods.supervisor.bring_up import Start, bring_up, take_lease
@@ -42,6 +44,10 @@ from pods_protocol.values import ExitRecord
 STORAGE_RETRY_SECONDS: Final = 0.5
 """Between attempts to write down that a pod crashed, to a disk that refuses: unwritten, the next
 supervisor would not know how many restarts there have been."""
+
+GONE_RETRY_SECONDS: Final = 20.0
+"""Between attempts to end what does not go: each takes ten seconds more, and with both a pending
+lease is put off twice in its time."""
 
 
 async def came_down(
@@ -193,12 +199,46 @@ async def _clear(supervisor: Supervisor, live: LivePod, record: PodRecord) -> No
 
 
 async def end_attempt(supervisor: Supervisor, live: LivePod, record: PodRecord) -> ExitRecord:
-    """End what there is of a start that failed or was stopped."""
-    with trio.CancelScope(shield=True):
+    """End what there is of a start that failed or was stopped; returns once nothing is left.
+
+    However long that takes: who calls has a lease to give back.
+    """
+    try:
+        with trio.CancelScope(shield=True):
+            await kill_tree(supervisor, live, record)
+    except PodsError as error:
+        supervisor.log(f"{error.message}; until then the pod keeps its scope")
+        # Not shielded: where this supervisor ends, the next one goes on with it.
+        await _outlast(supervisor, live, record)
+    return read_record(live.directory) or record.exit or LOST
+
+
+async def _outlast(supervisor: Supervisor, live: LivePod, record: PodRecord) -> None:
+    """Kill what does not go until it is gone, and keep the lease from lapsing meanwhile."""
+    while True:
+        await _keep_pending(supervisor, live)
+        with trio.move_on_after(GONE_RETRY_SECONDS):
+            if live.keeper is None:
+                await trio.sleep_forever()
+            await live.keeper.closed.wait()  # it ends once nothing of the pod is left
         try:
             await kill_tree(supervisor, live, record)
-        except PodsError as error:
-            supervisor.log(error.message)
-            if live.keeper is not None:
-                await live.keeper.closed.wait()  # it ends once nothing of the pod is left
-    return read_record(live.directory) or record.exit or LOST
+        except PodsError:
+            continue
+        return
+
+
+async def _keep_pending(supervisor: Supervisor, live: LivePod) -> None:
+    """Put off the deadline of a lease that nobody has adopted."""
+    deadline = supervisor.options.clock() + LEASE_PENDING_SECONDS
+
+    def keep(table: Table) -> tuple[Table, None]:
+        lease = table.leases.get(live.id)
+        if lease is None or not lease.is_pending:
+            return table, None
+        return table.retake(evolve(lease, pending_deadline=deadline)), None
+
+    try:
+        await supervisor.registry_worker.submit(keep)
+    except PodsError as error:
+        supervisor.log(f"cannot keep the scope of pod {live.name}: {error.message}")
