@@ -71,8 +71,10 @@ def probe(
         launcher = os.getpid()
         pid = os.fork()
         if pid == 0:
-            _be_child(
-                writer, lambda: _try(grant, environ, switches, python, forbidden, launcher, doors)
+            be_child(
+                writer,
+                launcher,
+                lambda: _try(grant, environ, switches, python, forbidden, launcher, doors),
             )
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -96,12 +98,22 @@ def probe(
     return from_json(Enforcement, answer["held"])
 
 
-def _be_child(writer: int, act: Callable[[], object]) -> None:
+def be_child(writer: int, launcher: int, act: Callable[[], object]) -> None:
+    """Be the child of a trial: answer what it found, and end.
+
+    Args:
+        writer: where the launcher reads.
+        launcher: its pid.
+        act: the trial.
+    """
     try:
         signal.set_wakeup_fd(-1)
         os.write(writer, orjson.dumps(act()))
+    except BrokenPipeError:
+        pass  # the launcher was killed, or has given this up
     except BaseException:
-        traceback.print_exc()
+        if os.getppid() == launcher:  # else it was killed, and what it is needed for fails
+            traceback.print_exc()
     finally:
         os._exit(0)
 

@@ -265,12 +265,22 @@ class LauncherLink:
     ) -> Enforcement:
         """What the kernel would hold a pod with this grant to, tried in a child.
 
+        A launcher that dies meanwhile is followed by the next one, once: a trial leaves nothing.
+
         Raises:
-            StartFailed: such a pod could not start.
+            StartFailed: such a pod could not start, or no launcher lives for as long as it takes.
         """
-        rpc = await self.ensure()
         request = ProbeEnforcement(grant=grant, python=python, doors=doors)
-        return (await rpc.request(request, timeout_seconds=REQUEST_SECONDS)).enforcement
+        for _ in range(2):
+            rpc = await self.ensure()
+            with suppress(NotConnected):
+                return (await rpc.request(request, timeout_seconds=REQUEST_SECONDS)).enforcement
+        raise StartFailed(
+            "cannot try what the kernel holds a pod to: the launcher was killed at it, twice; ask "
+            "again, and look into the supervisor's log",
+            step="probe",
+            detail="the launcher was killed",
+        )
 
     async def keepers(self) -> dict[str, int]:
         """Keepers of pods that are not surely gone: pod id -> pid; behind launches asked before."""
