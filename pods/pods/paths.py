@@ -36,6 +36,9 @@ GUARD_NAME: Final = "guard.json"
 """In a pod's runtime directory: the process that ends its tree where its keeper is killed, while
 there is one."""
 
+POLLED_NAME: Final = "limits.polled"
+"""In a pod's runtime directory, empty: its keeper cannot listen to the pod's cgroup, and counts."""
+
 LENT_NAME: Final = "lent.json"
 """In a pod's state directory: what it has lent to its children, while that is something."""
 

@@ -21,7 +21,7 @@ from pods.keeper.domain import DomainBroken, SignalDomain, forget_shared, shared
 from pods.keeper.guard import fork_guard
 from pods.keeper.last_word import end_without_pod, leave_record, unlink_sockets
 from pods.keeper.pod_start import end_process, enter_pod
-from pods.keeper.record import record_from
+from pods.keeper.record import note_polled, record_from
 from pods.keeper.rpc_loop import RpcLoop
 from pods.keeper.system import (
     LOOP_IGNORES,
@@ -168,9 +168,12 @@ def _say(text: str) -> None:
 def _watch_limits(spec: PodSpec, told: socket.socket, pod: int) -> LimitWatch:
     from pods.keeper.limit_watch import LimitWatch  # the launcher's image has it
 
-    return LimitWatch(
+    watch = LimitWatch(
         spec.limits, wall_until=spec.wall_until, told=told, pod=pod, say=_say, cgroup=spec.cgroup
     )
+    if spec.cgroup and watch.group is None:
+        note_polled(spec.runtime_directory)
+    return watch
 
 
 class Keeper:

@@ -1,20 +1,21 @@
-"""What a keeper leaves on disk for the supervisor: how its pod ended, and who guards it.
+"""What a keeper leaves on disk for the supervisor: how its pod ended, who guards it, what it polls.
 
 Owns `exit.json` in the pod's state directory, written once, when the tree is proven empty, how a
-wait status becomes it, and `guard.json` in the pod's runtime directory. Imports little: the
-supervisor reads both.
+wait status becomes it; in the pod's runtime directory `guard.json`, and the word that limits are
+polled. Imports little: the supervisor reads all of it.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from typing import Final
 
 import orjson
 
 from pods.descriptors import NO_DESCRIPTORS, no_descriptors
-from pods.paths import GUARD_NAME
+from pods.paths import GUARD_NAME, POLLED_NAME
 from pods.rpc.unix import write_private_file
 from pods_protocol.codec import from_json_lenient, to_json
 from pods_protocol.errors import PodsError
@@ -71,6 +72,18 @@ def write_guard(runtime_directory: str, guard: ProcessIdentity) -> None:
     """
     line = orjson.dumps(to_json(guard))
     write_private_file(f"{runtime_directory}/{GUARD_NAME}", line, durable=False)
+
+
+def note_polled(runtime_directory: str) -> None:
+    """Leave word that the keeper counts what its pod's cgroup was to tell; as far as it can."""
+    path = f"{runtime_directory}/{POLLED_NAME}"
+    with suppress(OSError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def is_polled(runtime_directory: str) -> bool:
+    """Whether a pod's keeper has left that word."""
+    return os.path.exists(f"{runtime_directory}/{POLLED_NAME}")
 
 
 def read_guard(runtime_directory: str) -> ProcessIdentity | None:

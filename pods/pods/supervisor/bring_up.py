@@ -20,7 +20,7 @@ from pods.keeper.main import STDERR_LOG
 from pods.keeper.record import FILE_NAME as EXIT_RECORD
 from pods.keeper.record import read_record
 from pods.lifecycle import Trigger
-from pods.paths import ENVIRONMENT_NAME, GUARD_NAME, SECRETS_NAME
+from pods.paths import ENVIRONMENT_NAME, GUARD_NAME, POLLED_NAME, SECRETS_NAME
 from pods.records.record import PodRecord
 from pods.scope.leases import LEASE_PENDING_SECONDS, Lease
 from pods.scope.table import Table
@@ -302,6 +302,7 @@ def _clear_directories(supervisor: Supervisor, live: LivePod) -> None:
         f"{live.directory}/{EXIT_RECORD}",
         f"{runtime}/{SECRETS_NAME}",
         f"{runtime}/{GUARD_NAME}",
+        f"{runtime}/{POLLED_NAME}",
         places.pod_socket(live.id),
         places.keeper_socket(live.id),
     ):

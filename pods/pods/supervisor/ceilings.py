@@ -252,23 +252,42 @@ def _in_cgroup(name: LimitName, value: float, cgroup: str) -> str:
     return ""
 
 
-def held_limits(limits: Limits, cgroup: str = "") -> tuple[HeldLimit, ...]:
+def _polled_beside(name: LimitName, value: float, cgroup: str) -> str:
+    """How a limit is kept where the keeper cannot listen to the group; empty where it need not."""
+    if name == "memory_bytes":
+        return (
+            f"polled: counted by its keeper, which cannot listen to {cgroup} (each "
+            f"{TURN_LOOK_SECONDS:g} s while a turn runs, each {LEFT_LOOK_SECONDS:g} s what a turn "
+            "left running), and ends the pod where it stays over the limit; memory of no file, of "
+            "all its processes. At memory.max, an eighth beyond, the kernel kills the largest"
+        )
+    if name == "processes":
+        return (
+            f"{_COUNTED}; it cannot listen to {cgroup}, where what forks faster is stopped by "
+            f"pids.max at {task_ceiling(int(value))} threads"
+        )
+    return ""
+
+
+def held_limits(limits: Limits, cgroup: str = "", *, polled: bool = False) -> tuple[HeldLimit, ...]:
     """Every limit that is set, and who sees to it.
 
     Args:
         limits: of the pod.
         cgroup: the group of its own that it is in; empty where there is none.
+        polled: its keeper cannot listen to that.
     """
+    grouped = _polled_beside if polled else _in_cgroup
     found: list[HeldLimit] = []
     for name in LIMIT_NAMES:
         value = getattr(limits, name)
         if value is None:
             continue
-        how = (_in_cgroup(name, value, cgroup) if cgroup else "") or _HOW[name]
+        how = (grouped(name, value, cgroup) if cgroup else "") or _HOW[name]
         if name == "memory_bytes":
             how += f"; RLIMIT_DATA keeps each process below {data_ceiling(value)} reserved bytes"
         by: Literal["kernel", "keeper", "pod"] = "keeper" if name in _KEPT else "pod"
-        if name == "open_files" or (cgroup and name == "memory_bytes"):
+        if name == "open_files" or (cgroup and name == "memory_bytes" and not polled):
             by = "kernel"
         found.append(HeldLimit(name=name, value=value, by=by, how=how))
     return tuple(found)

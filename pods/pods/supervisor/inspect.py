@@ -9,6 +9,7 @@ from attrs import evolve
 
 from pods.agents.text import shorten
 from pods.journal.mailbox import Note
+from pods.keeper.record import is_polled
 from pods.lifecycle import Life
 from pods.pod.answers import MAX_SHOWN_INPUT_BYTES
 from pods.pod.cgroup import read
@@ -44,6 +45,7 @@ async def inspect(supervisor: Supervisor, caller: Caller, request: InspectPod) -
     info = await current_info(supervisor, record, caller.reader)
     live = supervisor.pods.get(record.id)
     identity = None if live is None else live.keeper_identity
+    polled = is_polled(supervisor.places.pod_runtime(record.id))
     return InspectPodResult(
         pod=info,
         socket=supervisor.places.pod_socket(record.id),
@@ -56,7 +58,7 @@ async def inspect(supervisor: Supervisor, caller: Caller, request: InspectPod) -
         open_questions=() if live is None else live.fold.questions,
         options=record.options,
         limits=record.limits,
-        held_limits=held_limits(record.limits, _cgroup_of(live)),
+        held_limits=held_limits(record.limits, _cgroup_of(live), polled=polled),
         reason=record.reason,
         python=record.python,
         restart=record.restart,
