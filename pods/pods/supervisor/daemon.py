@@ -58,7 +58,7 @@ def run(
         print(f"{prefix}{error.message}", file=sys.stderr)  # noqa: T201 - above
         return error.EXIT_CODE
     finally:
-        head_start.give_up()
+        head_start.give_up(places)
     return ExitCode.OK
 
 

@@ -37,11 +37,22 @@ class HeadStart:
     Args:
         lock: the descriptor that holds the life lock; None where it was not taken.
         launcher: a launcher on its way; None where one answered, or nobody looked.
+        fresh: as below.
+
+    Attributes:
+        fresh: this start has made the owner's token, so nobody alive obeys it.
     """
 
-    def __init__(self, lock: int | None = None, launcher: LauncherProcess | None = None) -> None:
+    def __init__(
+        self,
+        lock: int | None = None,
+        launcher: LauncherProcess | None = None,
+        *,
+        fresh: bool = False,
+    ) -> None:
         self._lock = lock
         self._launcher = launcher
+        self.fresh = fresh
 
     @property
     def begun(self) -> bool:
@@ -58,16 +69,50 @@ class HeadStart:
         launcher, self._launcher = self._launcher, None
         return launcher
 
-    def give_up(self) -> None:
-        """End and close what nobody has taken."""
+    def token(self, places: SupervisorPlaces) -> str:
+        """The owner's token; takes note where it has to be made.
+
+        Raises:
+            OSError, StorageFailed: it cannot be written.
+        """
+        self.fresh = self.fresh or not os.path.lexists(places.owner_token)
+        return owner_token(places)
+
+    def give_up(self, places: SupervisorPlaces) -> None:
+        """End and close what nobody has taken; a start that was not even tried leaves nothing."""
+        lock = self.take_lock()
+        if lock is None:
+            self._end_launcher(places)
+        else:
+            self.undo(places)
+            os.close(lock)
+
+    def undo(self, places: SupervisorPlaces) -> None:
+        """Take back what this start has begun, where it is refused; the life lock is held.
+
+        What an earlier supervisor has left in there stays.
+        """
+        import shutil  # for a refused start alone, as below
+
+        from pods.pod.cgroup import read, remove_home
+
+        self._end_launcher(places)
+        if self.fresh:
+            home = read(places.cgroup_note)
+            if home:
+                remove_home(home)
+            shutil.rmtree(places.runtime, ignore_errors=True)
+
+    def _end_launcher(self, places: SupervisorPlaces) -> None:
         launcher = self.take_launcher()
         if launcher is not None:
+            import shutil
+
             launcher.kill()
             launcher.wait()
             os.close(launcher.ready)
-        lock = self.take_lock()
-        if lock is not None:
-            os.close(lock)
+            # It may have been in the middle of its rehearsals.
+            shutil.rmtree(f"{places.runtime}/rehearsal-{launcher.pid}", ignore_errors=True)
 
 
 def take_head_start(
@@ -83,6 +128,7 @@ def take_head_start(
     Returns:
         An empty one where another supervisor still lives, or anything is not as it should be.
     """
+    begun = HeadStart()
     try:
         prepare(places)
         lock = os.open(places.life_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -92,12 +138,13 @@ def take_head_start(
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Only now: a supervisor that ended a moment ago takes its directory along.
         ensure_private_directory(places.runtime)
-        owner_token(places)
+        begun.token(places)
         alone = not answers(places.launcher_socket)
-        return HeadStart(lock, start_launcher(places, environ, open_files) if alone else None)
+        launcher = start_launcher(places, environ, open_files) if alone else None
+        return HeadStart(lock, launcher, fresh=begun.fresh)
     except (OSError, PodsError):
         os.close(lock)
-        return HeadStart()
+        return begun
     except BaseException:
         os.close(lock)
         raise

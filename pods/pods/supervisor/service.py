@@ -13,7 +13,7 @@ import shutil
 import signal
 import socket
 from collections.abc import Callable, Generator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from inspect import isawaitable
 from typing import Any, Final, cast
@@ -36,7 +36,7 @@ from pods.supervisor.authority import Caller, authenticator, check_caller
 from pods.supervisor.core import Supervisor
 from pods.supervisor.doctor import doctor
 from pods.supervisor.guards import keep_guardians
-from pods.supervisor.head_start import HeadStart, owner_token, prepare
+from pods.supervisor.head_start import HeadStart, prepare
 from pods.supervisor.inspect import connect, inspect
 from pods.supervisor.launcher_link import LauncherLink
 from pods.supervisor.list import list_pods
@@ -145,11 +145,15 @@ async def _serve_locked(
     places = options.places
     ensure_private_directory(places.runtime)  # the one before us may have taken it along
     log = Log(places.log)
-    token = owner_token(places)
-    with (
-        _journal(options) as journal,
-        closing(Audit(places.audit, log)) as audit,
-    ):
+    begun = HeadStart() if head_start is None else head_start
+    token = begun.token(places)
+    opened = ExitStack()
+    try:
+        journal = opened.enter_context(_journal(options))
+    except BaseException:
+        begun.undo(places)
+        raise
+    with opened, closing(Audit(places.audit, log)) as audit:
         table = journal.fold
         table.forget_unjournaled()
         registry = ScopeRegistry(
@@ -163,7 +167,7 @@ async def _serve_locked(
             end_after_leases(registry, places.places, reclaimed, log)
 
         worker = RegistryWorker(registry, after=after_an_act)
-        launcher = LauncherLink(options, token, log, head_start)
+        launcher = LauncherLink(options, token, log, begun)
         async with trio.open_nursery() as base:
             await base.start(worker.run)
             await base.start(launcher.run)

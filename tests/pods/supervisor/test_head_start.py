@@ -61,11 +61,11 @@ def test_what_nobody_takes_up_is_ended_and_given_back(pods_environ: dict[str, st
     options = options_for(pods_environ, "test")
     first = begin(options)
     assert not begin(options).begun
-    first.give_up()
+    first.give_up(options.places)
     second = begin(options)
     assert second.begun
-    second.give_up()
-    second.give_up()
+    second.give_up(options.places)
+    second.give_up(options.places)
     assert left_in(pods_environ)["processes"] == []
 
 
