@@ -49,6 +49,23 @@ VERBS: Final[dict[str, str]] = {
 }
 """Verb -> one line of help. The module of a verb has its name."""
 
+OTHER_WORDS: Final[dict[str, str]] = {
+    "create": "spawn",
+    "delete": "rm",
+    "kill": "stop",
+    "list": "ls",
+    "ps": "ls",
+    "remove": "rm",
+    "show": "inspect",
+    "start": "spawn",
+}
+"""Verbs of other programs, which no likeness leads to ours."""
+
+MAX_SHOWN_CHARACTERS: Final = 40
+"""Of a word that is no verb: it may be a whole message."""
+
+_ASKS_FOR_HELP: Final = frozenset({"-h", "--help", "--version"})
+
 PASSED_ON: Final = frozenset({"demo"})
 """Verbs that read their own words."""
 
@@ -75,6 +92,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         namespace.words = list(words[at + 1 :])
         namespace.run = _module(verb).run
         return namespace
+    if verb and verb not in VERBS and not _ASKS_FOR_HELP.intersection(words[:at]):
+        build_parser(("ls",)).error(_no_such_verb(verb))
     own, extra = _split(words)
     parser = build_parser((verb,) if verb in VERBS else VERBS)
     namespace, unknown = parser.parse_known_args(_joined(own))
@@ -90,6 +109,16 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
             refuse(f"`--` means nothing to `pods {verb}`")
         namespace.argv = extra
     return namespace
+
+
+def _no_such_verb(word: str) -> str:
+    """What is wrong with a word that is none of our verbs, with the one that was meant."""
+    from difflib import get_close_matches  # for this message alone
+
+    near = OTHER_WORDS.get(word) or next(iter(get_close_matches(word, VERBS, n=1)), "")
+    shown = word if len(word) <= MAX_SHOWN_CHARACTERS else word[:MAX_SHOWN_CHARACTERS] + "..."
+    hint = f"did you mean `pods {near}`? " if near else ""
+    return f"there is no verb {shown!r}: {hint}`pods --help` lists them"
 
 
 def find_verb(words: Sequence[str]) -> tuple[str, int]:
