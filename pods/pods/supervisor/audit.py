@@ -61,7 +61,7 @@ class Audit:
         """Write one line. A disk that refuses costs the line, never the act.
 
         Args:
-            kind: `allowed`, `refused`, `token_refused`, `lent`, `reclaimed` or `ended`.
+            kind: `allowed`, `refused`, `failed`, `token_refused`, `lent`, `reclaimed` or `ended`.
             data: what the kind carries.
             durable: wait for the disk: where the act removes the other traces of itself.
         """

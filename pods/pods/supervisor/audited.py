@@ -20,8 +20,16 @@ from pods.supervisor.audit import Audit
 from pods.supervisor.authority import Caller
 from pods.supervisor.core import Supervisor
 from pods_protocol.codec import to_json
-from pods_protocol.errors import Busy, ExitCode, InvalidScope, PodsError, UnknownPod
-from pods_protocol.supervisor_messages import Doctor, SpawnPod, SpawnPodResult
+from pods_protocol.errors import (
+    AgentError,
+    Busy,
+    ExitCode,
+    InvalidScope,
+    PodsError,
+    StartFailed,
+    UnknownPod,
+)
+from pods_protocol.supervisor_messages import Doctor, RestorePod, SpawnPod, SpawnPodResult
 from pods_protocol.values import Limits, ScopeRule
 
 ACTS: Final = frozenset(
@@ -113,7 +121,10 @@ def _began(
 def refused(
     supervisor: Supervisor, session: Session, method: str, message: object, error: PodsError
 ) -> None:
-    """Something that was asked for is refused; what is merely wrong or too late is none of it."""
+    """Something that was asked for is refused; what is merely wrong or too late is none of it.
+
+    A pod that was let begin and did not come up is `failed`: it may have held a scope meanwhile.
+    """
     if session.caller is None:
         by: dict[str, Any] = {"who": "nobody", "pid": session.peer_pid, "uid": session.peer_uid}
         supervisor.audit.note_refusal(
@@ -121,8 +132,11 @@ def refused(
         )
         return
     hidden = isinstance(error, UnknownPod) and not session.caller.is_owner
+    failed = isinstance(message, SpawnPod | RestorePod) and isinstance(
+        error, AgentError | StartFailed
+    )
     if error.EXIT_CODE != ExitCode.REFUSED and not (
-        hidden or isinstance(error, Busy | InvalidScope)
+        failed or hidden or isinstance(error, Busy | InvalidScope)
     ):
         return
     by = _who(supervisor, session)
@@ -133,7 +147,8 @@ def refused(
         "code": error.CODE,
         **{name: value for name, value in error.data.items() if name in _FACTS},
     }
-    supervisor.audit.note_refusal("refused", session.caller.pod_id or session.peer_pid, data)
+    kind = "failed" if failed else "refused"
+    supervisor.audit.note_refusal(kind, session.caller.pod_id or session.peer_pid, data)
 
 
 def reclaimed(supervisor: Supervisor, leases: Iterable[Lease], code: str = "") -> None:
