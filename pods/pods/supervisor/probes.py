@@ -47,6 +47,9 @@ def locks_of_a_life(places: SupervisorPlaces) -> Generator[bool]:
     """Hold what a living supervisor holds, if nobody does; yields whether it was all free.
 
     Its journal's lock counts, too: a supervisor may have its runtime directory somewhere else.
+
+    Raises:
+        CapacityReached: no descriptor is left to look with; one may well live.
     """
     with ExitStack() as stack:
         yield all(
@@ -58,7 +61,9 @@ def locks_of_a_life(places: SupervisorPlaces) -> Generator[bool]:
 def _take(stack: ExitStack, path: str) -> bool:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
+    except OSError as error:
+        if is_out_of_descriptors(error):
+            raise no_descriptors(f"see who holds {path}", error) from error
         return True  # made by the first supervisor of that name
     stack.callback(os.close, descriptor)
     try:

@@ -9,6 +9,7 @@ import trio
 
 from pods.supervisor import acts, keeper_link, spawn
 from pods.supervisor.core import Supervisor
+from pods.supervisor.probes import locks_of_a_life
 from pods_protocol.errors import CapacityReached
 from scarcity import make_scarce
 from supervisor_support import NOTHING, WAIT_SECONDS, left_in, supervisor_and_client
@@ -76,3 +77,14 @@ async def test_a_spawn_that_finds_no_descriptor_at_any_point_is_refused_and_leav
             raise AssertionError("no spawn succeeded undisturbed")
     assert refusals > 10
     assert left_in(pods_environ) == NOTHING
+
+
+async def test_a_doctor_without_descriptors_does_not_take_a_supervisor_for_gone(
+    pods_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with supervisor_and_client(pods_environ) as (supervisor, _):
+        with locks_of_a_life(supervisor.places) as free:
+            assert not free
+        scarcity = make_scarce(monkeypatch)
+        with scarcity.after(0), pytest.raises(CapacityReached), locks_of_a_life(supervisor.places):
+            raise AssertionError("it may live")
