@@ -25,7 +25,10 @@ from supervisor_support import wait_process_ended as ended
 pytestmark = pytest.mark.slow
 
 HALT = "kill -STOP $PPID; sleep 1000"
-HALT_AGAIN = "trap '' TERM; while :; do kill -STOP $PPID; sleep 0.02; done"
+HALT_AGAIN = "while :; do kill -STOP $PPID; sleep 0.02; done"
+WEDGED = "supervisor_support:Wedged"
+"""Of this agent a pod never sees to its turn's time, also where that is over before the program has
+begun to halt it."""
 LATE_FORKS = """cd $TMPDIR; mkfifo over; setsid sh -c '
 read line < over
 for i in $(seq 20); do sleep 1000 & done
@@ -91,6 +94,7 @@ async def test_a_pod_that_is_halted_again_and_again_is_ended_and_not_started_aga
         with trio.fail_after(WAIT_SECONDS):
             pod = await client.spawn(
                 "one",
+                agent=WEDGED,
                 prompt=HALT_AGAIN,
                 limits=Limits(turn_seconds=0.2),
                 restart=RestartPolicy(when="on-failure"),
@@ -170,7 +174,8 @@ async def test_a_limit_needs_no_supervisor_and_the_next_one_says_what_ended_the_
 ) -> None:
     with daemon(pods_environ) as process:
         async with client_of(pods_environ) as client:
-            await client.spawn("one", prompt=HALT_AGAIN, limits=Limits(turn_seconds=0.2))
+            limits = Limits(turn_seconds=0.2)
+            await client.spawn("one", agent=WEDGED, prompt=HALT_AGAIN, limits=limits)
             keeper = (await client.inspect("one")).keeper_pid
             assert keeper is not None
             descriptor = os.pidfd_open(keeper)
