@@ -94,6 +94,7 @@ POINTS: Final[dict[str, dict[str, Point]]] = {
         "rename@journal.snapshots": Point(1, "rotate"),
         "rename@rpc.unix": Point(1, "start"),
         "rename@supervisor.leftovers": Point(1, "start"),
+        "rename@supervisor.removal": Point(1, "end"),
         "rename@scope.storage": Point(8, "spawn"),
         "replace@scope.lending": Point(1, "child"),
         "rmdir@supervisor.removal": Point(2, "end"),
