@@ -208,6 +208,9 @@ LEFT_ALONE: Final[dict[tuple[str, str], str]] = {
     ("supervisor", "mkdir@scope.storage"): "makes what is there already",
     ("supervisor", "mkdir@rpc.unix"): "makes what is there already",
     ("supervisor", "mkdir@journal.store"): "makes what is there already",
+    ("supervisor", "rmdir@supervisor.head_start"): "takes back what a refused start had begun;"
+    " errors of the calls before it bring it about",
+    ("supervisor", "unlink@supervisor.head_start"): "as above",
     **{
         (kind, f"unlink@{module}"): "takes back a file aside after the disk refused it; errors of"
         " the calls before it bring it about, and nothing follows from it"
