@@ -265,6 +265,8 @@ def last_seq(directory: str) -> int:
     try:
         descriptor = os.open(newest.path, READ_FLAGS)
     except OSError as error:
+        if not os.path.lexists(newest.path):
+            return last_seq(directory)  # retention took it meanwhile: there are newer ones
         raise failed("read", newest.path, error) from error
     end = 0
     try:

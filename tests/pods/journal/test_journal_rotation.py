@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from disks import small_disk
-from journal_support import FailingFiles
+from journal_support import FailingFiles, an_event, write_segment
 from pods.folds import memory
 from pods.journal.fold import PodFold
 from pods.journal.reader import iterate, last_seq, read_events
@@ -332,6 +332,22 @@ def test_a_reader_whose_file_is_taken_under_it_goes_on_with_a_gap(tmp_path: Path
         *range(2, segments[1].first),
         *range(segments[2].first, 61),
     ]
+
+
+def test_a_reader_for_whom_the_newest_file_is_gone_already_finds_a_newer_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = write_segment(tmp_path, [an_event(1)])
+    real = os.open
+
+    def late(path: str, flags: int) -> int:
+        if old.exists():
+            old.unlink()
+            write_segment(tmp_path, [an_event(2), an_event(3)])
+        return real(path, flags)
+
+    monkeypatch.setattr(os, "open", late)
+    assert last_seq(str(tmp_path)) == 3
 
 
 @pytest.mark.parametrize("name", ["snapshot", "jsonl"])
