@@ -41,7 +41,7 @@ from pods.supervisor.spawn import roll_back_later
 from pods.supervisor.stop import ask_stop
 from pods.supervisor.watch import bury, wait_tree_gone, watch
 from pods_protocol.bounds import DEFAULT_GRACE_SECONDS
-from pods_protocol.errors import PodsError, StorageFailed
+from pods_protocol.errors import CapacityReached, PodsError, StorageFailed
 from pods_protocol.process_messages import GetKeeperStatus
 
 REBOOTED: Final = "the machine was started anew since"
@@ -189,7 +189,8 @@ async def _judge(
     path = supervisor.places.keeper_socket(live.id)
     live.hold_keeper(supervisor.nursery, record.keeper, path, supervisor.token)
     # Nobody may take it for idle who asks before its keeper has told of its end.
-    live.dead = record.pid is not None and living_child(record.keeper, record.pid) is None
+    with suppress(CapacityReached):  # it counts as living then; `watch` waits for its end
+        live.dead = record.pid is not None and living_child(record.keeper, record.pid) is None
     with suppress(PodsError):  # damaged: what comes over its socket still counts
         live.take_slice()  # all of it, for most; `watch` reads on, and nobody else waits for that
     supervisor.nursery.start_soon(watch, supervisor, live)

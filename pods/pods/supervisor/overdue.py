@@ -20,7 +20,7 @@ import trio
 from pods.supervisor.core import Supervisor
 from pods.supervisor.live import LivePod
 from pods.supervisor.processes import signal_process, wait_child_gone
-from pods_protocol.errors import PodsError
+from pods_protocol.errors import CapacityReached, PodsError
 from pods_protocol.process_messages import GetKeeperStatus
 
 PATIENCE_SECONDS: Final = 0.5
@@ -64,6 +64,8 @@ async def wake_keeper(supervisor: Supervisor, live: LivePod) -> None:
         return
     try:
         status = await keeper.request(GetKeeperStatus())
+    except CapacityReached:
+        return  # no descriptor is left to ask it with: that is no fault of the keeper's
     except PodsError as error:
         # It may have been on its way out, which is no answer either.
         if not await _ends_within(live, PATIENCE_SECONDS):

@@ -15,6 +15,7 @@ import trio
 
 from pods.descriptors import is_out_of_descriptors
 from pods.scope.identity import identify, is_alive, parent_of
+from pods_protocol.errors import CapacityReached
 from pods_protocol.values import ProcessIdentity
 
 FORK_TICKS: Final = 100
@@ -31,13 +32,24 @@ async def wait_child_gone(keeper: ProcessIdentity, pid: int | None) -> None:
     A keeper forks its pod within moments of its own start. Another process that got the number got
     it after the pod's end, and began later than that.
     """
-    found = None if pid is None else living_child(keeper, pid)
+    if pid is None:
+        return
+    while True:
+        try:
+            found = living_child(keeper, pid)
+            break
+        except CapacityReached:
+            await trio.sleep(DESCRIPTOR_RETRY_SECONDS)
     if found is not None:
         await wait_process_gone(found)
 
 
 def living_child(keeper: ProcessIdentity, pid: int) -> ProcessIdentity | None:
-    """The pod's process of that number, as `wait_child_gone` knows it; None where it has ended."""
+    """The pod's process of that number, as `wait_child_gone` knows it; None where it has ended.
+
+    Raises:
+        CapacityReached: no descriptor is left to look with.
+    """
     with suppress(ProcessLookupError):
         found = identify(pid)
         forked_soon = 0 <= found.start_ticks - keeper.start_ticks <= FORK_TICKS
