@@ -13,7 +13,7 @@ import shutil
 import socket
 import stat
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from pods.descriptors import is_out_of_descriptors, no_descriptors
@@ -157,13 +157,21 @@ def read_table(journal: str) -> PodTable:
 
 
 def holds_events(journal: str) -> bool:
-    """Whether anything was ever written in a journal."""
-    with suppress(OSError), os.scandir(journal) as entries:
-        return any(
-            entry.name.endswith(".jsonl") and entry.stat(follow_symlinks=False).st_size > 0
-            for entry in entries
-        )
-    return False
+    """Whether anything was ever written in a journal; it was not where it cannot be read.
+
+    Raises:
+        CapacityReached: no descriptor is left to look with.
+    """
+    try:
+        with os.scandir(journal) as entries:
+            return any(
+                entry.name.endswith(".jsonl") and entry.stat(follow_symlinks=False).st_size > 0
+                for entry in entries
+            )
+    except OSError as error:
+        if is_out_of_descriptors(error):
+            raise no_descriptors(f"read {journal}", error) from error
+        return False
 
 
 def remove(path: str) -> str:

@@ -13,7 +13,7 @@ from pods.descriptors import no_descriptors
 from pods.scope.identity import identify
 from pods.supervisor import acts, adopt, keeper_link, overdue, processes, spawn, watch
 from pods.supervisor.core import Supervisor
-from pods.supervisor.probes import locks_of_a_life
+from pods.supervisor.probes import holds_events, locks_of_a_life
 from pods.supervisor.processes import wait_child_gone
 from pods_protocol.errors import CapacityReached
 from pods_protocol.values import ProcessIdentity
@@ -102,6 +102,22 @@ async def test_a_doctor_without_descriptors_does_not_take_a_supervisor_for_gone(
         scarcity = make_scarce(monkeypatch)
         with scarcity.after(0), pytest.raises(CapacityReached), locks_of_a_life(supervisor.places):
             raise AssertionError("it may live")
+
+
+async def test_a_pod_whose_journal_nobody_can_open_just_now_is_not_told_to_be_without_one(
+    pods_environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scarcity = make_scarce(monkeypatch)
+    async with supervisor_and_client(pods_environ) as (supervisor, client):
+        await client.spawn("x", agent="echo", prompt="hi")
+        (live,) = supervisor.pods.values()
+        await client.stop("x")
+        journal = supervisor.journal_of(live.id)
+        with scarcity.after(0), pytest.raises(CapacityReached):
+            holds_events(journal)
+        assert holds_events(journal)
+        with scarcity.after(0), pytest.raises(CapacityReached):
+            await client.restore("x")
 
 
 def _a_child() -> subprocess.Popen[bytes]:
