@@ -51,6 +51,7 @@ class OpenSegment:
         self._write = operations.write
         self._filled = filled
         self._named = named
+        self._writer = os.getpid()
 
     def append(self, data: bytes, durable: bool) -> None:
         """Write whole lines, and wait until the disk has them where they are `durable`.
@@ -124,10 +125,14 @@ class OpenSegment:
             self._named = True
 
     def close(self) -> None:
-        """Close the file, which then ends with its last line; idempotent. Nothing is synced."""
+        """Close the file, which then ends with its last line; idempotent. Nothing is synced.
+
+        A fork of the writer (an agent's, that ends by an exception, say) leaves the file as it is:
+        what the writer has appended since is none of its own.
+        """
         if self.descriptor < 0:
             return
-        if self._filled > self.size or self.dirty:
+        if (self._filled > self.size or self.dirty) and os.getpid() == self._writer:
             with contextlib.suppress(StorageFailed):  # whoever opens it next knows what is no line
                 self.cut()
         self._files.close(self.descriptor)

@@ -158,6 +158,29 @@ def test_last_lines_that_are_just_being_written_are_looked_at_again(
     assert len(asked) == 2
 
 
+FORKS = """
+import os, sys
+from pods.journal.store import Journal
+go, gone = os.pipe(), os.pipe()
+with Journal.open(sys.argv[1]) as journal:
+    journal.append("text", {"text": "before"})
+    child = os.fork()
+    if child:
+        journal.append_many([("text", {"text": "x" * 999}, None)] * 9)
+        os.write(go[1], b"1")
+        os.waitpid(child, 0)
+        journal.append("text", {"text": "after"})
+    else:
+        os.read(go[0], 1)
+"""
+
+
+def test_a_fork_of_the_writer_that_closes_its_journal_takes_nothing_from_it(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-P", "-c", FORKS, str(tmp_path)], check=True)
+    assert [event.seq for event in iterate(str(tmp_path))] == [*range(1, 12)]
+    assert content(tmp_path).endswith(b"}\n")
+
+
 WRITER = """
 import sys
 from pods.journal.store import Journal
