@@ -110,7 +110,7 @@ BAD_WORDS: list[tuple[list[str], int, str]] = [
     (["spawn", "x", "--python", "/nowhere/python"], 2, "/nowhere/python"),
     (["spawn", "quiet"], 5, "quiet"),
     (["spawn", "x", "--write", "held"], 5, "the pod 'quiet' holds write on"),
-    (["frobnicate"], 2, "invalid choice: 'frobnicate'"),
+    (["frobnicate"], 2, "there is no verb 'frobnicate'"),
     (["spawn"], 2, "NAME"),
 ]
 
