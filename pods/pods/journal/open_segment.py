@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from os import getpid
 
 from pods.journal.files import FileOperations
 from pods.journal.filling import BLOCK_BYTES, SPACES
@@ -51,14 +52,22 @@ class OpenSegment:
         self._write = operations.write
         self._filled = filled
         self._named = named
-        self._writer = os.getpid()
+        self._writer = getpid()
 
     def append(self, data: bytes, durable: bool) -> None:
         """Write whole lines, and wait until the disk has them where they are `durable`.
 
         Raises:
-            StorageFailed: the system refuses, or it is closed; nothing was written.
+            StorageFailed: the system refuses, it is closed, or this is a fork of its writer, which
+                would write over what that has written since; nothing was written.
         """
+        if getpid() != self._writer:
+            raise StorageFailed(
+                f"cannot write {self._path}: this process is a fork of the one that writes it; "
+                "leave a fork by `os._exit`, or start a program instead",
+                path=self._path,
+                errno=None,
+            )
         if self.dirty or self.descriptor < 0:
             self.cut()
         start = self.size
@@ -132,7 +141,7 @@ class OpenSegment:
         """
         if self.descriptor < 0:
             return
-        if (self._filled > self.size or self.dirty) and os.getpid() == self._writer:
+        if (self._filled > self.size or self.dirty) and getpid() == self._writer:
             with contextlib.suppress(StorageFailed):  # whoever opens it next knows what is no line
                 self.cut()
         self._files.close(self.descriptor)

@@ -180,8 +180,12 @@ class LauncherLink:
             except NotConnected:
                 return None
             # Whoever listens was noted by the kernel when it began to.
-            with suppress(ProcessLookupError):
-                return await self._find_awake(stream, identify(stream.peer()[0]))
+            try:
+                with suppress(ProcessLookupError):
+                    return await self._find_awake(stream, identify(stream.peer()[0]))
+            except BaseException:
+                stream.close()
+                raise
             stream.close()
             return None
         return self._rpc

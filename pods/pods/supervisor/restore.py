@@ -170,9 +170,10 @@ def _check_journal(supervisor: Supervisor, record: PodRecord) -> None:
     if holds_events(journal):
         return
     raise StartFailed(
-        f"cannot restore pod {record.name}: its journal {journal} is not there any more: a removal "
-        f"of it was begun and did not get to its end, or somebody took it away; `pods rm "
-        f"{record.name}` removes the rest, then spawn it anew",
+        f"cannot restore pod {record.name}: no journal can be read in {journal}: a removal of it "
+        f"was begun and did not get to its end, or somebody took it away or closed it; open it "
+        f"where it is there (`chmod 700`), else `pods rm {record.name}` removes the rest, then "
+        f"spawn it anew",
         step="journal",
         detail="the journal is gone",
     )

@@ -161,21 +161,30 @@ def test_last_lines_that_are_just_being_written_are_looked_at_again(
 FORKS = """
 import os, sys
 from pods.journal.store import Journal
-go, gone = os.pipe(), os.pipe()
+from pods_protocol.errors import StorageFailed
+go = os.pipe()
 with Journal.open(sys.argv[1]) as journal:
     journal.append("text", {"text": "before"})
     child = os.fork()
     if child:
         journal.append_many([("text", {"text": "x" * 999}, None)] * 9)
         os.write(go[1], b"1")
-        os.waitpid(child, 0)
+        assert os.waitpid(child, 0)[1] == 0
         journal.append("text", {"text": "after"})
     else:
         os.read(go[0], 1)
+        try:
+            journal.append("text", {"text": "over it"})
+        except StorageFailed as error:
+            assert "a fork of the one that writes it" in error.message
+        else:
+            os._exit(1)
 """
 
 
-def test_a_fork_of_the_writer_that_closes_its_journal_takes_nothing_from_it(tmp_path: Path) -> None:
+def test_a_fork_of_the_writer_neither_writes_its_journal_nor_cuts_it_as_it_closes(
+    tmp_path: Path,
+) -> None:
     subprocess.run([sys.executable, "-P", "-c", FORKS, str(tmp_path)], check=True)
     assert [event.seq for event in iterate(str(tmp_path))] == [*range(1, 12)]
     assert content(tmp_path).endswith(b"}\n")
