@@ -21,8 +21,8 @@ BLOCK_BYTES: Final = 4096
 byte in it, so filling it up takes no more of the disk."""
 
 SPACES: Final = b" " * BLOCK_BYTES
-"""White space in JSON, and none of an unfinished line's own: where no power was cut, what reads over
-the last newline finds either nothing or the beginning of an event."""
+"""White space in JSON, and none of an unfinished line's own: where no power was cut, what reads
+over the last newline finds either nothing or the beginning of an event."""
 
 
 def cut_short(descriptor: int, path: str, start: int, end: int) -> int:
