@@ -24,6 +24,10 @@ SPACES: Final = b" " * BLOCK_BYTES
 """White space in JSON, and none of an unfinished line's own: where no power was cut, what reads
 over the last newline finds either nothing or the beginning of an event."""
 
+MAX_FILLED_BYTES: Final = 64 * 1024
+"""Of lines that are written together with room behind them. Longer ones would be copied for that,
+which takes more time than their few successors would save."""
+
 
 def cut_short(descriptor: int, path: str, start: int, end: int) -> int:
     """How many bytes between two offsets, the second of them the file's end, are not its room.

@@ -12,7 +12,7 @@ import os
 from os import getpid
 
 from pods.journal.files import FileOperations
-from pods.journal.filling import BLOCK_BYTES, SPACES
+from pods.journal.filling import BLOCK_BYTES, MAX_FILLED_BYTES, SPACES
 from pods.journal.segments import failed, sync_directory
 from pods_protocol.errors import StorageFailed
 
@@ -72,12 +72,12 @@ class OpenSegment:
             self.cut()
         start = self.size
         end = filled = start + len(data)
-        if end > self._filled:
+        if end <= self._filled:
+            filled = self._filled
+        elif len(data) <= MAX_FILLED_BYTES:
             room = -end % BLOCK_BYTES
             data += SPACES[:room]
             filled += room
-        else:
-            filled = self._filled
         try:
             written = self._write(self.descriptor, data, start)
             while written < len(data):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from journal_support import FailingFiles, an_event, write_segment
-from pods.journal.filling import BLOCK_BYTES
+from pods.journal.filling import BLOCK_BYTES, MAX_FILLED_BYTES
 from pods.journal.reader import iterate, last_seq, read_events
 from pods.journal.retention import MIN_SEGMENT_BYTES, Retention
 from pods.journal.segments import list_segments
@@ -58,6 +58,19 @@ def test_an_event_that_ends_where_a_block_does_leaves_no_room(tmp_path: Path) ->
         journal.append("text", DELTA)
         assert len(content(tmp_path)) == 2 * BLOCK_BYTES
     assert [event.seq for event in iterate(str(tmp_path))] == [1, 2]
+
+
+def test_a_long_line_is_written_without_room_and_what_comes_next_brings_some(
+    tmp_path: Path,
+) -> None:
+    with Journal.open(str(tmp_path)) as journal:
+        journal.append("text", DELTA)
+        journal.append("text", {"text": "x" * MAX_FILLED_BYTES})
+        assert content(tmp_path).endswith(b"}\n")
+        journal.append("text", DELTA)
+        assert len(content(tmp_path)) % BLOCK_BYTES == 0
+        assert content(tmp_path).endswith(b" ")
+    assert [event.seq for event in iterate(str(tmp_path))] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("room", [1, 100, 4000, BLOCK_BYTES - 1, BLOCK_BYTES, 3 * BLOCK_BYTES])
