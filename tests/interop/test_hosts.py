@@ -61,8 +61,10 @@ def test_a_vendors_agent_drives_a_pod_by_all_five_tools(name: str, tmp_path: Pat
         steps = [vendor.ours(step) for step in conversation(str(scope))]
         with ModelEndpoint([{"match": TASK, "steps": steps}]) as endpoint:
             told = vendor.prepare(Home(path=tmp_path, url=endpoint.url), mcp)
-            # opencode works where PWD says, which would be the repository.
-            environ = {**told.environ, "HOME": str(tmp_path), "PWD": door.work}
+            # opencode works where PWD says, which would be the repository, and unpacks a library of
+            # its own into TMPDIR, where it leaves it.
+            places = {"HOME": str(tmp_path), "PWD": door.work, "TMPDIR": str(tmp_path)}
+            environ = {**told.environ, **places}
             done = door.run([program, *told.words, TASK], environ=environ, seconds=VENDOR_SECONDS)
             assert (endpoint.problems, endpoint.left) == ([], 0), done
             after_wrong, heard = endpoint.asked[3].everything, endpoint.asked[-1].everything
@@ -91,7 +93,8 @@ def test_what_is_installed_by_a_vendors_own_command_is_used(name: str, tmp_path:
         with ModelEndpoint([{"match": TASK, "steps": steps}]) as endpoint:
             told = vendor.prepare(Home(path=tmp_path, url=endpoint.url), None)
             path = f"{os.path.dirname(program)}:{door.environ['PATH']}"
-            environ = {**told.environ, "HOME": str(tmp_path), "PATH": path}
+            places = {"HOME": str(tmp_path), "TMPDIR": str(tmp_path), "PATH": path}
+            environ = {**told.environ, **places}
             door("mcp", "--install", name, environ=environ)
             if name == "codex":
                 printed = tomllib.loads(door("mcp", "--config", name).out)
