@@ -8,14 +8,17 @@ damaged, missing or gone. Used wherever that would be a mistake, and where reque
 from __future__ import annotations
 
 import errno
-from typing import Final
+from typing import Final, TypeGuard
 
 from pods_protocol.errors import CapacityReached
 
 NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
+OVERLOAD: Final = NO_DESCRIPTORS | {errno.ENOBUFS, errno.ENOMEM}
+"""Why a connection may not be taken, and may be a moment later."""
 
-def is_out_of_descriptors(error: BaseException) -> bool:
+
+def is_out_of_descriptors(error: BaseException) -> TypeGuard[OSError]:
     """Whether an error of the system says that none is left."""
     return isinstance(error, OSError) and error.errno in NO_DESCRIPTORS
 

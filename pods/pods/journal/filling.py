@@ -3,8 +3,9 @@
 A file that grows costs a durable append its size as well as its content: the file system commits a
 transaction of its own for it. So whenever a line needs another block, the writer fills that up with
 spaces, and what comes next is written over those: of ten usual appends nine leave the size as it
-is, and their sync takes two thirds of the time. Readers need to know nothing of it: what has no
-newline yet is no line. The end of a file that its writer has closed is the end of its last line.
+is, and their sync takes two thirds of the time. To a reader what has no newline yet is no line, and
+`reader.LOOKS` is all that it has to know besides. The end of a file that its writer has closed is
+the end of its last line.
 
 Owns the size of that room and telling it from a torn line. Called by `open_segment` and `opening`.
 """

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from os import getpid
 
 from pods.journal.files import FileOperations
 from pods.journal.filling import BLOCK_BYTES, MAX_FILLED_BYTES, SPACES
@@ -52,7 +51,7 @@ class OpenSegment:
         self._write = operations.write
         self._filled = filled
         self._named = named
-        self._writer = getpid()
+        self._writer = os.getpid()
 
     def append(self, data: bytes, durable: bool) -> None:
         """Write whole lines, and wait until the disk has them where they are `durable`.
@@ -61,7 +60,7 @@ class OpenSegment:
             StorageFailed: the system refuses, it is closed, or this is a fork of its writer, which
                 would write over what that has written since; nothing was written.
         """
-        if getpid() != self._writer:
+        if os.getpid() != self._writer:
             raise StorageFailed(
                 f"cannot write {self._path}: this process is a fork of the one that writes it; "
                 "leave a fork by `os._exit`, or start a program instead",
@@ -141,7 +140,7 @@ class OpenSegment:
         """
         if self.descriptor < 0:
             return
-        if (self._filled > self.size or self.dirty) and getpid() == self._writer:
+        if (self._filled > self.size or self.dirty) and os.getpid() == self._writer:
             with contextlib.suppress(StorageFailed):  # whoever opens it next knows what is no line
                 self.cut()
         self._files.close(self.descriptor)

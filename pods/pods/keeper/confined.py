@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import orjson
 from attrs import evolve
 
-from pods.descriptors import NO_DESCRIPTORS, no_descriptors
+from pods.descriptors import is_out_of_descriptors, no_descriptors
 from pods.keeper.environ import judging_python
 from pods.paths import ENFORCEMENT_NAME
 from pods.scope.confine import OwnPlaces, prepare, shortfall
@@ -122,7 +122,7 @@ def read_enforcement(state_directory: str) -> Enforcement | None:
         with open(f"{state_directory}/{ENFORCEMENT_NAME}", "rb", buffering=0) as file:
             return from_json_lenient(Enforcement, orjson.loads(file.read(MAX_RECORD_BYTES)))
     except (OSError, ValueError, PodsError) as error:
-        if isinstance(error, OSError) and error.errno in NO_DESCRIPTORS:
+        if is_out_of_descriptors(error):
             raise no_descriptors("read what a pod is held to", error) from error
         return None
 

@@ -14,7 +14,7 @@ from typing import Final
 
 import orjson
 
-from pods.descriptors import NO_DESCRIPTORS, no_descriptors
+from pods.descriptors import is_out_of_descriptors, no_descriptors
 from pods.paths import GUARD_NAME, POLLED_NAME
 from pods.rpc.unix import write_private_file
 from pods_protocol.codec import from_json_lenient, to_json
@@ -96,6 +96,6 @@ def read_guard(runtime_directory: str) -> ProcessIdentity | None:
         with open(f"{runtime_directory}/{GUARD_NAME}", "rb") as file:
             return from_json_lenient(ProcessIdentity, orjson.loads(file.read(MAX_RECORD_BYTES)))
     except (OSError, ValueError, PodsError) as error:
-        if isinstance(error, OSError) and error.errno in NO_DESCRIPTORS:
+        if is_out_of_descriptors(error):
             raise no_descriptors("learn who guards a pod", error) from error
         return None

@@ -9,7 +9,6 @@ Used by the keeper and the launcher, which must stay as small and as dull as the
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import hmac
 import math
@@ -21,7 +20,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
-from pods.descriptors import NO_DESCRIPTORS, no_descriptors
+from pods.descriptors import OVERLOAD, is_out_of_descriptors, no_descriptors
 from pods.rpc.unix import no_hello, peer_credentials
 from pods_protocol.api import Api
 from pods_protocol.bounds import HELLO_SECONDS, PROTOCOL_VERSION
@@ -64,8 +63,6 @@ ACCEPT_PAUSE_SECONDS: Final = 0.1
 
 FAREWELL_SECONDS: Final = 1.0
 """Time for the last answer to leave before a connection is closed on its peer."""
-
-_OVERLOAD: Final = NO_DESCRIPTORS | {errno.ENOBUFS, errno.ENOMEM}
 
 Handler = Callable[[Any], object]
 Log = Callable[[str], None]
@@ -240,7 +237,7 @@ class RpcLoop:
             except (BlockingIOError, ConnectionAbortedError):
                 return
             except OSError as error:
-                if error.errno not in _OVERLOAD:
+                if error.errno not in OVERLOAD:
                     raise
                 # The listener stays readable: without the pause this would be a busy loop.
                 self._unwatch(self._listener)
@@ -308,17 +305,9 @@ class RpcLoop:
             if event.method == Hello.METHOD:
                 self._end(client)
         except Exception as error:
-            if isinstance(error, OSError) and error.errno in NO_DESCRIPTORS:
-                lacking = no_descriptors(f"answer `{event.method}`", error)
-                self._send(client, connection.send_error(event.request_id, lacking))
-                return
-            self._log(f"a bug in `{event.method}`:\n{traceback.format_exc()}")
-            bug = InternalError(
-                f"cannot answer `{event.method}`: a bug of pods; the log of its process has the "
-                "details, please report it",
-                method=event.method,
+            self._send(
+                client, connection.send_error(event.request_id, self._bug(event.method, error))
             )
-            self._send(client, connection.send_error(event.request_id, bug))
         else:
             self._send(client, line)
             if event.method == Hello.METHOD:
@@ -346,6 +335,16 @@ class RpcLoop:
                 "supervisor instead"
             )
         return self._identity
+
+    def _bug(self, method: str, error: Exception) -> PodsError:
+        if is_out_of_descriptors(error):
+            return no_descriptors(f"answer `{method}`", error)
+        self._log(f"a bug in `{method}`:\n{traceback.format_exc()}")
+        return InternalError(
+            f"cannot answer `{method}`: a bug of pods; the log of its process has the details, "
+            "please report it",
+            method=method,
+        )
 
     def _send(self, client: Client, data: bytes) -> None:
         if client.sock.fileno() < 0:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import Final, NamedTuple
 
-from pods.descriptors import NO_DESCRIPTORS
+from pods.descriptors import is_out_of_descriptors
 from pods.scope.identity import boot_id
 from pods_protocol.values import ProcessIdentity
 
@@ -128,7 +128,7 @@ def sweep(
         try:
             targets = [pid for pid in children_of(own) if pid not in spare]
         except OSError as error:
-            if error.errno not in NO_DESCRIPTORS:
+            if not is_out_of_descriptors(error):
                 raise
             return False  # nobody can look: the owner tries again
         for pid in targets:

@@ -17,7 +17,7 @@ from typing import Any, Final, cast
 
 import trio
 
-from pods.descriptors import NO_DESCRIPTORS, no_descriptors
+from pods.descriptors import OVERLOAD, is_out_of_descriptors, no_descriptors
 from pods.rpc.stream import UnixStream
 from pods.rpc.unix import no_hello
 from pods_protocol.api import Api
@@ -55,8 +55,6 @@ Authenticate = Callable[["Session", Hello], HelloResult]
 Log = Callable[[str], None]
 Refused = Callable[["Session", str, object, PodsError], None]
 Settle = Callable[[], None]
-
-_OVERLOAD: Final = NO_DESCRIPTORS | {errno.ENOBUFS, errno.ENOMEM}
 
 
 def check_token(given: str, expected: str) -> bool:
@@ -327,7 +325,7 @@ class _Server:
             self._session.done_with_one()
 
     def _bug(self, method: str, error: Exception) -> PodsError:
-        if isinstance(error, OSError) and error.errno in NO_DESCRIPTORS:
+        if is_out_of_descriptors(error):
             return no_descriptors(f"answer `{method}`", error)
         self._log(f"a bug in `{method}`:\n{traceback.format_exc()}")
         return InternalError(
@@ -372,7 +370,7 @@ async def serve_unix(
                 await trio.lowlevel.wait_readable(listener)
                 continue
             except OSError as error:
-                if error.errno in _OVERLOAD:
+                if error.errno in OVERLOAD:
                     await trio.sleep(ACCEPT_PAUSE_SECONDS)
                     continue
                 if error.errno == errno.ECONNABORTED:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import trio
@@ -19,12 +20,8 @@ from pods.scope.table import Table
 from pods.supervisor.core import Supervisor
 from pods.supervisor.hunt import end_strays
 from pods.supervisor.live import LivePod
-from pods.supervisor.processes import (
-    DESCRIPTOR_RETRY_SECONDS,
-    signal_process,
-    wait_process_gone,
-)
-from pods_protocol.errors import CapacityReached, PodsError
+from pods.supervisor.processes import look, signal_process, wait_process_gone
+from pods_protocol.errors import PodsError
 from pods_protocol.process_messages import GetKeeperStatus
 from pods_protocol.values import ProcessIdentity
 
@@ -110,12 +107,7 @@ async def wait_nothing_left(supervisor: Supervisor, pod_id: str) -> None:
 
 
 async def _wait_guard_gone(supervisor: Supervisor, pod_id: str) -> None:
-    while True:
-        try:
-            guard = read_guard(supervisor.places.pod_runtime(pod_id))
-            break
-        except CapacityReached:
-            await trio.sleep(DESCRIPTOR_RETRY_SECONDS)
+    guard = await look(partial(read_guard, supervisor.places.pod_runtime(pod_id)))
     if guard is not None:
         with trio.move_on_after(PATIENCE_SECONDS):
             await wait_process_gone(guard)

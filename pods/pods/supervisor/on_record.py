@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
-from pods.descriptors import NO_DESCRIPTORS, no_descriptors
+from pods.descriptors import is_out_of_descriptors, no_descriptors
 from pods.keeper.record import read_guard
 from pods.keeper.system import LAUNCHER_NAME
 from pods.lifecycle import Life
@@ -71,7 +71,7 @@ def _out_of_descriptors(error: Exception) -> OSError | None:
     """The system's word that none is left, where that is what an error comes from."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in NO_DESCRIPTORS:
+        if is_out_of_descriptors(cause):
             return cause
         cause = cause.__cause__ or cause.__context__
     return None

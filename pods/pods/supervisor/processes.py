@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 import trio
 
@@ -17,6 +19,8 @@ from pods.descriptors import is_out_of_descriptors
 from pods.scope.identity import identify, is_alive, parent_of
 from pods_protocol.errors import CapacityReached
 from pods_protocol.values import ProcessIdentity
+
+T = TypeVar("T")
 
 FORK_TICKS: Final = 100
 """From a keeper's start to its pod's, in clock ticks of a hundredth of a second: two or three, on a
@@ -34,14 +38,18 @@ async def wait_child_gone(keeper: ProcessIdentity, pid: int | None) -> None:
     """
     if pid is None:
         return
-    while True:
-        try:
-            found = living_child(keeper, pid)
-            break
-        except CapacityReached:
-            await trio.sleep(DESCRIPTOR_RETRY_SECONDS)
+    found = await look(partial(living_child, keeper, pid))
     if found is not None:
         await wait_process_gone(found)
+
+
+async def look(act: Callable[[], T]) -> T:
+    """What `act` finds, waited for while no descriptor is left to look with (CapacityReached)."""
+    while True:
+        try:
+            return act()
+        except CapacityReached:
+            await trio.sleep(DESCRIPTOR_RETRY_SECONDS)
 
 
 def living_child(keeper: ProcessIdentity, pid: int) -> ProcessIdentity | None:
